@@ -1,0 +1,67 @@
+// Accounts: who owes for work that is queued (design 5; reference section 5).
+//
+// Every turn runs on an account: the one its cause was charged to. Events that wait in a queue and
+// packets that wait to be written are charged to it (`borrow`) and repaid when they are fully
+// processed, including what they caused. Whoever produces work for an account stops producing while
+// it is not clear, and is told when it is again.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "init/base/ref.h"
+
+namespace muster::dataspace {
+
+inline constexpr int64_t default_credit = 100; // events; syndicate-server's SYNDICATE_CREDIT
+
+class Account : public Counted {
+  public:
+    explicit Account(std::string name, int64_t limit = default_credit)
+        : name_(std::move(name)), limit_(limit) {}
+
+    void borrow(int64_t events) { debt_ += events; }
+    void repay(int64_t events) {
+        bool was_blocked = !clear();
+        debt_ -= events;
+        if (was_blocked && clear() && on_clear_) on_clear_();
+    }
+    bool clear() const { return debt_ <= limit_; }
+    int64_t debt() const { return debt_; }
+    const std::string& name() const { return name_; }
+    // Called when the debt falls back to the limit. One listener.
+    void set_on_clear(std::function<void()> on_clear) { on_clear_ = std::move(on_clear); }
+
+  private:
+    std::string name_;
+    int64_t debt_ = 0;
+    int64_t limit_;
+    std::function<void()> on_clear_;
+};
+
+// A debt that is repaid when this goes away.
+class Loan {
+  public:
+    Loan() = default;
+    Loan(Ref<Account> account, int64_t events) : account_(std::move(account)), events_(events) {
+        if (account_) account_->borrow(events_);
+    }
+    Loan(Loan&& other) noexcept
+        : account_(std::move(other.account_)), events_(std::exchange(other.events_, 0)) {}
+    Loan& operator=(Loan&& other) noexcept {
+        std::swap(account_, other.account_);
+        std::swap(events_, other.events_);
+        return *this;
+    }
+    ~Loan() {
+        if (account_) account_->repay(events_);
+    }
+    const Ref<Account>& account() const { return account_; }
+
+  private:
+    Ref<Account> account_;
+    int64_t events_ = 0;
+};
+
+} // namespace muster::dataspace

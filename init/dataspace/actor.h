@@ -1,0 +1,252 @@
+// Actors, facets, turns, entities, capabilities (reference 2.10).
+//
+// An *entity* receives assertions, retractions, messages and syncs. A *capability* (Cap) points to
+// an entity and says in which facet it runs, and may be attenuated by caveats. An *actor* is a tree
+// of *facets*; each facet owns the assertions that were made in it, stop actions, and children.
+//
+// A *turn* is one event, or the batch of events that one turn of another actor caused, handled by
+// one actor. It is a transaction: what it asserts, retracts, sends and spawns is queued, and leaves
+// when the turn commits. If an entity calls `Turn::fail` nothing of it leaves, and the actor ends.
+// What one turn sends to one actor arrives there as one turn, in order. Between two actors order is
+// kept; an event to an entity of the same actor is a later turn.
+//
+// Life of a facet:
+//   alive    created by Turn::facet within its parent. If the code that sets it up leaves it
+//            *inert* (no children, no assertions, nothing that keeps it alive) it is stopped again
+//            at the end of that turn.
+//   stopping by Turn::stop, or because its parent stops, or because it became inert when its last
+//            child or assertion went: first its children stop, then its stop actions run in the
+//            context of its parent, then its assertions are retracted.
+//   dead     its entities are inert: events for them are dropped.
+// An actor ends when its root facet is dead, or when a turn fails; then everything it asserted is
+// retracted, newest first, in slices so that nobody waits for a long goodbye, and its exit hooks
+// run. Stop actions do not run when an actor fails.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "init/base/result.h"
+#include "init/dataspace/account.h"
+#include "init/preserves/value.h"
+
+namespace muster::dataspace {
+
+using preserves::Value;
+using preserves::View;
+
+// Names one assertion in this process; never reused; 0 is none.
+using Handle = uint64_t;
+
+class Actor;
+class Cap;
+class Caveats;
+class Engine;
+class Facet;
+class Turn;
+using CapRef = Ref<Cap>;
+
+class Entity : public Counted {
+  public:
+    // `value` may be kept (a copy shares the block).
+    virtual void on_assert(Turn&, const Value& /*value*/, Handle) {}
+    virtual void on_retract(Turn&, Handle) {}
+    virtual void on_message(Turn&, const Value& /*body*/) {}
+    // Everything sent here before has been handled: answer by the message #t to `peer`.
+    virtual void on_sync(Turn&, const CapRef& peer);
+    // True: this entity may run after its facet stopped (relays deliver last retractions).
+};
+
+// A capability. Equality is identity: attenuating makes a new one.
+class Cap final : public preserves::Embedded {
+  public:
+    Cap(Ref<Facet> facet, Ref<Entity> entity, Ref<Caveats> caveats = {});
+    ~Cap() override;
+
+    Entity& entity() const { return *entity_; }
+    Facet& facet() const { return *facet_; }
+    Actor& actor() const;
+    const Ref<Caveats>& caveats() const { return caveats_; }
+    // The same entity, narrowed by further caveats (newest last).
+    CapRef attenuate(const Ref<Caveats>& more) const;
+
+  private:
+    Ref<Facet> facet_;
+    Ref<Entity> entity_;
+    Ref<Caveats> caveats_;
+};
+
+// The capability that is embedded in `view`, or null.
+CapRef cap_of(View view);
+Value embed(const CapRef& cap);
+
+using TurnAction = std::function<void(Turn&)>;
+
+class Facet : public Counted {
+  public:
+    bool alive() const { return alive_; }
+    Actor& actor() const { return *actor_; }
+    Facet* parent() const { return parent_; }
+
+  private:
+    friend class Turn;
+    friend class Engine;
+    friend class Actor;
+    friend class KeepAlive;
+    Facet(Actor& actor, Facet* parent);
+    ~Facet() override;
+    bool inert() const { return children_.empty() && handles_.empty() && keepers_ == 0; }
+
+    Ref<Actor> actor_;
+    Facet* parent_; // null for the root; children_ of the parent owns this one
+    std::vector<Ref<Facet>> children_;
+    std::vector<Handle> handles_; // own live assertions, oldest first
+    std::vector<TurnAction> stop_actions_;
+    int keepers_ = 0;
+    bool alive_ = true;
+};
+
+// Keeps a facet from being stopped for inertness (a timer or a process will wake it). Dropping it
+// outside a turn does not stop the facet by itself.
+class KeepAlive {
+  public:
+    KeepAlive() = default;
+    explicit KeepAlive(Ref<Facet> facet) : facet_(std::move(facet)) { ++facet_->keepers_; }
+    KeepAlive(KeepAlive&&) noexcept = default;
+    KeepAlive& operator=(KeepAlive&& other) noexcept {
+        std::swap(facet_, other.facet_);
+        return *this;
+    }
+    ~KeepAlive() {
+        if (facet_) --facet_->keepers_;
+    }
+
+  private:
+    Ref<Facet> facet_;
+};
+
+// One queued event.
+struct Event {
+    enum class Kind : uint8_t { assert_, retract, message, sync };
+    Kind kind;
+    CapRef target;
+    Value value;       // assert_, message
+    Handle handle = 0; // assert_, retract
+    CapRef peer;       // sync
+};
+
+// An assertion that an actor made and has not retracted.
+struct Outbound {
+    CapRef target;
+    Facet* facet; // null once the actor is saying goodbye
+};
+
+class Actor : public Counted {
+  public:
+    const std::string& name() const { return name_; }
+    Engine& engine() const { return engine_; }
+    bool running() const { return running_; }
+    Facet& root() const { return *root_; }
+
+  private:
+    friend class Engine;
+    friend class Turn;
+    friend class Facet;
+    Actor(Engine& engine, std::string name);
+
+    Engine& engine_;
+    std::string name_;
+    Ref<Facet> root_;
+    std::unordered_map<Handle, Outbound> outbound_;
+    std::vector<std::function<void(const Error*)>> exit_hooks_;
+    bool running_ = true;
+    uint64_t outbox_turn_ = 0; // Turn's index of its outboxes: valid while this is its number
+    uint32_t outbox_slot_ = 0;
+};
+
+// What an entity may do. Lives for one turn; never keep a reference to it.
+class Turn {
+  public:
+    Engine& engine() const { return engine_; }
+    Actor& actor() const { return *actor_; }
+    Facet& current() const { return *facet_; }
+    const Ref<Account>& account() const { return account_; }
+
+    // Asserts `value` at `target`, owned by the current facet: retracted when that stops. 0 if the
+    // capability's caveats reject the value (silently, reference 2.8) or the facet is dead.
+    Handle assert_(const CapRef& target, const Value& value);
+    void retract(Handle handle); // 0 and unknown handles are ignored
+    // Asserts the new value, then retracts the old one: no gap for observers. Returns the new one.
+    Handle replace(const CapRef& target, Handle old, const Value& value);
+    void message(const CapRef& target, const Value& body);
+    // `peer` gets #t when everything sent to `target` before has been handled.
+    void sync(const CapRef& target, const CapRef& peer);
+    // Runs `then` in the current facet when `target` has handled everything sent to it before.
+    void sync(const CapRef& target, TurnAction then);
+
+    // A capability to an entity that runs in the current facet.
+    CapRef make_cap(Ref<Entity> entity);
+
+    // A child of the current facet, set up by `setup`.
+    Ref<Facet> facet(const TurnAction& setup);
+    // Stops a facet of this actor and its children. Then runs `then` in the parent's context.
+    void stop(Facet& facet);
+    void stop_current() { stop(current()); }
+    // Ends the whole actor in order.
+    void stop_actor() { stop(actor().root()); }
+    // Runs when the current facet stops, in its parent's context.
+    void on_stop(TurnAction action);
+    // Runs `action` within another facet of this actor (nothing if that is dead).
+    void in(Facet& facet, const TurnAction& action);
+
+    // A new actor, started when this turn commits, on an account of its own if one is given.
+    Ref<Actor> spawn(std::string name, TurnAction boot, Ref<Account> account = {});
+    // Runs once when this actor is gone; the error is null if it ended in order. Not in a turn.
+    void on_exit(std::function<void(const Error*)> hook);
+
+    // Something impossible happened: nothing of this turn takes effect and the actor ends.
+    void fail(Error error);
+    bool failed() const { return failed_; }
+
+    // Runs after the events of this turn, before it commits; in order of registration.
+    void before_commit(TurnAction action);
+
+  private:
+    friend class Engine;
+    Turn(Engine& engine, Ref<Actor> actor, Ref<Account> account);
+
+    struct Outbox {
+        Ref<Actor> actor;
+        std::vector<Event> events;
+    };
+    struct Birth {
+        Ref<Actor> actor;
+        TurnAction boot;
+        Ref<Account> account;
+    };
+
+    void queue(Event event);
+    void stop_tree(Facet& facet);
+    void check_inert(Facet* facet);
+    void commit();
+
+    Engine& engine_;
+    Ref<Actor> actor_;
+    Ref<Account> account_;
+    Facet* facet_;
+    uint64_t number_;
+    std::vector<Outbox> outboxes_;
+    std::vector<Birth> births_;
+    std::vector<TurnAction> before_commit_;
+    std::vector<Ref<Facet>> maybe_inert_;
+    std::vector<Ref<Facet>> graveyard_; // stopped in this turn; kept until its code has returned
+    bool failed_ = false;
+    Error error_;
+};
+
+} // namespace muster::dataspace

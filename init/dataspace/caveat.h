@@ -1,0 +1,37 @@
+// Caveats: what narrows a capability (reference 2.8, sturdy.prs).
+//
+// Caveats apply to every asserted value and message body, newest (last) first. Each rewrites the
+// value or rejects it; an unknown one rejects everything. What a rewrite may produce is bounded
+// before it is built.
+#pragma once
+
+#include <optional>
+
+#include "init/base/result.h"
+#include "init/dataspace/actor.h"
+
+namespace muster::dataspace {
+
+class Caveats : public Counted {
+  public:
+    static constexpr size_t max_caveats = 64;        // on one capability
+    static constexpr size_t max_output = 1'048'576;  // bytes that a rewrite may produce
+
+    // From the sequence of caveats as it stands on the wire, oldest first. Errors name the caveat:
+    // UnboundRef, BindingUnderNegation, too many, not a sequence.
+    static Result<Ref<Caveats>> parse(View sequence);
+    // These, then `more`. Fails if that is too many.
+    static Result<Ref<Caveats>> join(const Ref<Caveats>& older, View more);
+
+    // The value as the entity sees it, or nothing if it is rejected.
+    std::optional<Value> apply(const Value& value) const;
+
+    // As a sequence, oldest first.
+    const Value& wire() const { return wire_; }
+
+  private:
+    explicit Caveats(Value wire) : wire_(std::move(wire)) {}
+    Value wire_;
+};
+
+} // namespace muster::dataspace

@@ -1,0 +1,73 @@
+// The engine: queues turns and runs them, one after the other, on one thread.
+//
+// Nothing here blocks and nothing here knows about time or descriptors; the event loop calls
+// `run` when events came in. `run` works through the queue up to a budget, so that input from
+// others is looked at now and then, also under load.
+#pragma once
+
+#include "init/dataspace/actor.h"
+
+namespace muster::dataspace {
+
+class Engine {
+  public:
+    Engine();
+    ~Engine();
+    Engine(const Engine&) = delete;
+    Engine& operator=(const Engine&) = delete;
+
+    // An actor whose boot turn is queued.
+    Ref<Actor> spawn(std::string name, TurnAction boot, Ref<Account> account = {});
+    // Queues a turn that something outside caused (a timer, a descriptor) in `facet`. Dropped if
+    // that is dead by then. On the engine's own account unless one is given.
+    void external(const Ref<Facet>& facet, TurnAction action, Ref<Account> account = {});
+    // Runs such a turn now, ahead of the queue, when no turn is running (REQUIRES that).
+    void run_now(const Ref<Facet>& facet, const TurnAction& action, Ref<Account> account = {});
+
+    // Runs queued turns until the queue is empty or `budget` turns are done. True if more waits.
+    bool run(size_t budget = 10'000);
+    bool idle() const { return queue_.empty() && goodbyes_.empty(); }
+
+    const Ref<Account>& account() const { return account_; }
+    // Called for each actor that failed: its name and why. Default: a line on stderr.
+    void set_on_failure(std::function<void(const Actor&, const Error&)> hook) {
+        on_failure_ = std::move(hook);
+    }
+    // All actors that run, for status.
+    size_t actor_count() const { return actor_count_; }
+
+    // How many retractions of a dead actor leave in one turn.
+    static constexpr size_t goodbye_slice = 1'000;
+
+  private:
+    friend class Turn;
+    friend class Actor;
+    struct Activation {
+        Ref<Actor> actor;
+        Ref<Facet> facet; // for actions
+        std::vector<Event> events;
+        TurnAction action;
+        Ref<Account> account;
+        Loan loan;
+    };
+    struct Goodbye {
+        Ref<Actor> actor;
+        std::vector<Handle> handles; // sorted, newest last
+    };
+
+    Handle next_handle() { return next_handle_++; }
+    void run_activation(Activation& activation);
+    void finish(Turn& turn);
+    void terminate(Actor& actor, const Error* error);
+    void say_goodbye(Goodbye& goodbye);
+
+    std::deque<Activation> queue_;
+    std::deque<Goodbye> goodbyes_;
+    Ref<Account> account_;
+    std::function<void(const Actor&, const Error&)> on_failure_;
+    Handle next_handle_ = 1;
+    uint64_t next_turn_ = 1;
+    size_t actor_count_ = 0;
+};
+
+} // namespace muster::dataspace

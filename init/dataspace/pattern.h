@@ -1,0 +1,79 @@
+// Dataspace patterns (reference 2.9, dataspacePatterns.prs): `<_>`, `<bind P>`, `<lit A>`,
+// `<group TYPE {key: P …}>`.
+//
+// A pattern is parsed into flat lists of paths, so that matching needs no recursion: which nodes
+// must be compound values of which class (and, for records, label) with at least how many fields,
+// which must exist, which hold which constants, and which are captured. Groups are open: extra
+// fields, elements and keys are ignored.
+//
+// The *shape* of a pattern is all of this but the constants; the index groups observers by it.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "init/base/result.h"
+#include "init/preserves/value.h"
+
+namespace muster::dataspace {
+
+using preserves::Value;
+using preserves::View;
+
+// Steps from the root of a value to a node in it: indices of fields and elements as integers, keys
+// of dictionaries as they are. (A dictionary key that is an integer is a key, not an index: which
+// it is follows from the node.)
+using Path = std::vector<Value>;
+
+struct Pattern {
+    enum class Class : uint8_t { any, atom, record, sequence, dictionary };
+
+    struct Node {
+        Path path;
+        Class type;          // record, sequence, dictionary
+        Value label;         // of a record
+        uint32_t min_count;  // of a record or sequence
+    };
+
+    Class root = Class::any; // atom: the pattern is one <lit …>
+    std::vector<Node> nodes;         // outer before inner; the root comes first if it is a group
+    std::vector<Path> present;       // <_> in dictionaries: the key must be there
+    std::vector<Path> constant_paths;
+    std::vector<Value> constants;    // in step with constant_paths
+    std::vector<Path> captures;      // outer before inner, keys ascending
+    
+    // Limits, before any work is done on a pattern.
+    static constexpr size_t max_nodes = 4'096;
+
+    static Result<Pattern> parse(View wire);
+
+    // True if `value` matches; then `out`, if given, gets the captured values in order.
+    bool matches(View value, std::vector<View>* out = nullptr) const;
+    // What identifies the shape, captures included: a value for hash tables.
+    Value shape() const;
+};
+
+// The node of `value` at `path`; invalid if there is none.
+View walk(View value, const Path& path);
+// The sequence of `captured` values, as an observer gets it.
+Value capture_sequence(const std::vector<View>& captured);
+
+// Patterns as values, for code that observes.
+namespace pattern {
+Value discard();
+Value bind(View inner);
+Value bind(); // <bind <_>>
+// A literal: an atom or capability as <lit …>, a record, sequence or dictionary as nested groups.
+// Fails (invalid Value) for sets, which patterns cannot express.
+Value literal(View value);
+// Fields by position; an invalid View leaves the position out.
+Value record(std::string_view label, std::initializer_list<View> fields);
+Value record(View label, std::initializer_list<View> fields);
+Value sequence(std::initializer_list<View> items);
+Value dictionary(std::initializer_list<std::pair<std::string_view, View>> symbol_keys);
+// The value if `wire` denotes exactly one: binds stripped, only literals and groups whose keys are
+// 0…n−1 without a hole (design 2, "in full"). Invalid otherwise.
+Value constant_value(View wire);
+} // namespace pattern
+
+} // namespace muster::dataspace

@@ -1,0 +1,66 @@
+// A relay: one connection that speaks the Syndicate protocol (reference 2.1 to 2.4).
+//
+// The relay is an actor. What the peer asserts at our exported oids it asserts here on the peer's
+// behalf; what is sent to the proxies of the peer's oids it sends to the peer, one Turn for each
+// turn that caused it. Both syntaxes are read, told apart by the first byte of each packet; output
+// follows the syntax of the last packet read.
+//
+// Life: open; draining (our side decided to end: what is queued is written, input is ignored);
+// closed (end of file, an error on the descriptor, `<error …>` from the peer, a protocol error,
+// which is reported to the peer by `<error …>` first, or a peer that is too slow). When it closes,
+// everything that the peer asserted is retracted and `on_closed` is called once.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "init/base/event_loop.h"
+#include "init/dataspace/engine.h"
+
+namespace muster::protocol {
+
+struct RelayOptions {
+    std::string name; // of the peer, for messages: "bus client 12", "daemon clock"
+    // Exported to the peer as oid 0, or null.
+    dataspace::CapRef initial_export;
+    // The peer's oid 0, handed to `on_peer` in a turn of the relay when it starts.
+    std::function<void(dataspace::Turn&, const dataspace::CapRef& peer)> on_peer;
+    bool text_output = false; // until the peer speaks
+    // How much may wait unsent, in bytes, before the connection is closed as too slow; 0: no
+    // limit, the producers are held back instead.
+    size_t max_unsent = 0;
+    // How long unsent bytes may make no progress, in nanoseconds; 0: for ever.
+    uint64_t max_stall = 0;
+    // Called when the connection is closed, not in a turn; the text is empty for an orderly end.
+    std::function<void(const std::string& reason)> on_closed;
+};
+
+// Bounds on what a peer may do; each has an <error …> that names it.
+inline constexpr size_t max_packet = 16 * 1024 * 1024; // bytes
+inline constexpr size_t max_turn_events = 100'000;
+inline constexpr size_t max_live_handles = 10'000'000;
+inline constexpr size_t max_live_oids = 1'000'000;
+
+class Relay;
+
+// Owns a connection; destroying it closes the connection (draining is skipped).
+class Connection {
+  public:
+    Connection() = default;
+    Connection(Connection&&) noexcept;
+    Connection& operator=(Connection&&) noexcept;
+    ~Connection();
+    explicit operator bool() const { return relay_ != nullptr; }
+
+    // Starts a relay on two descriptors, which may be the same stream socket (then pass it once
+    // and an empty `output`). They are made non-blocking.
+    static Result<Connection> start(dataspace::Engine& engine, EventLoop& loop, Fd input,
+                                    Fd output, RelayOptions options);
+
+  private:
+    explicit Connection(std::unique_ptr<Relay> relay);
+    std::unique_ptr<Relay> relay_;
+};
+
+} // namespace muster::protocol
