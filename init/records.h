@@ -1,0 +1,283 @@
+// What PID 1 and its second stage say to each other, and what they share.
+//
+// `init` (PID 1) has one child that it talks to, `dataspace`, the second stage. Between them are
+//   - a SOCK_SEQPACKET socket pair on which every packet is one Record of exactly kRecordSize
+//     bytes, with at most one descriptor attached (SCM_RIGHTS);
+//   - the state memfd, kSharedSize bytes, its size sealed, mapped shared by both: the table of
+//     slots, one for each process that the second stage has started as a child of init.
+// Both ends of both are close-on-exec everywhere but in the second stage itself, which gets its end
+// of the socket as `--init-fd N` and the memfd with the first record.
+//
+// The life of the link
+//
+//   init                                       second stage
+//   ----                                       ------------
+//   makes the socket pair, queues `welcome`
+//   (with the memfd), starts the program  -->  reads `welcome`, maps the memfd
+//                                         <--  `hello` with its version
+//   version wrong: `refused`, ends it
+//   every exit status that was not yet
+//   acknowledged as `status`, every kept
+//   descriptor as `kept_fd`, `kept_end`   -->  has everything back, goes on
+//                                         <--  `up`, once, when it serves: from here on its death
+//                                              does not count as a failed start
+//   `status` for each registered exit     -->  handles it, then
+//                                         <--  `acknowledge`: init forgets it, the slot is free
+//                                         <--  `store_fd`, `drop_fd`, `quiet` at any time
+//   `refused` for what could not be done  -->
+//
+// The end, whoever asks for it (a signal to PID 1, or `shutdown`, or `switch_root`):
+//   `stop` with the action and a limit    -->  stops the services in their order
+//                                         <--  `services_stopped`
+//   At that, at the limit, or when the second stage dies or is not up, init goes on alone: TERM to
+//   everything, a grace time, KILL to everything, unmounting in a child with a time limit, and the
+//   action. A second `shutdown` may change the action before the last step; it cannot be called
+//   off. `switch_root` is refused, before anything is stopped, when the new root is no mount point
+//   or has no program to execute.
+//
+// A second stage that dies is ended completely: its services are killed by init (adoption is a later
+// matter), their slots remain, their exit statuses are kept and given to its successor, which
+// acknowledges them like any other.
+//
+// The life of a slot
+//
+//   free --claim--> claimed, pid 0 --clone3--> claimed, pid > 0 --exit, status, acknowledge--> free
+//                        |
+//                        +--clone3 failed, release--> free
+//
+// The second stage writes the slot (name, cgroup, its own bytes), last of all `state`, and only then
+// calls clone3(CLONE_PARENT | CLONE_PARENT_SETTID) with parent_tid = &pids[i]: the kernel writes the
+// pid there before the child can run, so there is no moment at which init could reap a child
+// without knowing that it is registered, whatever dies in between. init never writes to the memfd
+// after it has made it. A pid that is in no claimed slot is a stranger and merely reaped.
+// Statuses are kept in a table of init's own that has one entry for each slot, so it cannot
+// overflow. A slot may be claimed again as soon as the `acknowledge` for it has been *sent*: init
+// reads all pending records before it books a status, so it sees the acknowledgement first.
+//
+// Who believes whom: init checks every length, index, kind and string it reads here; nonsense is
+// refused with a reason and changes nothing. Records are in host byte order: both ends run on one
+// machine, and a different version is refused as a whole.
+//
+// Sources: socketpair(2), unix(7), clone3(2), memfd_create(2), fcntl(2) (file seals).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+namespace muster::records {
+
+inline constexpr std::uint32_t kMagic = 0x5254534d; // "MSTR"
+inline constexpr std::uint16_t kVersion = 1;        // of the records and of the memfd's layout
+inline constexpr std::size_t kRecordSize = 512;     // bytes, every record
+inline constexpr std::size_t kSlots = 1024;         // registered processes at the same time
+inline constexpr std::size_t kStoredFds = 2048;     // descriptors that init keeps at the same time
+
+// Strings are ended by a NUL within their field; one without is refused.
+inline constexpr std::size_t kFdNameSize = 64;
+inline constexpr std::size_t kPathSize = 224;
+inline constexpr std::size_t kReasonSize = 256;
+
+enum class Kind : std::uint16_t {
+    // init to the second stage
+    welcome = 1,
+    status = 2,
+    kept_fd = 3,
+    kept_end = 4,
+    refused = 5,
+    stop = 6,
+    signal = 7,
+    // the second stage to init
+    hello = 32,
+    up = 33,
+    acknowledge = 34,
+    store_fd = 35,
+    drop_fd = 36,
+    services_stopped = 37,
+    shutdown = 38,
+    switch_root = 39,
+    quiet = 40,
+};
+
+// What the machine is to do at the end. In a container each of them ends init with an exit status.
+enum class Action : std::uint32_t {
+    none = 0,
+    poweroff = 1,
+    reboot = 2,
+    halt = 3,
+    exit = 4, // container only: with Shutdown::exit_status
+    switch_root = 5,
+};
+
+// Bits of Welcome::flags.
+inline constexpr std::uint32_t kContainer = 1; // started with --container
+inline constexpr std::uint32_t kCgroup2 = 2;   // /sys/fs/cgroup is a cgroup2 tree that is ours:
+                                               // init.scope, muster.scope and services exist in it
+inline constexpr std::uint32_t kCgroupKill = 4; // it has cgroup.kill
+inline constexpr std::uint32_t kQuiet = 8;      // `quiet` was on the kernel command line
+inline constexpr std::uint32_t kInitramfs = 16; // the root file system is an initramfs
+
+// With the state memfd as its descriptor.
+struct Welcome {
+    std::uint32_t flags;
+    std::uint32_t starts;       // second stages that were started before this one, since boot
+    std::uint32_t slots;        // kSlots
+    std::uint32_t stored_fds;   // kStoredFds
+    std::int64_t init_start_ms; // CLOCK_MONOTONIC when the first init was started by the kernel
+    std::int64_t stop_limit_ms; // how long a `stop` may take
+    char init_program[kPathSize]; // path of init, for `init --exec`
+};
+
+// A registered process has ended. Sent until acknowledged, once to each second stage.
+struct Status {
+    std::uint32_t slot;
+    std::uint32_t generation; // of the slot when the process ended
+    std::int32_t pid;
+    std::int32_t wait_status;   // as wait4(2) gives it: WIFEXITED and so on
+    std::int64_t when_ms;       // CLOCK_MONOTONIC when it was reaped
+    std::int64_t user_us;       // processor time, with its waited-for children
+    std::int64_t system_us;
+    std::int64_t max_rss_kib;
+};
+
+struct Acknowledge {
+    std::uint32_t slot;
+    std::uint32_t generation;
+    std::int32_t pid;
+};
+
+// With the descriptor. store_fd is refused with EEXIST for a name that is there already, with
+// ENOSPC when kStoredFds are kept; kept_fd hands one back, init keeps its own copy until drop_fd.
+struct NamedFd {
+    char name[kFdNameSize];
+};
+
+struct KeptEnd {
+    std::uint32_t statuses; // how many of each came before this record
+    std::uint32_t fds;
+};
+
+// Answer to a record that was not obeyed.
+struct Refused {
+    std::uint16_t kind;        // of the record that was refused
+    std::uint16_t reserved;
+    std::int32_t error_number; // as errno
+    char reason[kReasonSize];  // one lower-case line
+};
+
+struct Stop {
+    Action action;
+    std::int32_t signal; // the signal that was the cause, 0 for a record
+    std::int64_t limit_ms;
+};
+
+// A signal that init got and took no action on but this one: SIGHUP (reload), SIGWINCH (keyboard
+// request). Those that end the system come as `stop`.
+struct Signal {
+    std::int32_t signal;
+};
+
+struct Hello {
+    std::uint32_t version; // kVersion
+};
+
+struct Shutdown {
+    Action action;             // all but none and switch_root
+    std::int32_t exit_status;  // for Action::exit
+};
+
+struct SwitchRoot {
+    char new_root[kPathSize]; // a mount point
+    char init[kPathSize];     // path in it; empty: `init=` of the kernel command line, /sbin/init
+};
+
+// Routine lines of init on the console, off (1) or on (0). Errors are always said.
+struct Quiet {
+    std::uint32_t quiet;
+};
+
+struct Record {
+    std::uint32_t magic;   // kMagic
+    std::uint16_t version; // kVersion
+    std::uint16_t kind;    // Kind
+    std::uint32_t reserved[2];
+    union Payload {
+        Welcome welcome;
+        Status status;
+        NamedFd kept_fd;
+        KeptEnd kept_end;
+        Refused refused;
+        Stop stop;
+        Signal signal;
+        Hello hello;
+        Acknowledge acknowledge;
+        NamedFd store_fd;
+        NamedFd drop_fd;
+        Shutdown shutdown;
+        SwitchRoot switch_root;
+        Quiet quiet;
+        unsigned char bytes[kRecordSize - 16];
+    } payload;
+};
+static_assert(sizeof(Record) == kRecordSize);
+static_assert(std::is_trivially_copyable_v<Record>);
+
+// A record of that kind with everything else zero.
+inline Record make_record(Kind kind) {
+    Record record;
+    unsigned char* byte = reinterpret_cast<unsigned char*>(&record);
+    for (std::size_t i = 0; i < sizeof record; ++i) byte[i] = 0;
+    record.magic = kMagic;
+    record.version = kVersion;
+    record.kind = static_cast<std::uint16_t>(kind);
+    return record;
+}
+
+// --- the state memfd ---
+
+enum SlotState : std::uint32_t { kSlotFree = 0, kSlotClaimed = 1 };
+
+inline constexpr std::size_t kSlotNameSize = 192;
+inline constexpr std::size_t kSlotCgroupSize = 160;
+inline constexpr std::size_t kSlotOpaqueSize = 128;
+
+struct Slot {
+    std::uint32_t state;      // SlotState; written last
+    std::uint32_t generation; // one more for each claim, never 0 in a claimed slot
+    std::uint32_t flags;      // the second stage's own
+    std::uint32_t reserved[3];
+    std::int64_t start_ms;                 // CLOCK_MONOTONIC of the claim
+    char name[kSlotNameSize];              // for people: `daemon foo`; cut to fit
+    char cgroup[kSlotCgroupSize];          // below /sys/fs/cgroup: `services/foo`; may be empty
+    unsigned char opaque[kSlotOpaqueSize]; // the second stage's own
+};
+static_assert(sizeof(Slot) == 512);
+
+struct SharedState {
+    std::uint32_t magic;   // kMagic
+    std::uint16_t version; // kVersion
+    std::uint16_t reserved0;
+    std::uint32_t slot_count; // kSlots
+    std::uint32_t slot_size;  // sizeof(Slot)
+    unsigned char reserved[4096 - 16];
+    std::int32_t pids[kSlots]; // by slot; target of CLONE_PARENT_SETTID; 0: none
+    Slot slots[kSlots];
+};
+static_assert(offsetof(SharedState, pids) == 4096);
+static_assert(offsetof(SharedState, slots) == 8192);
+
+inline constexpr std::size_t kSharedSize = sizeof(SharedState); // 520 KiB, of which only what was
+                                                                // used is there
+
+// --- what `init --exec` reports ---
+
+// Written to the descriptor of `--error-fd` when a step fails; the program then exits with 127.
+// End of file without it: the program was executed.
+struct ExecFailure {
+    std::uint32_t magic; // kMagic
+    std::int32_t error_number;
+    char step[56]; // one lower-case phrase: `open /dev/tty1`
+};
+static_assert(sizeof(ExecFailure) == 64);
+
+} // namespace muster::records

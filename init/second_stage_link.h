@@ -1,0 +1,106 @@
+// The second stage's side of the link to init: see records.h for what is said and when.
+//
+// With init (`--init-fd N`) the second stage starts its processes with CLONE_PARENT and learns of
+// their ends from `status` records. By itself (`standalone`) it is their parent and waits for them;
+// slots work the same, so that starting a process is the same code: claim, clone with
+// parent_tid = pid_cell(), release on failure, forget when the end has been handled.
+//
+// Sends block only while PID 1 is busy, which never waits for us. Nothing here is thread-safe.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "init/base/fd.h"
+#include "init/base/result.h"
+#include "init/records.h"
+
+namespace muster {
+
+// A claimed slot of the state memfd.
+struct SlotRef {
+    std::uint32_t index = 0;
+    std::uint32_t generation = 0;
+};
+
+class SecondStageLink {
+  public:
+    struct Received {
+        records::Record record;
+        Fd fd; // of kept_fd
+    };
+
+    // Takes over the inherited socket: reads `welcome`, maps the memfd, says `hello`. Sets
+    // close-on-exec. What was kept follows through `receive`, ended by `kept_end`.
+    // ERRORS: not a socket, no or a wrong welcome, a memfd of another size or version.
+    static Result<SecondStageLink> connect(int init_fd);
+
+    // Without init: the slots are private memory, `receive` has nothing, sends do nothing.
+    static Result<SecondStageLink> standalone();
+
+    SecondStageLink(SecondStageLink&& other) noexcept;
+    SecondStageLink& operator=(SecondStageLink&& other) noexcept;
+    ~SecondStageLink();
+
+    // True: init is the parent of what we start (use CLONE_PARENT, never wait for it).
+    bool attached() const { return socket_.valid(); }
+    // To be polled for reading; -1 without init. End of file cannot be: without PID 1 nothing runs.
+    int fd() const { return socket_.get(); }
+    const records::Welcome& welcome() const { return welcome_; }
+
+    // The next record from init, nothing when there is none at the moment. Never blocks.
+    Result<std::optional<Received>> receive();
+
+    // --- slots ---
+
+    // Writes the intent to start a process. `name` and `cgroup` are cut to their fields.
+    // ERRORS: every slot is taken.
+    Result<SlotRef> claim(std::string_view name, std::string_view cgroup);
+    // What clone3's parent_tid must point to.
+    pid_t* pid_cell(SlotRef slot);
+    // The process was not started.
+    void release(SlotRef slot);
+    // The end of this process has been handled; the slot is free again. Also the way to be rid of
+    // statuses from before a restart.
+    Result<> acknowledge(const records::Status& status);
+    // Standalone only, the same after our own wait.
+    void forget(SlotRef slot) { release(slot); }
+    // Any slot, for adoption: read `state`, `name`, `cgroup`, `opaque`; write `flags`, `opaque`.
+    records::Slot& slot(std::uint32_t index) { return shared_->slots[index]; }
+    pid_t pid(std::uint32_t index) const;
+
+    // --- kept descriptors ---
+
+    // init keeps a copy of `fd` under `name` (at most kFdNameSize - 1 bytes) over our death.
+    // ERRORS: the store is full, the name is too long or taken.
+    Result<> store_fd(std::string_view name, int fd);
+    Result<> drop_fd(std::string_view name);
+
+    // --- the rest ---
+
+    Result<> up();
+    Result<> services_stopped();
+    // init stops everything and then does this; `stop` comes back first.
+    Result<> shutdown(records::Action action, int exit_status = 0);
+    // ERRORS: a path is too long. Whether it can be done comes as `stop` or `refused`.
+    Result<> switch_root(std::string_view new_root, std::string_view init_program);
+    Result<> quiet(bool on);
+
+  private:
+    SecondStageLink() = default;
+    Result<> send(const records::Record& record, int fd = -1);
+    void unmap();
+
+    Fd socket_;
+    records::SharedState* shared_ = nullptr; // mmap of kSharedSize bytes
+    records::Welcome welcome_{};
+    std::uint32_t next_ = 0;         // where the search for a free slot begins
+    std::vector<std::string> names_; // of the stored descriptors
+};
+
+} // namespace muster
