@@ -1,0 +1,1 @@
+"""What `boot` is made of: one subject a module, nothing but the standard library."""

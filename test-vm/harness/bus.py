@@ -1,0 +1,66 @@
+"""--bus: the guest's bus as a Unix socket here. It appears once the default milestone is reached."""
+
+import os
+import socket
+import threading
+
+from .failure import Failure
+
+
+class Bus:
+    def __init__(self, path):
+        self.path = path
+        self.listener = None
+        self.made = False
+        if os.path.lexists(path):
+            raise Failure(f"--bus {path}: exists already")
+
+    def link(self, target):
+        """The namespace's socket can be reached as a file: nothing stands between."""
+        os.symlink(target, self.path)
+        self.made = True
+
+    def forward(self, address):
+        """The machine's is a TCP port: bytes are carried over, each connection for itself."""
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        self.made = True
+        os.chmod(self.path, 0o600)
+        self.listener.listen(64)
+        threading.Thread(target=self._accept, args=(address,), daemon=True).start()
+
+    def _accept(self, address):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            try:
+                far = socket.create_connection(address)
+            except OSError:
+                near.close()
+                continue
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=carry, args=(source, sink), daemon=True).start()
+
+    def end(self):
+        if self.listener:
+            self.listener.close()
+        if self.made:
+            try:
+                os.unlink(self.path)
+            except FileNotFoundError:
+                pass
+
+
+def carry(source, sink):
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+    except OSError:
+        pass
+    for end, how in ((sink, socket.SHUT_WR), (source, socket.SHUT_RD)):
+        try:
+            end.shutdown(how)
+        except OSError:
+            pass

@@ -1,0 +1,57 @@
+"""The initrd's tree, unpacked once and shared read-only by all namespace runs."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+
+from .failure import Failure
+from .vm import need
+from .workspace import LOGS
+
+TREES = os.path.join(LOGS, "trees")
+MAGIC = {b"\x1f\x8b": ["gzip", "-dc"], b"\x28\xb5": ["zstd", "-dc"], b"\xfd7": ["xz", "-dc"],
+         b"07": ["cat"]}
+
+
+class Tree:
+    """Holds a shared lock while in use, so that nobody clears it away."""
+
+    def __init__(self):
+        image = need("initrd/initrd.img")
+        status = os.stat(image)
+        name = "%x-%x" % (status.st_mtime_ns, status.st_size)
+        os.makedirs(TREES, exist_ok=True)
+        self.lock = os.open(TREES + "/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.folder = os.path.join(TREES, name)
+        fcntl.flock(self.lock, fcntl.LOCK_SH)
+        if os.path.isdir(self.folder):
+            return
+        # waits for the runs that use the tree before
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        if not os.path.isdir(self.folder):
+            for old in os.listdir(TREES):
+                if old != "lock":
+                    shutil.rmtree(os.path.join(TREES, old))
+            unpack(image, self.folder)
+        fcntl.flock(self.lock, fcntl.LOCK_SH)
+
+    def end(self):
+        os.close(self.lock)
+
+
+def unpack(image, folder):
+    with open(image, "rb") as source:
+        start = source.read(2)
+    if start not in MAGIC:
+        raise Failure(f"{image}: starts with {start!r}, which is neither gzip, zstd, xz nor cpio")
+    new = folder + ".new"
+    shutil.rmtree(new, ignore_errors=True)
+    os.mkdir(new, 0o755)
+    with subprocess.Popen(MAGIC[start] + [image], stdout=subprocess.PIPE) as unzip:
+        done = subprocess.run(["cpio", "--extract", "--make-directories", "--quiet",
+                               "--preserve-modification-time", "--no-absolute-filenames"],
+                              cwd=new, stdin=unzip.stdout, stderr=subprocess.PIPE, check=False)
+    if done.returncode or unzip.returncode:
+        raise Failure(f"{image}: cannot be unpacked: {done.stderr.decode(errors='replace')}")
+    os.rename(new, folder)
