@@ -2,12 +2,12 @@
 //
 // An Encoder is a stack of open compound values over one growing buffer. Items are appended to the
 // innermost open compound; `end` closes it and brings sets and dictionaries into canonical order.
-// Errors (an element twice, a key without a value, more than max_depth levels, a record without a
+// Errors (text that is not UTF-8, an element twice, a key without a value, more than max_depth levels, a record without a
 // label) are remembered, everything after them is ignored, and `finish` reports the first.
 //
-// Annotations are only for tools that keep them (Annotations::keep): `annotation` opens one that
-// takes the next item as the annotation and the one after it as the annotated value. A value with
-// annotations is bytes, never a Value.
+// Annotations are only for tools that keep them: `begin_annotated` takes the next item as the
+// annotation and the one after it as the annotated value. A value with annotations is bytes, never
+// a Value.
 #pragma once
 
 #include <string>
@@ -49,7 +49,7 @@ class Encoder {
     void begin_annotated();
 
     // Number of compounds that are open; 0 and something in the buffer: one value is complete.
-    size_t open() const { return frames_.size(); }
+    size_t open() const { return frames_.size() + (owed_ ? 1 : 0); }
     bool failed() const { return !error_.empty(); }
     void fail(std::string message);
 
@@ -62,6 +62,9 @@ class Encoder {
     void clear();
 
   private:
+    friend class Transcoder; // copies atoms that are known to be well-formed
+    friend class TextReader;
+
     struct Frame {
         uint8_t kind;            // its tag
         uint32_t start;          // offset of the tag
@@ -75,12 +78,18 @@ class Encoder {
     void item_done();
     void append_length(size_t length);
     void sort_items(const Frame& frame);
+    struct Entry; // an element, or a key with its value
+    void reorder(std::vector<Entry>& entries);
 
     std::vector<uint8_t> buffer_;
     std::vector<Frame> frames_;
     std::vector<uint32_t> item_starts_;
     std::vector<Ref<Embedded>> held_; // keeps embedded objects alive until a Value does
-    bool raw_ = false;
+    size_t limit_ = max_depth;
+    bool complete_ = false;  // a whole value is in the buffer
+    bool owed_ = false;      // an annotation is complete, its value must follow
+    bool raw_ = false;       // has raw embedded values or annotations
+    bool annotated_ = false; // has annotations
     std::string error_;
 };
 

@@ -70,6 +70,10 @@ inline constexpr uint8_t dictionary = 0xb7;
 // How deep values may nest. Readers refuse more, so walking a value by recursion is bounded.
 inline constexpr size_t max_depth = 200;
 
+// The longest integer, so that nobody can keep us busy with converting one to decimal digits.
+// Readers and the Encoder refuse longer ones.
+inline constexpr size_t max_integer_bytes = 32768;
+
 // What an embedded value points to. The dataspace's capabilities derive from it.
 class Embedded : public Counted {};
 
@@ -87,7 +91,7 @@ class View {
     bool valid() const { return size_ != 0; }
     Bytes bytes() const { return {data_, size_}; }
     bool may_embed() const { return may_embed_; }
-    Kind kind() const;
+    Kind kind() const { return kind_of_tag(data_[0]); } // REQUIRES: valid()
     bool is(Kind k) const { return valid() && kind() == k; }
     bool is_compound() const { return valid() && data_[0] >= tag::record; }
     uint64_t hash() const;
@@ -120,28 +124,45 @@ class View {
     View get(std::string_view symbol_key) const;
 
     friend bool operator==(View a, View b) {
-        return a.size_ == b.size_ && std::memcmp(a.data_, b.data_, a.size_) == 0;
+        return a.size_ == b.size_ && (a.size_ == 0 || std::memcmp(a.data_, b.data_, a.size_) == 0);
     }
 
   private:
+    static Kind kind_of_tag(uint8_t t) {
+        if (t >= tag::integer) return static_cast<Kind>(t - tag::integer + int(Kind::integer));
+        if (t == tag::number) return Kind::number;
+        return t == tag::embedded ? Kind::embedded : Kind::boolean;
+    }
+
     const uint8_t* data_ = nullptr;
     uint32_t size_ = 0;
     bool may_embed_ = false;
 };
+
+// The address behind a value's last byte; REQUIRES a well-formed value at `at`, annotated or not.
+// Not for input.
+const uint8_t* skip_value(const uint8_t* at);
 
 // Forward iteration over the items of a compound value.
 class ItemRange {
   public:
     class Iterator {
       public:
-        Iterator(const uint8_t* at, bool may_embed) : at_(at), may_embed_(may_embed) {}
-        View operator*() const;
-        Iterator& operator++();
+        Iterator(const uint8_t* at, bool may_embed) : at_(at), may_embed_(may_embed) { look(); }
+        View operator*() const { return {Bytes(at_, next_), may_embed_}; }
+        Iterator& operator++() {
+            at_ = next_;
+            look();
+            return *this;
+        }
         bool operator!=(std::default_sentinel_t) const { return *at_ != tag::end; }
         bool operator==(std::default_sentinel_t) const { return *at_ == tag::end; }
 
       private:
+        void look() { next_ = *at_ == tag::end ? at_ : skip_value(at_); }
+
         const uint8_t* at_;
+        const uint8_t* next_;
         bool may_embed_;
     };
 
@@ -156,11 +177,25 @@ class ItemRange {
 
 class Value {
   public:
-    Value() { raw_[last] = 0; }
-    Value(const Value& other);
-    Value(Value&& other) noexcept;
-    Value& operator=(const Value& other);
-    Value& operator=(Value&& other) noexcept;
+    Value() = default;
+    Value(const Value& other) {
+        std::memcpy(raw_, other.raw_, sizeof raw_);
+        if (in_block()) ++block()->references;
+    }
+    Value(Value&& other) noexcept {
+        std::memcpy(raw_, other.raw_, sizeof raw_);
+        other.raw_[last] = 0;
+    }
+    Value& operator=(const Value& other) {
+        Value copy(other);
+        swap(copy);
+        return *this;
+    }
+    Value& operator=(Value&& other) noexcept {
+        Value taken(std::move(other));
+        swap(taken);
+        return *this;
+    }
     ~Value() {
         if (in_block()) drop();
     }
@@ -170,11 +205,16 @@ class Value {
     // The same for bytes of which it is known that they hold no capability.
     static Value from_canonical(Bytes bytes) { return Value(View(bytes, false)); }
 
-    View view() const;
+    // Moves of a Value that is in place move the bytes: a View into it does not follow.
+    View view() const {
+        if (!in_block()) return {Bytes(raw_, raw_[last]), false};
+        const Block* b = block();
+        return {Bytes(b->bytes(), b->size), b->embedded != 0};
+    }
     operator View() const { return view(); }
     bool valid() const { return raw_[last] != 0; }
-    bool has_embedded() const;
-    uint64_t hash() const;
+    bool has_embedded() const { return in_block() && block()->embedded != 0; }
+    uint64_t hash() const { return in_block() ? block()->hash : view().hash(); }
 
     // A View's readers, for convenience.
     Kind kind() const { return view().kind(); }
@@ -184,16 +224,41 @@ class Value {
     friend bool operator==(const Value& a, const Value& b) { return a.view() == b.view(); }
 
   private:
-    struct Block;
+    friend struct ValueBuilder;
+
+    // Followed by the bytes and, from the next multiple of eight, by one Embedded* for each
+    // capability in them, so that letting go of a block needs no look at its bytes.
+    struct Block {
+        uint32_t references;
+        uint32_t size;
+        uint64_t hash;
+        uint32_t embedded; // how many capabilities
+        uint32_t unused;
+
+        uint8_t* bytes() { return reinterpret_cast<uint8_t*>(this + 1); }
+        const uint8_t* bytes() const { return reinterpret_cast<const uint8_t*>(this + 1); }
+    };
+
     static constexpr size_t inline_max = 15;
     static constexpr size_t last = 15;
     static constexpr uint8_t block_mark = 0xff;
 
     bool in_block() const { return raw_[last] == block_mark; }
-    Block* block() const;
+    Block* block() const {
+        Block* b;
+        std::memcpy(&b, raw_, sizeof b);
+        return b;
+    }
+    void swap(Value& other) noexcept {
+        uint8_t mine[sizeof raw_];
+        std::memcpy(mine, raw_, sizeof raw_);
+        std::memcpy(raw_, other.raw_, sizeof raw_);
+        std::memcpy(other.raw_, mine, sizeof raw_);
+    }
     void drop();
 
-    alignas(8) uint8_t raw_[16];
+    // The bytes and in the last one their number (0: no value), or the address of a block.
+    alignas(8) uint8_t raw_[16] = {};
 };
 
 // For hash tables keyed by values; may be asked with a View.
@@ -211,8 +276,38 @@ struct ValueEqual {
 // ordered by address.
 int compare(View a, View b);
 
-// The address behind a value's first byte; REQUIRES a well-formed value there. Not for input.
-const uint8_t* skip_value(const uint8_t* at);
+// The first embedded value (its tag) in [at, end), which hold whole tokens of well-formed values;
+// `end` if there is none.
+const uint8_t* next_embedded(const uint8_t* at, const uint8_t* end);
+// The object of the capability whose tag is at `at`.
+inline Embedded* embedded_at(const uint8_t* at) {
+    Embedded* object;
+    std::memcpy(&object, at + 3, sizeof object);
+    return object;
+}
+inline constexpr size_t embedded_size = 3 + sizeof(Embedded*);
+static_assert(sizeof(Embedded*) == 8, "embedded values hold an address of eight bytes");
+
+// Calls visit(Embedded&) for each capability in a value, in the order in which they stand, as
+// often as they stand there.
+template <typename Visit>
+void for_each_embedded(View value, Visit visit) {
+    if (!value.may_embed()) return;
+    const uint8_t* const end = value.bytes().data() + value.bytes().size();
+    const uint8_t* at = value.bytes().data();
+    while ((at = next_embedded(at, end)) != end) {
+        visit(*embedded_at(at));
+        at += embedded_size;
+    }
+}
+
+// The canonical order of set elements and dictionary keys: by bytes.
+inline int compare_bytes(Bytes a, Bytes b) {
+    const size_t common = a.size() < b.size() ? a.size() : b.size();
+    const int order = common == 0 ? 0 : std::memcmp(a.data(), b.data(), common);
+    if (order != 0) return order;
+    return a.size() < b.size() ? -1 : a.size() > b.size();
+}
 
 // A hash of any bytes, seeded anew in each process so that peers cannot aim at collisions.
 uint64_t hash_bytes(Bytes bytes);
