@@ -8,7 +8,7 @@ namespace muster::preserves {
 
 // What to make of the embedded values of a peer. `decode` gets the value behind 0x86 or "#:" (in
 // canonical form, never itself with capabilities) and gives the object it stands for; `encode` the
-// other way round appends the value for an object. Both are called in the order in which the
+// other way round appends exactly one value for an object. Both are called in the order in which the
 // embedded values stand.
 class EmbeddedCodec {
   public:
@@ -39,6 +39,9 @@ Scan scan(Bytes input);
 // value is an error. REQUIRES: scan(input) said complete.
 Result<Value> decode_packed(Bytes input, EmbeddedCodec* codec);
 
+// The same for callers that have the result of scan(input) still.
+Result<Value> decode_packed(Bytes input, const Scan& scanned, EmbeddedCodec* codec);
+
 // The same for tools: keeps annotations, leaves embedded values as they stand (raw), brings sets
 // and dictionaries into canonical order.
 Result<std::vector<uint8_t>> decode_packed_annotated(Bytes input);
@@ -46,7 +49,9 @@ Result<std::vector<uint8_t>> decode_packed_annotated(Bytes input);
 // Removes annotations from annotated bytes (of decode_packed_annotated or the text reader).
 std::vector<uint8_t> strip_annotations(Bytes annotated);
 
-// Appends the value for a peer. With `codec` null, REQUIRES a value without capabilities.
+// Appends the value for a peer, in canonical form. With `codec` null, REQUIRES a value without
+// capabilities. REQUIRES: codec->encode appends exactly one value; two objects have two values
+// (else a set or dictionary with both has no encoding, and #f is sent instead).
 void encode_packed(View value, EmbeddedCodec* codec, std::vector<uint8_t>& out);
 
 } // namespace muster::preserves
