@@ -18,6 +18,9 @@ class Workspace:
         with open(self.console, "wb"):
             pass
         self._link()
+        if listing := os.environ.get("BOOT_CONSOLES"):  # for who runs several at once
+            with open(listing, "a", encoding="utf-8") as out:
+                out.write(self.console + "\n")
         self._forget_old_logs()
 
     def path(self, name):
