@@ -1,7 +1,8 @@
 """Carries one command through a booted system.
 
 States: booting -> (the guest says `ready`) running -> (the guest says `exit N`) stopping -> gone.
-A system that is gone before `exit N`, or not gone a while after it, is a failure of ours.
+A system that is gone before `exit N`, or not gone a while after it, is a failure of ours. Another
+`ready` while running means that the second stage came back and the command was started again.
 """
 
 import os
@@ -77,9 +78,10 @@ class Session:
         *lines, self.pending = (self.pending + data).split(b"\n")
         for line in lines:
             words = line.decode("utf-8", "replace").split()
-            if words == ["ready"] and self.state == "booting":
+            if words == ["ready"] and self.state in ("booting", "running"):
+                if self.state == "booting":
+                    self.on_ready()
                 self.state = "running"
-                self.on_ready()
                 write_all(self.system.command, guest.line(self.command))
             elif len(words) == 2 and words[0] == "exit" and words[1].isdigit():
                 self.state = "stopping"
