@@ -60,6 +60,7 @@ class Timer {
   private:
     friend class EventLoop;
     struct Slot;
+    explicit Timer(Slot* slot);
     Slot* slot_ = nullptr;
 };
 
@@ -74,34 +75,39 @@ class EventLoop {
     Result<Watch> watch(int fd, uint32_t events, std::function<void(uint32_t)> ready);
     // Calls `due` once, `nanoseconds` from now.
     Timer after(uint64_t nanoseconds, std::function<void()> due);
-    // Called after each round. If it returns true there is more to do at once: the next round does
-    // not block.
-    void set_after_round(std::function<bool()> hook) { after_round_ = std::move(hook); }
+    // Called after each round, and once before the first blocks. If it returns true there is more
+    // to do at once: the next round does not block.
+    void set_after_round(std::function<bool()> hook) {
+        after_round_ = std::move(hook);
+        more_ = true;
+    }
 
     // Runs until `stop`.
     void run();
-    // One round; blocks for the first event if `may_block`.
+    // One round; blocks for the first event if `may_block` and nothing is left to do.
     void run_once(bool may_block);
     void stop() { stopping_ = true; }
 
   private:
     friend class Watch;
     friend class Timer;
-    explicit EventLoop(Fd epoll);
+    EventLoop(Fd epoll, Fd timer);
     void fire_due_timers();
     void sweep();
-    int wait_milliseconds() const;
+    void arm();
     void heap_remove(Timer::Slot* slot);
-    void sift_up(size_t index);
+    size_t sift_up(size_t index);
     void sift_down(size_t index);
 
     Fd epoll_;
+    Fd timer_;           // timerfd, armed for heap_[0]
+    uint64_t armed_ = 0; // what it is armed for; 0: disarmed
     std::vector<std::unique_ptr<Watch::Slot>> watches_;
     std::vector<Timer::Slot*> heap_; // by due time
     std::function<bool()> after_round_;
     bool stopping_ = false;
+    bool more_ = false; // what after_round_ said last
     bool have_dead_ = false;
-    bool in_round_ = false;
 };
 
 } // namespace muster

@@ -33,6 +33,7 @@
 
 #include "init/base/result.h"
 #include "init/dataspace/account.h"
+#include "init/dataspace/caveat.h"
 #include "init/preserves/value.h"
 
 namespace muster::dataspace {
@@ -45,10 +46,10 @@ using Handle = uint64_t;
 
 class Actor;
 class Cap;
-class Caveats;
 class Engine;
 class Facet;
 class Turn;
+struct Outbound;
 using CapRef = Ref<Cap>;
 
 class Entity : public Counted {
@@ -59,7 +60,6 @@ class Entity : public Counted {
     virtual void on_message(Turn&, const Value& /*body*/) {}
     // Everything sent here before has been handled: answer by the message #t to `peer`.
     virtual void on_sync(Turn&, const CapRef& peer);
-    // True: this entity may run after its facet stopped (relays deliver last retractions).
 };
 
 // A capability. Equality is identity: attenuating makes a new one.
@@ -100,12 +100,15 @@ class Facet : public Counted {
     friend class KeepAlive;
     Facet(Actor& actor, Facet* parent);
     ~Facet() override;
-    bool inert() const { return children_.empty() && handles_.empty() && keepers_ == 0; }
+    bool inert() const { return children_.empty() && !newest_ && keepers_ == 0; }
+    void link(Outbound& assertion);
+    void unlink(Outbound& assertion);
 
     Ref<Actor> actor_;
     Facet* parent_; // null for the root; children_ of the parent owns this one
+    size_t index_ = 0; // in the parent's children_
     std::vector<Ref<Facet>> children_;
-    std::vector<Handle> handles_; // own live assertions, oldest first
+    Outbound* newest_ = nullptr; // own live assertions, a list from the newest to the oldest
     std::vector<TurnAction> stop_actions_;
     int keepers_ = 0;
     bool alive_ = true;
@@ -142,8 +145,11 @@ struct Event {
 
 // An assertion that an actor made and has not retracted.
 struct Outbound {
+    Handle handle;
     CapRef target;
-    Facet* facet; // null once the actor is saying goodbye
+    Facet* facet;
+    Outbound* newer = nullptr; // in the list of the facet
+    Outbound* older = nullptr;
 };
 
 class Actor : public Counted {
@@ -151,6 +157,7 @@ class Actor : public Counted {
     const std::string& name() const { return name_; }
     Engine& engine() const { return engine_; }
     bool running() const { return running_; }
+    // REQUIRES: running().
     Facet& root() const { return *root_; }
 
   private:
@@ -165,6 +172,7 @@ class Actor : public Counted {
     std::unordered_map<Handle, Outbound> outbound_;
     std::vector<std::function<void(const Error*)>> exit_hooks_;
     bool running_ = true;
+    size_t index_ = 0;         // in the engine's list
     uint64_t outbox_turn_ = 0; // Turn's index of its outboxes: valid while this is its number
     uint32_t outbox_slot_ = 0;
 };
@@ -232,7 +240,7 @@ class Turn {
 
     void queue(Event event);
     void stop_tree(Facet& facet);
-    void check_inert(Facet* facet);
+    void settle();
     void commit();
 
     Engine& engine_;
@@ -244,7 +252,7 @@ class Turn {
     std::vector<Birth> births_;
     std::vector<TurnAction> before_commit_;
     std::vector<Ref<Facet>> maybe_inert_;
-    std::vector<Ref<Facet>> graveyard_; // stopped in this turn; kept until its code has returned
+    std::vector<Ref<Facet>> stopped_; // in this turn; kept until their code has returned
     bool failed_ = false;
     Error error_;
 };

@@ -8,9 +8,12 @@
 #include <optional>
 
 #include "init/base/result.h"
-#include "init/dataspace/actor.h"
+#include "init/preserves/value.h"
 
 namespace muster::dataspace {
+
+using preserves::Value;
+using preserves::View;
 
 class Caveats : public Counted {
   public:
@@ -30,8 +33,9 @@ class Caveats : public Counted {
     const Value& wire() const { return wire_; }
 
   private:
-    explicit Caveats(Value wire) : wire_(std::move(wire)) {}
+    Caveats(Value wire, bool rejects_all) : wire_(std::move(wire)), rejects_all_(rejects_all) {}
     Value wire_;
+    bool rejects_all_; // one of them is unknown
 };
 
 } // namespace muster::dataspace

@@ -29,12 +29,13 @@ class Engine {
     bool idle() const { return queue_.empty() && goodbyes_.empty(); }
 
     const Ref<Account>& account() const { return account_; }
+    bool closing() const { return closing_; }
     // Called for each actor that failed: its name and why. Default: a line on stderr.
     void set_on_failure(std::function<void(const Actor&, const Error&)> hook) {
         on_failure_ = std::move(hook);
     }
     // All actors that run, for status.
-    size_t actor_count() const { return actor_count_; }
+    size_t actor_count() const { return actors_.size(); }
 
     // How many retractions of a dead actor leave in one turn.
     static constexpr size_t goodbye_slice = 1'000;
@@ -42,32 +43,32 @@ class Engine {
   private:
     friend class Turn;
     friend class Actor;
+    // One turn that waits: a batch of events, or an action in a facet.
     struct Activation {
         Ref<Actor> actor;
-        Ref<Facet> facet; // for actions
         std::vector<Event> events;
+        Ref<Facet> facet; // of the action
         TurnAction action;
-        Ref<Account> account;
         Loan loan;
     };
-    struct Goodbye {
-        Ref<Actor> actor;
-        std::vector<Handle> handles; // sorted, newest last
-    };
+    // What a dead actor still has to retract, newest last.
+    using Goodbye = std::vector<std::pair<Handle, CapRef>>;
 
-    Handle next_handle() { return next_handle_++; }
+    Ref<Actor> create_actor(std::string name);
     void run_activation(Activation& activation);
     void finish(Turn& turn);
-    void terminate(Actor& actor, const Error* error);
+    void terminate(Actor& actor, const Error* error, Goodbye goodbye = {});
     void say_goodbye(Goodbye& goodbye);
+    void forget(Actor& actor);
 
     std::deque<Activation> queue_;
     std::deque<Goodbye> goodbyes_;
+    std::vector<Ref<Actor>> actors_;
     Ref<Account> account_;
     std::function<void(const Actor&, const Error&)> on_failure_;
     Handle next_handle_ = 1;
     uint64_t next_turn_ = 1;
-    size_t actor_count_ = 0;
+    bool closing_ = false;
 };
 
 } // namespace muster::dataspace

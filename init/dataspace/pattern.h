@@ -20,10 +20,13 @@ namespace muster::dataspace {
 using preserves::Value;
 using preserves::View;
 
-// Steps from the root of a value to a node in it: indices of fields and elements as integers, keys
-// of dictionaries as they are. (A dictionary key that is an integer is a key, not an index: which
-// it is follows from the node.)
-using Path = std::vector<Value>;
+// One step into a compound value: the index of a field or element, or a key of a dictionary.
+struct Step {
+    uint32_t index = 0;
+    Value key; // of a dictionary; invalid: it is an index
+};
+// From the root of a value to a node in it.
+using Path = std::vector<Step>;
 
 struct Pattern {
     enum class Class : uint8_t { any, atom, record, sequence, dictionary };
@@ -41,22 +44,26 @@ struct Pattern {
     std::vector<Path> constant_paths;
     std::vector<Value> constants;    // in step with constant_paths
     std::vector<Path> captures;      // outer before inner, keys ascending
-    
+
     // Limits, before any work is done on a pattern.
     static constexpr size_t max_nodes = 4'096;
+    static constexpr uint32_t max_index = 65'535;
 
     static Result<Pattern> parse(View wire);
 
     // True if `value` matches; then `out`, if given, gets the captured values in order.
     bool matches(View value, std::vector<View>* out = nullptr) const;
+    // The same without the constants: classes, counts and presence.
+    bool fits(View value) const;
     // What identifies the shape, captures included: a value for hash tables.
     Value shape() const;
 };
 
 // The node of `value` at `path`; invalid if there is none.
 View walk(View value, const Path& path);
-// The sequence of `captured` values, as an observer gets it.
-Value capture_sequence(const std::vector<View>& captured);
+// Appends the canonical bytes of the sequence of what stands at `paths` in `value`. False, and
+// nothing useful in `out`, if something is missing.
+bool collect(View value, const std::vector<Path>& paths, std::vector<uint8_t>& out);
 
 // Patterns as values, for code that observes.
 namespace pattern {

@@ -1,0 +1,139 @@
+#include "init/dataspace/dataspace.h"
+
+#include <unordered_map>
+
+#include "init/dataspace/engine.h"
+#include "init/dataspace/index.h"
+
+namespace muster::dataspace {
+
+namespace {
+
+class DataspaceEntity final : public Entity {
+  public:
+    explicit DataspaceEntity(Ref<Facet> root) : root_(std::move(root)), keep_(root_) {}
+
+    // Nobody can reach this dataspace any more: its actor has nothing left to do.
+    ~DataspaceEntity() override {
+        keep_ = KeepAlive();
+        if (root_->alive())
+            root_->actor().engine().external(root_, [](Turn& turn) { turn.stop_actor(); });
+    }
+
+    void on_assert(Turn& turn, const Value& value, Handle handle) override {
+        if (!values_.emplace(handle, value).second) return;
+        index_.add(turn, value);
+    }
+
+    void on_retract(Turn& turn, Handle handle) override {
+        auto found = values_.find(handle);
+        if (found == values_.end()) return;
+        Value value = std::move(found->second);
+        values_.erase(found);
+        index_.remove(turn, value);
+    }
+
+    void on_message(Turn& turn, const Value& body) override { index_.send(turn, body); }
+
+    size_t size() const { return index_.size(); }
+
+  private:
+    Ref<Facet> root_;
+    KeepAlive keep_;
+    std::unordered_map<Handle, Value> values_;
+    Index index_;
+};
+
+CapRef dataspace_in(const Ref<Actor>& actor) {
+    Ref<Facet> root(&actor->root());
+    return make_ref<Cap>(root, make_ref<DataspaceEntity>(root));
+}
+
+// Gives each match a facet of its own.
+class During final : public Entity {
+  public:
+    explicit During(MatchAction body) : body_(std::move(body)) {}
+
+    void on_assert(Turn& turn, const Value& captures, Handle handle) override {
+        facets_[handle] =
+            turn.facet([&](Turn& inner) { body_(inner, captures.view()); });
+    }
+    void on_retract(Turn& turn, Handle handle) override {
+        auto found = facets_.find(handle);
+        if (found == facets_.end()) return;
+        Ref<Facet> facet = std::move(found->second);
+        facets_.erase(found);
+        turn.stop(*facet);
+    }
+
+  private:
+    MatchAction body_;
+    std::unordered_map<Handle, Ref<Facet>> facets_;
+};
+
+class Watcher final : public Entity {
+  public:
+    Watcher(MatchAction appeared, MatchAction gone)
+        : appeared_(std::move(appeared)), gone_(std::move(gone)) {}
+
+    void on_assert(Turn& turn, const Value& captures, Handle handle) override {
+        present_[handle] = captures;
+        if (appeared_) appeared_(turn, captures.view());
+    }
+    void on_retract(Turn& turn, Handle handle) override {
+        auto found = present_.find(handle);
+        if (found == present_.end()) return;
+        Value captures = std::move(found->second);
+        present_.erase(found);
+        if (gone_) gone_(turn, captures.view());
+    }
+
+  private:
+    MatchAction appeared_;
+    MatchAction gone_;
+    std::unordered_map<Handle, Value> present_;
+};
+
+class MessageHandler final : public Entity {
+  public:
+    explicit MessageHandler(MatchAction body) : body_(std::move(body)) {}
+    void on_message(Turn& turn, const Value& captures) override { body_(turn, captures.view()); }
+
+  private:
+    MatchAction body_;
+};
+
+} // namespace
+
+CapRef spawn_dataspace(Engine& engine, std::string name) {
+    return dataspace_in(engine.spawn(std::move(name), [](Turn&) {}));
+}
+
+CapRef spawn_dataspace(Turn& turn, std::string name) {
+    return dataspace_in(turn.spawn(std::move(name), [](Turn&) {}));
+}
+
+size_t assertion_count(const Cap& dataspace) {
+    return static_cast<DataspaceEntity&>(dataspace.entity()).size();
+}
+
+Handle observe(Turn& turn, const CapRef& dataspace, View pattern, Ref<Entity> observer) {
+    CapRef cap = turn.make_cap(std::move(observer));
+    return turn.assert_(dataspace, preserves::record("Observe", {pattern, embed(cap)}));
+}
+
+Handle during(Turn& turn, const CapRef& dataspace, View pattern, MatchAction body) {
+    return observe(turn, dataspace, pattern, make_ref<During>(std::move(body)));
+}
+
+Handle on_message(Turn& turn, const CapRef& dataspace, View pattern, MatchAction body) {
+    return observe(turn, dataspace, pattern, make_ref<MessageHandler>(std::move(body)));
+}
+
+Handle observe(Turn& turn, const CapRef& dataspace, View pattern, MatchAction appeared,
+               MatchAction gone) {
+    return observe(turn, dataspace, pattern,
+                   make_ref<Watcher>(std::move(appeared), std::move(gone)));
+}
+
+} // namespace muster::dataspace
