@@ -1,0 +1,230 @@
+// apk_image: from package names and own files to an archive that the kernel can boot.
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "alpine-packages/files.h"
+#include "alpine-packages/repository.h"
+#include "alpine-packages/tree.h"
+
+namespace muster::apk {
+namespace {
+
+constexpr const char* usage =
+    "usage: apk_image COMMAND [OPTION]... [NAME]...\n"
+    "  image    packages NAME... with their dependencies, and own files, as a newc archive\n"
+    "  closure  prints the packages that NAME... needs: name, version, repository\n"
+    "  unpack   the files of the packages NAME... alone, into the folder --tree\n"
+    "  verify   checks the package files NAME... against the keys\n"
+    "options:\n"
+    "  --mirror LOCATION    URL or folder with packages\n"
+    "  --branch NAME        branch below a mirror's top (v3.19)\n"
+    "  --cache FOLDER       for downloads\n"
+    "  --keys FOLDER        trust these keys and no others\n"
+    "  --key-source FOLDER  look here for Alpine's keys, which are known by their fingerprint\n"
+    "  --packages FILE      more NAMEs: one a line, # begins a comment\n"
+    "  --busybox            links for busybox' applets, as its package lists them\n"
+    "  --applets FILE:TARGET  links to TARGET for each path listed in FILE\n"
+    "  --remove GUEST       leaves out what packages and lists brought\n"
+    "  --add HOST:GUEST[:MODE]  a file or a folder of this machine\n"
+    "  --folder GUEST[:MODE], --link TARGET:GUEST\n"
+    "  --output FILE        the archive\n"
+    "  --tree FOLDER        the same as a folder\n"
+    "  --list FILE          name and version of each package, for the record\n"
+    "exit: 0, 1 something is wrong with packages or files, 2 usage, 3 the mirror does not answer\n";
+
+enum Exit { good = 0, wrong = 1, misuse = 2, unreachable = 3 };
+
+struct Option {
+    std::string name, value;
+};
+
+struct Arguments {
+    std::string command, mirror, output, tree, list;
+    MirrorOptions options;
+    bool busybox = false;
+    std::vector<std::string> names;
+    std::vector<Option> steps; // what changes the tree, in order
+};
+
+int complain(const Error& error, Exit status) {
+    std::fprintf(stderr, "apk_image: %s\n", error.message.c_str());
+    return status;
+}
+
+bool read_names(const std::string& text, std::vector<std::string>& names) {
+    std::string word;
+    bool comment = false;
+    for (char c : text + "\n") {
+        if (c == '#') comment = true;
+        bool space = c == ' ' || c == '\t' || c == '\n';
+        if (!space && !comment) word += c;
+        if ((space || comment) && !word.empty()) names.push_back(word), word.clear();
+        if (c == '\n') comment = false;
+    }
+    return !names.empty();
+}
+
+Result<Arguments> parse(int argc, char** argv) {
+    Arguments out;
+    if (argc < 2) return Error{"no command"};
+    out.command = argv[1];
+    for (int i = 2; i < argc; ++i) {
+        std::string name = argv[i];
+        if (!name.starts_with("--")) {
+            out.names.push_back(name);
+            continue;
+        }
+        if (name == "--busybox") {
+            out.busybox = true;
+            continue;
+        }
+        if (i + 1 == argc) return Error{name + ": needs a value"};
+        std::string value = argv[++i];
+        if (name == "--mirror") out.mirror = value;
+        else if (name == "--branch") out.options.branch = value;
+        else if (name == "--cache") out.options.cache = value;
+        else if (name == "--keys") out.options.key_folders.push_back(value);
+        else if (name == "--key-source") out.options.key_sources.push_back(value);
+        else if (name == "--output") out.output = value;
+        else if (name == "--tree") out.tree = value;
+        else if (name == "--list") out.list = value;
+        else if (name == "--packages") {
+            auto text = read_file(value);
+            if (!text) return text.error();
+            if (!read_names(*text, out.names)) return Error{value + ": names no package"};
+        } else if (name == "--add" || name == "--folder" || name == "--link" ||
+                   name == "--remove" || name == "--applets")
+            out.steps.push_back({name, value});
+        else return Error{name + ": no such option"};
+    }
+    return out;
+}
+
+// The last ":MODE", octal, is taken off VALUE; -1 if there is none.
+int take_mode(std::string& value) {
+    std::size_t colon = value.rfind(':');
+    if (colon == std::string::npos) return -1;
+    int mode = 0;
+    const char* first = value.data() + colon + 1;
+    const char* last = value.data() + value.size();
+    auto [end, error] = std::from_chars(first, last, mode, 8);
+    if (error != std::errc() || end != last || first == last || mode > 07777) return -1;
+    value.resize(colon);
+    return mode;
+}
+
+Result<> apply(Tree& tree, Option step) {
+    if (step.name == "--remove") return tree.remove(step.value);
+    if (step.name == "--folder") {
+        int mode = take_mode(step.value);
+        return tree.add_folder(step.value, mode < 0 ? 0755 : static_cast<unsigned>(mode));
+    }
+    int mode = step.name == "--add" ? take_mode(step.value) : -1;
+    std::size_t colon = step.value.find(':');
+    if (colon == std::string::npos || colon == 0)
+        return Error{step.name + " " + step.value + ": needs two names with a colon between"};
+    std::string first = step.value.substr(0, colon), second = step.value.substr(colon + 1);
+    if (step.name == "--link") return tree.add_link(first, second);
+    if (step.name == "--add") return tree.add_host(first, second, mode);
+    auto list = read_file(first);
+    if (!list) return list.error();
+    return tree.add_applets(*list, second);
+}
+
+int run_verify(const Arguments& arguments) {
+    KeyRing keys;
+    for (const std::string& folder : arguments.options.key_folders)
+        if (auto done = keys.trust_folder(folder); !done) return complain(done.error(), wrong);
+    int status = good;
+    for (const std::string& name : arguments.names) {
+        auto file = read_file(name);
+        if (!file) {
+            status = complain(file.error(), wrong);
+            continue;
+        }
+        auto package = read_package(*file, keys);
+        if (!package) status = complain(package.error().with_context(name), wrong);
+        else std::printf("%s\t%s\tgood\n", name.c_str(), package->identity.c_str());
+    }
+    return status;
+}
+
+int run(const Arguments& arguments) {
+    if (arguments.command == "verify") return run_verify(arguments);
+    bool alone = arguments.command == "unpack";
+    bool print = arguments.command == "closure";
+    if (!alone && !print && arguments.command != "image") {
+        std::fputs(usage, stderr);
+        return misuse;
+    }
+    const char* epoch = std::getenv("SOURCE_DATE_EPOCH");
+    Tree tree(epoch ? std::atoll(epoch) : 0);
+    std::string list;
+    if (!arguments.names.empty()) {
+        if (arguments.mirror.empty()) return complain(Error{"packages need --mirror"}, misuse);
+        bool reached = false;
+        auto mirror = Mirror::open(arguments.mirror, arguments.options, reached);
+        if (!mirror) return complain(mirror.error(), reached ? wrong : unreachable);
+        std::vector<Chosen> chosen;
+        if (alone) {
+            for (const std::string& name : arguments.names) {
+                auto found = mirror->find(name);
+                if (!found) return complain(found.error(), wrong);
+                chosen.push_back(*found);
+            }
+        } else {
+            auto found = mirror->closure(arguments.names);
+            if (!found) return complain(found.error(), wrong);
+            chosen = std::move(*found);
+        }
+        for (const Chosen& package : chosen) {
+            if (print) {
+                std::printf("%s\t%s\t%s\n", package.entry->name.c_str(),
+                            package.entry->version.c_str(),
+                            mirror->repositories()[package.repository].c_str());
+                continue;
+            }
+            auto loaded = mirror->load(package);
+            if (!loaded) return complain(loaded.error(), wrong);
+            list += package.entry->full_name() + "\t" + package.entry->identity + "\n";
+            if (auto done = tree.add_package(std::move(*loaded)); !done)
+                return complain(done.error(), wrong);
+        }
+        if (print) return good;
+    }
+    if (arguments.busybox)
+        if (auto done = tree.add_busybox_applets(); !done) return complain(done.error(), wrong);
+    for (const Option& step : arguments.steps)
+        if (auto done = apply(tree, step); !done) return complain(done.error(), wrong);
+    if (auto done = tree.finish(); !done) return complain(done.error(), wrong);
+    for (const std::string& note : tree.notes()) std::fprintf(stderr, "note: %s\n", note.c_str());
+    if (!arguments.output.empty()) {
+        auto archive = to_cpio(tree);
+        if (!archive) return complain(archive.error(), wrong);
+        if (auto done = write_file(arguments.output, *archive); !done)
+            return complain(done.error(), wrong);
+    }
+    if (!arguments.tree.empty())
+        if (auto done = write_folder(tree, arguments.tree); !done)
+            return complain(done.error(), wrong);
+    if (!arguments.list.empty())
+        if (auto done = write_file(arguments.list, list); !done)
+            return complain(done.error(), wrong);
+    return good;
+}
+
+} // namespace
+} // namespace muster::apk
+
+int main(int argc, char** argv) {
+    auto arguments = muster::apk::parse(argc, argv);
+    if (!arguments) {
+        std::fprintf(stderr, "apk_image: %s\n%s", arguments.error().message.c_str(),
+                     muster::apk::usage);
+        return 2;
+    }
+    return muster::apk::run(*arguments);
+}

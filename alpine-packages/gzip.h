@@ -1,0 +1,23 @@
+// Files made of gzip members back to back, which is what packages and indexes are. Host only.
+// Source: RFC 1952.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "init/base/result.h"
+
+namespace muster::apk {
+
+struct GzipMember {
+    std::string_view compressed; // into the caller's file
+    std::string data;
+};
+
+// Splits FILE into its members and inflates each; at most LIMIT bytes in all. Trailing bytes that
+// are no member, a truncated member or a wrong check sum are errors.
+Result<std::vector<GzipMember>> split_gzip(std::string_view file, std::size_t limit);
+
+} // namespace muster::apk

@@ -1,0 +1,184 @@
+#include "alpine-packages/repository.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+#include <optional>
+
+#include "alpine-packages/files.h"
+#include "alpine-packages/version.h"
+
+namespace muster::apk {
+namespace {
+
+constexpr std::time_t fresh_for = 24 * 60 * 60; // seconds that a downloaded index is not asked anew
+
+bool is_url(const std::string& location) { return location.find("://") != std::string::npos; }
+
+// The index of the repository at LOCATION, or nothing. CACHED gets the file of a download.
+std::optional<std::string> index_of(const std::string& location, const std::string& cache,
+                                    std::string& cached) {
+    std::string path = location + "/APKINDEX.tar.gz";
+    if (!is_url(location)) {
+        auto data = read_file(path);
+        return data ? std::optional(std::move(*data)) : std::nullopt;
+    }
+    std::string folder = cache + "/alpine/index";
+    if (!make_folders(folder)) return std::nullopt;
+    cached = folder + "/" + hex(sha1(location)) + ".tar.gz";
+    struct stat st {};
+    bool there = stat(cached.c_str(), &st) == 0;
+    if (!there || std::time(nullptr) - st.st_mtime > fresh_for) {
+        auto done = download(path, cached);
+        if (!done && !there) return std::nullopt;
+        if (!done)
+            std::fprintf(stderr, "%s: does not answer, using the index from before\n",
+                         location.c_str());
+    }
+    auto data = read_file(cached);
+    return data ? std::optional(std::move(*data)) : std::nullopt;
+}
+
+} // namespace
+
+Result<> Mirror::find_keys(const std::vector<std::string>& index_files,
+                           const MirrorOptions& options) {
+    for (const std::string& folder : options.key_folders)
+        if (auto done = keys_.trust_folder(folder); !done) return done.error();
+    if (!options.key_folders.empty()) {
+        if (keys_.empty()) return Error{options.key_folders.front() + ": has no keys (*.pub)"};
+        return {};
+    }
+    for (const std::string& folder : options.key_sources) {
+        auto names = list_folder(folder);
+        if (!names) continue;
+        for (const std::string& name : *names) {
+            if (!name.ends_with(".pub")) continue;
+            if (auto pem = read_file(folder + "/" + name)) keys_.trust_if_pinned(name, *pem);
+        }
+    }
+    // The keys from the mirror itself: what brings them is not verified, but a key counts only if
+    // its fingerprint is known.
+    for (std::size_t i = 0; i < index_files.size(); ++i) {
+        auto index = read_index(index_files[i], nullptr);
+        if (!index) return index.error().with_context(repositories_[i]);
+        for (const IndexEntry& entry : *index) {
+            if (entry.name != "alpine-keys") continue;
+            std::string path;
+            auto file = fetch(i, entry, path);
+            if (!file) return file.error();
+            auto found = keys_in_package(*file);
+            if (!found) return found.error().with_context(path);
+            for (const auto& [name, pem] : *found) keys_.trust_if_pinned(name, pem);
+        }
+    }
+    if (keys_.empty())
+        return Error{repositories_.front() +
+                     ": has no alpine-keys package with a key of Alpine that is known; name a "
+                     "folder with trusted keys in ALPINE_KEYS"};
+    return {};
+}
+
+Result<Mirror> Mirror::open(const std::string& location, const MirrorOptions& options,
+                            bool& reached) {
+    Mirror mirror;
+    mirror.cache_ = options.cache;
+    std::string base = location;
+    while (base.size() > 1 && base.ends_with('/')) base.pop_back();
+    const std::vector<std::vector<std::string>> layouts = {
+        {base + "/main/" + options.arch, base + "/community/" + options.arch},
+        {base + "/" + options.branch + "/main/" + options.arch,
+         base + "/" + options.branch + "/community/" + options.arch},
+        {base + "/" + options.arch},
+        {base},
+    };
+    std::vector<std::string> files, cached;
+    for (const auto& layout : layouts) {
+        for (const std::string& repository : layout) {
+            std::string copy;
+            auto index = index_of(repository, options.cache, copy);
+            if (!index) {
+                if (files.empty()) break; // the first of a layout is the one that must be there
+                continue;
+            }
+            mirror.repositories_.push_back(repository);
+            files.push_back(std::move(*index));
+            cached.push_back(copy);
+        }
+        if (!files.empty()) break;
+    }
+    reached = !files.empty();
+    if (!reached) return Error{location + ": no APKINDEX.tar.gz there"};
+    auto forget = [&] { // a broken download must not stay
+        for (const std::string& copy : cached)
+            if (!copy.empty()) unlink(copy.c_str());
+    };
+    if (auto done = mirror.find_keys(files, options); !done) {
+        forget();
+        return done.error();
+    }
+    for (std::size_t i = 0; i < files.size(); ++i) {
+        auto index = read_index(files[i], &mirror.keys_);
+        if (!index) {
+            forget();
+            return index.error().with_context(mirror.repositories_[i] + "/APKINDEX.tar.gz");
+        }
+        mirror.indexes_.push_back(std::move(*index));
+    }
+    return mirror;
+}
+
+Result<Chosen> Mirror::find(const std::string& name) const {
+    Chosen best;
+    for (std::size_t i = 0; i < indexes_.size(); ++i)
+        for (const IndexEntry& entry : indexes_[i])
+            if (entry.name == name &&
+                (!best.entry ||
+                 compare_versions(entry.version, best.entry->version) == Order::greater))
+                best = {&entry, i};
+    if (!best.entry) return Error{name + ": no such package in " + repositories_.front()};
+    return best;
+}
+
+Result<std::string> Mirror::fetch(std::size_t repository, const IndexEntry& entry,
+                                  std::string& path) const {
+    const std::string& where = repositories_[repository];
+    if (!is_url(where)) {
+        path = where + "/" + entry.file_name();
+        return read_file(path);
+    }
+    std::string folder = cache_ + "/alpine/packages";
+    if (auto done = make_folders(folder); !done) return done.error();
+    path = folder + "/" + hex(sha1(entry.identity)).substr(0, 16) + "-" + entry.file_name();
+    if (!exists(path))
+        if (auto done = download(where + "/" + entry.file_name(), path); !done)
+            return done.error();
+    return read_file(path);
+}
+
+Result<Package> Mirror::load(const Chosen& chosen) const {
+    const IndexEntry& entry = *chosen.entry;
+    std::string path;
+    auto file = fetch(chosen.repository, entry, path);
+    if (!file) return file.error();
+    auto broken = [&](const Error& error) {
+        if (is_url(repositories_[chosen.repository])) unlink(path.c_str());
+        return error.with_context(path);
+    };
+    if (file->size() != entry.size)
+        return broken(Error{"is " + std::to_string(file->size()) + " bytes, the index says " +
+                            std::to_string(entry.size)});
+    auto package = read_package(*file, keys_);
+    if (!package) return broken(package.error());
+    if (package->identity != entry.identity)
+        return broken(Error{"is " + package->identity + ", the index says " + entry.identity});
+    if (package->info.name != entry.name || package->info.version != entry.version)
+        return broken(Error{"is " + package->info.full_name() + ", the index says " +
+                            entry.full_name()});
+    return package;
+}
+
+} // namespace muster::apk

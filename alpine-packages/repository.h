@@ -1,0 +1,55 @@
+// Where packages come from: folders and mirrors, with a cache by content. Host only.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "alpine-packages/closure.h"
+#include "alpine-packages/index.h"
+#include "alpine-packages/package.h"
+#include "init/base/result.h"
+
+namespace muster::apk {
+
+struct MirrorOptions {
+    std::string cache;           // folder for downloads
+    std::string branch = "v3.19"; // looked for below a mirror's top folder
+    std::string arch = "x86_64";
+    std::vector<std::string> key_folders; // trusted as they are; if any, nothing else is
+    std::vector<std::string> key_sources; // folders with keys that count only if recognised
+};
+
+// A mirror's repositories (main, community) with verified indexes.
+class Mirror {
+  public:
+    // LOCATION is a URL or a folder: that of a repository itself (with APKINDEX.tar.gz in it), of
+    // a branch (with main/ARCH), or of several branches.
+    // REACHED false, with an error: nothing answered there. An error with REACHED true means that
+    // something is there and wrong.
+    static Result<Mirror> open(const std::string& location, const MirrorOptions& options,
+                               bool& reached);
+
+    Result<std::vector<Chosen>> closure(const std::vector<std::string>& wanted) const {
+        return find_closure(indexes_, wanted);
+    }
+
+    // The newest package of that very name, without its dependencies. Error if there is none.
+    Result<Chosen> find(const std::string& name) const;
+
+    // Fetches, verifies against the keys and against the index, reads.
+    Result<Package> load(const Chosen& chosen) const;
+
+    const std::vector<std::string>& repositories() const { return repositories_; }
+
+  private:
+    Result<std::string> fetch(std::size_t repository, const IndexEntry& entry,
+                              std::string& path) const;
+    Result<> find_keys(const std::vector<std::string>& index_files, const MirrorOptions& options);
+
+    std::vector<std::string> repositories_; // folder or URL of each
+    std::vector<std::vector<IndexEntry>> indexes_;
+    KeyRing keys_;
+    std::string cache_;
+};
+
+} // namespace muster::apk
