@@ -26,7 +26,8 @@ struct TextOptions {
 // Each call of `next` gives one of: a value; `end` (only white space was left; a comment that
 // annotates nothing is `need_more`); `need_more` (the text ends within a value); `malformed` (with
 // a message and a location; reading cannot go on). A number or symbol at the very end of the text
-// counts as complete if `finished`, and as need_more if more text may come.
+// counts as complete if `finished`, and as need_more if more text may come. After need_more, read
+// again from `offset` when there is more text.
 class TextReader {
   public:
     enum class State : uint8_t { value, end, need_more, malformed };
@@ -36,15 +37,21 @@ class TextReader {
     State next(Value& out);
     State next_bytes(std::vector<uint8_t>& out);
 
-    size_t offset() const { return at_; }      // how much was consumed
+    // How much was consumed: up to the end of the value; after `need_more` up to its beginning.
+    size_t offset() const { return at_; }
     Location location() const { return here_; } // of `offset`
+    // Of the first character of the value, behind its annotations.
     Location value_location() const { return value_start_; }
-    // If malformed: what is wrong and where.
+    // If malformed: what is wrong and where. After need_more, if finished: what is left open.
     const std::string& problem() const { return problem_; }
     Location problem_location() const { return problem_at_; }
 
   private:
-    State read(Encoder& encoder);
+    class Parse; // the reading of one value
+
+    State read(Encoder& encoder, bool as_bytes);
+    Location locate(size_t offset);
+    static void no_limit(Encoder& encoder) { encoder.limit_ = static_cast<size_t>(-1); }
 
     std::string_view text_;
     TextOptions options_;
@@ -52,8 +59,11 @@ class TextReader {
     size_t at_ = 0;
     Location here_;
     Location value_start_;
+    bool malformed_ = false;
     std::string problem_;
     Location problem_at_;
+    size_t located_ = 0; // lines and columns are counted up to here
+    Location located_at_;
 };
 
 // One whole value, nothing after it but white space. Errors name line and column.
