@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "init/dataspace/actor.h"
 #include "init/preserves/encoder.h"
 
 namespace muster::dataspace {
@@ -248,47 +249,28 @@ bool matches(View pattern, View value, Bindings& bindings) {
 
 // ---- Rewriting -----------------------------------------------------------------------------------
 
-size_t depth_of(View value) {
-    if (!value.is_compound()) return 0;
-    size_t deepest = value.is(Kind::record) ? depth_of(value.label()) : 0;
-    for (View item : value.items()) deepest = std::max(deepest, depth_of(item));
-    return deepest + 1;
-}
-
-// Whether a copy of `value`, `depth` levels down, stays within max_depth. Each level takes two
-// bytes at least, so most values need no look inside.
-bool fits_in_depth(View value, size_t depth) {
-    return value.bytes().size() / 2 + depth <= preserves::max_depth ||
-           depth_of(value) + depth <= preserves::max_depth;
-}
-
-// What the result will take, before any of it is built. False if it is too much.
-bool within_bounds(View shape, const Bindings& bindings, size_t depth, size_t& size) {
+// What the result will take, before any of it is built; stops counting at max_output. (How deep it
+// nests is the encoder's business.)
+bool within_bounds(View shape, const Bindings& bindings, size_t& size) {
     std::string_view form = *shape.label().as_symbol();
     size += 2;
     if (form == "lit" || form == "ref") {
         View value = form == "lit" ? shape.at(0) : bindings[*shape.at(0).as_int()];
         size += value.bytes().size();
-        return size <= Caveats::max_output && fits_in_depth(value, depth);
+        return size <= Caveats::max_output;
     }
-    if (form == "attenuate") return within_bounds(shape.at(0), bindings, depth, size);
-    if (size > Caveats::max_output || depth >= preserves::max_depth) return false;
-    View parts = shape.at(form == "rec" ? 1 : 0);
+    if (form == "attenuate") return within_bounds(shape.at(0), bindings, size);
+    if (form == "rec") size += shape.at(0).bytes().size();
     bool is_template = form != "dict";
-    if (form == "rec") {
-        size += shape.at(0).bytes().size();
-        if (!fits_in_depth(shape.at(0), depth + 1)) return false;
-    }
-    for (View part : parts.items()) {
-        if (is_template) {
-            if (!within_bounds(part, bindings, depth + 1, size)) return false;
-        } else {
+    for (View part : shape.at(form == "rec" ? 1 : 0).items()) {
+        if (!is_template) {
             size += part.bytes().size();
-            if (!fits_in_depth(part, depth + 1)) return false;
+        } else if (!within_bounds(part, bindings, size)) {
+            return false;
         }
         if (form == "dict") is_template = !is_template;
     }
-    return true;
+    return size <= Caveats::max_output;
 }
 
 // Appends the instance; false if something is attenuated that is not a capability.
@@ -313,13 +295,9 @@ bool instantiate(View shape, const Bindings& bindings, Encoder& out) {
             out.value(*target);
             return true;
         }
-        Result<Ref<Caveats>> more = Caveats::parse(shape.at(1));
-        if (!more) return false;
-        size_t already = cap->caveats() ? cap->caveats()->wire().view().count() : 0;
-        if (already + (*more)->wire().view().count() > Caveats::max_caveats) return false;
-        CapRef narrowed = cap->attenuate(*more);
-        if (!narrowed) return false;
-        out.embedded(narrowed);
+        Result<Ref<Caveats>> all = Caveats::join(cap->caveats(), shape.at(1));
+        if (!all) return false;
+        out.embedded(make_ref<Cap>(&cap->facet(), &cap->entity(), *all));
         return true;
     }
     if (form == "rec") {
@@ -350,7 +328,7 @@ std::optional<Value> rewrite(View rule, const Value& value, Bindings& bindings, 
     View shape = rule.at(1);
     if (shape.is_record("ref") && bindings[*shape.at(0).as_int()] == value.view()) return value;
     size_t size = 0;
-    if (!within_bounds(shape, bindings, 0, size)) return std::nullopt;
+    if (!within_bounds(shape, bindings, size)) return std::nullopt;
     Encoder out;
     if (!instantiate(shape, bindings, out)) return std::nullopt;
     Result<Value> result = out.finish();
