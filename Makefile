@@ -1,0 +1,226 @@
+# Muster. `make help` tells the targets; nothing is written outside build/ and the cache
+# (${MUSTER_CACHE:-~/.cache/muster}: toolchain and downloads).
+
+define HELP
+make                 init, dataspace, netlink and muster, static, into build/bin/
+make run             builds and boots the virtual machine; a root shell if stdin is a terminal
+make test            every test; the last line is "N passed, N failed"
+make unit            the unit tests alone
+make bench           every measurement; one alone: bench-boot bench-dataspace bench-services
+                     bench-packages
+make fuzz TIME=60    every fuzzer for that many seconds
+make man             man pages into build/man/
+make format          formats the C++ source
+make clean           removes build/
+endef
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+NEEDS := init/toolchain/needs
+TIME ?= 60
+
+# --- targets that make other targets (they may first have to install what those need) ----------
+
+BENCHES := dataspace services packages boot
+FRONT := run test bench $(BENCHES:%=bench-%) fuzz man format clean help
+.PHONY: all unit image $(FRONT)
+
+# As many jobs as processors, unless told otherwise; makes that are called share them.
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+run:
+	@$(NEEDS) install build vm
+	@$(MAKE) all host-tools
+	@initrd/build
+	@exec test-vm/boot $(BOOT)
+
+test:
+	@env -u MAKEFLAGS -u MAKELEVEL .ci/test
+
+bench: $(BENCHES:%=bench-%)
+
+$(BENCHES:%=bench-%):
+	@$(NEEDS) install build vm
+	@$(MAKE) all host-tools programs-of-$@ >&2
+	@.ci/bench $(@:bench-%=%)
+
+fuzz:
+	@$(NEEDS) install fuzz test
+	@$(MAKE) fuzzers
+	@.ci/fuzz $(TIME)
+
+man:
+	@$(NEEDS) install man
+	@$(MAKE) man-pages
+
+format:
+	@$(NEEDS) install format
+	@git ls-files -z '*.cpp' '*.h' | xargs -0 clang-format -i
+
+clean:
+	rm -rf build
+
+help: ; $(info $(HELP)) @:
+
+ifneq ($(filter-out $(FRONT),$(or $(MAKECMDGOALS),all)),)
+
+# --- what there is ----------------------------------------------------------------------------
+
+# Every .cpp in a room belongs to the library, except those whose names say otherwise.
+OTHERS := %_main.cpp %_test.cpp %_bench.cpp %_fuzz.cpp
+ROOMS := $(wildcard init/ init/*/ init/*/*/ services/ services/*/ netlink/ netlink/*/)
+HOST_ROOMS := $(wildcard alpine-packages/ alpine-packages/*/)
+in = $(wildcard $(addsuffix $2,$1))
+LIBRARY := $(filter-out $(OTHERS),$(call in,$(ROOMS),*.cpp))
+HOST_LIBRARY := $(filter-out $(OTHERS),$(call in,$(HOST_ROOMS) init/base/,*.cpp))
+TESTS := $(call in,$(ROOMS) $(HOST_ROOMS),*_test.cpp)
+FUZZERS := $(call in,$(ROOMS) $(HOST_ROOMS),*_fuzz.cpp)
+TARGET_BENCHES := $(call in,$(ROOMS),*_bench.cpp)
+HOST_BENCHES := $(call in,$(HOST_ROOMS),*_bench.cpp)
+HOST_TOOLS := $(call in,$(HOST_ROOMS),*_main.cpp)
+
+PROGRAMS := init dataspace netlink muster
+main_of = $(wildcard init/$1_main.cpp netlink/$1_main.cpp services/$1_main.cpp)
+PRESENT := $(foreach p,$(PROGRAMS),$(if $(call main_of,$p),$p))
+
+# An archive must lose the members whose source is gone, so it depends on this list.
+$(shell mkdir -p build && { echo "$(sort $(LIBRARY) $(HOST_LIBRARY))" >build/sources.new.$$$$ && \
+    if cmp -s build/sources.new.$$$$ build/sources; then rm build/sources.new.$$$$; \
+    else mv build/sources.new.$$$$ build/sources; fi; })
+
+# --- compilers --------------------------------------------------------------------------------
+
+# TOOLCHAIN and HOSTCXX. Made again when the recipe changes or the toolchain is gone.
+include build/toolchain.mk
+build/toolchain.mk: $(filter-out init/toolchain/%.md,$(wildcard init/toolchain/*))
+	@folder=$$(init/toolchain/prepare) && cxx=$$($(NEEDS) host-compiler) && \
+	    printf 'TOOLCHAIN := %s\nHOSTCXX := %s\n$@: %s/bin/musl-c++\n%s/bin/musl-c++:\n' \
+	    "$$folder" "$$cxx" "$$folder" "$$folder" >$@.new && mv $@.new $@
+
+WARNINGS := -Wall -Wextra -Werror
+COMMON := -std=c++20 $(WARNINGS) -I. -MMD -MP
+SIZE := -Os -fno-exceptions -fno-rtti -ffunction-sections -fdata-sections \
+    -fno-asynchronous-unwind-tables
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+LINK_TARGET = $(TOOLCHAIN)/bin/musl-c++ -s -Wl,--gc-sections -Wl,--build-id=none
+HOST_LIBS := -lmnl -lz -lcrypto
+
+# A flavour is a way to compile all of it: $(call flavour,NAME,COMPILER AND FLAGS) gives the rule
+# for build/NAME/x.o from x.cpp.
+define flavour
+build/$1/%.o: %.cpp build/toolchain.mk
+	@mkdir -p $$(@D)
+	@echo "$1  $$<"
+	@$2 $(COMMON) -c $$< -o $$@
+endef
+objects = $(patsubst %.cpp,build/$1/%.o,$2)
+
+$(eval $(call flavour,target,$(TOOLCHAIN)/bin/musl-c++ $(SIZE)))
+$(eval $(call flavour,host/tool,$(HOSTCXX) -O2))
+$(eval $(call flavour,host/unit,$(HOSTCXX) -O1 -g $(SANITIZERS)))
+$(eval $(call flavour,fuzz,clang++ -O1 -g $(SANITIZERS) -fsanitize=fuzzer-no-link))
+
+define archive
+	@rm -f $@
+	@ar rcs $@ $(filter %.o,$^)
+endef
+
+# --- the programs -----------------------------------------------------------------------------
+
+all: $(PRESENT:%=build/bin/%)
+
+build/target/muster.a: $(call objects,target,$(LIBRARY)) build/sources
+	$(archive)
+
+define program
+build/bin/$1: $(call objects,target,$(call main_of,$1)) build/target/muster.a
+	@mkdir -p $$(@D)
+	@echo "link  $$@"
+	@$$(LINK_TARGET) $$(filter %.o %.a,$$^) $2 -o $$@
+endef
+$(eval $(call program,init,))
+$(eval $(call program,dataspace,))
+$(eval $(call program,netlink,-lmnl))
+$(eval $(call program,muster,))
+
+# --- the host's side --------------------------------------------------------------------------
+
+.PHONY: host-tools fuzzers man-pages $(BENCHES:%=programs-of-bench-%)
+name_of = $(notdir $(1:$2.cpp=))
+
+host-tools: $(foreach m,$(HOST_TOOLS),build/host/$(call name_of,$m,_main))
+
+build/host/tool/muster.a: $(call objects,host/tool,$(HOST_LIBRARY)) build/sources
+	$(archive)
+
+define host_program
+build/host/$1: $(call objects,host/tool,$2) build/host/tool/muster.a
+	@echo "link  $$@"
+	@$$(HOSTCXX) $$(filter %.o %.a,$$^) -lz -lcrypto -o $$@
+endef
+$(foreach m,$(HOST_TOOLS),$(eval $(call host_program,$(call name_of,$m,_main),$m)))
+$(foreach b,$(HOST_BENCHES),$(eval $(call host_program,bench/$(call name_of,$b,_bench),$b)))
+
+unit: build/host/unit-tests
+	@$<
+
+build/host/unit/muster.a: $(call objects,host/unit,$(sort $(LIBRARY) $(HOST_LIBRARY))) build/sources
+	$(archive)
+
+# Catch2 itself takes minutes with sanitizers and optimisation, and gains nothing by them.
+build/host/catch_main.o: init/base/catch_main.cpp build/toolchain.mk
+	@mkdir -p $(@D)
+	@echo "host  $<"
+	@$(HOSTCXX) -O0 -std=c++20 -w -I. -MMD -MP -c $< -o $@
+
+build/host/unit-tests: build/host/catch_main.o $(call objects,host/unit,$(TESTS)) \
+    build/host/unit/muster.a
+	@echo "link  $@"
+	@$(HOSTCXX) $(SANITIZERS) $(filter %.o %.a,$^) $(CATCH_LIBS) $(HOST_LIBS) -o $@
+CATCH_LIBS = $(if $(wildcard /usr/include/catch2/catch_session.hpp),-lCatch2)
+
+# --- fuzzers and measurements -----------------------------------------------------------------
+
+fuzzers: $(foreach f,$(FUZZERS),build/fuzz/$(call name_of,$f,_fuzz))
+
+build/fuzz/muster.a: $(call objects,fuzz,$(sort $(LIBRARY) $(HOST_LIBRARY))) build/sources
+	$(archive)
+
+define fuzzer
+build/fuzz/$1: $(call objects,fuzz,$2) build/fuzz/muster.a
+	@echo "link  $$@"
+	@clang++ $$(SANITIZERS) -fsanitize=fuzzer $$(filter %.o %.a,$$^) $$(HOST_LIBS) -o $$@
+endef
+$(foreach f,$(FUZZERS),$(eval $(call fuzzer,$(call name_of,$f,_fuzz),$f)))
+
+# x_bench.cpp measures in the flavour that is shipped; .ci/bench runs those of the same rooms.
+define bench
+build/bench/$1: $(call objects,target,$2) build/target/muster.a
+	@mkdir -p $$(@D)
+	@echo "link  $$@"
+	@$$(LINK_TARGET) $$(filter %.o %.a,$$^) -lmnl -o $$@
+endef
+$(foreach b,$(TARGET_BENCHES),$(eval $(call bench,$(call name_of,$b,_bench),$b)))
+benches = $(foreach b,$(filter $1,$(TARGET_BENCHES)),build/bench/$(call name_of,$b,_bench))
+programs-of-bench-dataspace: $(call benches,init/%)
+programs-of-bench-services: $(call benches,services/% netlink/%)
+programs-of-bench-packages: $(foreach b,$(HOST_BENCHES),build/host/bench/$(call name_of,$b,_bench))
+programs-of-bench-boot:
+
+# --- man pages --------------------------------------------------------------------------------
+
+PAGES := $(wildcard *.scd */*.scd */*/*.scd)
+man-pages: $(foreach p,$(PAGES),build/man/$(notdir $(p:.scd=)))
+define page
+build/man/$(notdir $(1:.scd=)): $1
+	@mkdir -p $$(@D)
+	@scdoc <$$< >$$@
+endef
+$(foreach p,$(PAGES),$(eval $(call page,$p)))
+
+-include $(shell find build -name '*.d' 2>/dev/null)
+endif
