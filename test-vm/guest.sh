@@ -3,10 +3,14 @@
 
 fail() { echo "$*" >&2; muster status >&2 || :; exit 1; }
 
-same() { [ "$2" = "$3" ] || fail "$1: '$2', should be '$3'"; }
+# same WHAT IS SHOULD-BE
+same() { [ "$2" = "$3" ] || fail "$1: is '$2', should be '$3'"; }
 
-# none PATTERN: nothing is asserted that matches
-none() { [ -z "$(muster list "$1")" ] || fail "there, but should not be: $(muster list "$1")"; }
+# none PATTERN: nothing that matches is asserted
+none() { [ -z "$(muster list "$1")" ] || fail "asserted, but should not be: $(muster list "$1")"; }
 
-# gone PATTERN: waits until nothing matches
-gone() { muster wait --gone "$1"; }
+# some PATTERN: something that matches is asserted now
+some() { [ -n "$(muster list "$1")" ] || fail "not asserted: $1"; }
+
+# until_so COMMAND...: for what cannot be waited for; each try is a round trip through the system
+until_so() { until "$@"; do muster status >/dev/null; done; }

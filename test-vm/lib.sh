@@ -5,26 +5,35 @@
 set -euo pipefail
 
 test_vm=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-source=$(dirname "$test_vm")
 PLACE=${PLACE:-namespace}
-TMPDIR=${TMPDIR:-/tmp}
-files=$(mktemp -d "$TMPDIR/files-XXXXXX")   # what `guest` adds to the tree
+export TMPDIR=${TMPDIR:-/tmp}
+export BOOT_CONSOLES=${BOOT_CONSOLES:-$TMPDIR/consoles}
+work=$(mktemp -d "$TMPDIR/work-XXXXXX")
+tree=$work/tree        # what `guest` adds to the booted tree
+mkdir "$tree"
 
 fail() { echo "$*" >&2; exit 1; }
 skip() { echo "$*"; exit 77; }
 
 boot() { "$test_vm/boot" --in "$PLACE" "$@"; }
 
-# file NAME: puts standard input into the guest's tree; one that begins with #! can be executed
+# The log of the last console.
+console() { tail -n 1 "$BOOT_CONSOLES"; }
+
+# file NAME <TEXT: into the guest's tree; what begins with #! can be executed
 file() {
-    mkdir -p "$(dirname "$files$1")"
-    cat >"$files$1"
-    if [ "$(head -c 2 "$files$1")" = '#!' ]; then chmod 755 "$files$1"; fi
+    mkdir -p "$(dirname "$tree$1")"
+    cat >"$tree$1"
+    if [ "$(head -c 2 "$tree$1")" = '#!' ]; then chmod 755 "$tree$1"; fi
 }
+
+# services NAME <TEXT: a configuration file of the services layer
+services() { file "/etc/muster/services/$1.pr"; }
+
 
 # guest [OPTION...] <SCRIPT: boots with the files so far and runs the script there, as root
 guest() {
-    local script
-    script=$(cat "$test_vm/guest.sh" -)
-    boot --add "$files:/" "$@" -- sh -eu -c "$script" guest
+    local text
+    text=$(cat "$test_vm/guest.sh" -)
+    boot --add "$tree:/" "$@" -- sh -euc "$text" guest
 }

@@ -1,8 +1,8 @@
 """A real kernel and the real initrd in QEMU.
 
 Serial ports: ttyS0 the console, ttyS1 and ttyS2 the command's stdout and stderr, ttyS3 control.
-PCI: disk N of the command line sits in slot `portN`; ports without one are free for
-`device_add` through --qmp, on buses `port0` to `port7`.
+PCI: disk N of the command line sits in slot `portN`; there are four of these and at least two more
+than disks; the free ones are for `device_add` through --qmp.
 """
 
 import os
@@ -17,7 +17,6 @@ from .failure import Failure
 from .workspace import BUILD
 
 QEMU = "qemu-system-x86_64"
-PORTS = 8
 BUS_PORT = 7070
 
 
@@ -83,7 +82,7 @@ class Machine:
     @staticmethod
     def _disks(files):
         words = []
-        for number in range(PORTS):
+        for number in range(max(4, len(files) + 2)):
             words += ["-device", f"pcie-root-port,id=port{number},chassis={number + 1}"]
         for number, file in enumerate(files):
             words += ["-drive", f"file={file},format=raw,if=none,id=file{number},cache=unsafe",
