@@ -16,11 +16,13 @@ constexpr const char* usage =
     "usage: apk_image COMMAND [OPTION]... [NAME]...\n"
     "  image    packages NAME... with their dependencies, and own files, as a newc archive\n"
     "  closure  prints the packages that NAME... needs: name, version, repository\n"
+    "  find     prints the packages of just these names: name, version, identity\n"
     "  unpack   the files of the packages NAME... alone, into the folder --tree\n"
     "  verify   checks the package files NAME... against the keys\n"
     "options:\n"
     "  --mirror LOCATION    URL or folder with packages\n"
     "  --branch NAME        branch below a mirror's top (v3.19)\n"
+    "  --arch NAME          machine (x86_64)\n"
     "  --cache FOLDER       for downloads\n"
     "  --keys FOLDER        trust these keys and no others\n"
     "  --key-source FOLDER  look here for Alpine's keys, which are known by their fingerprint\n"
@@ -85,6 +87,7 @@ Result<Arguments> parse(int argc, char** argv) {
         std::string value = argv[++i];
         if (name == "--mirror") out.mirror = value;
         else if (name == "--branch") out.options.branch = value;
+        else if (name == "--arch") out.options.arch = value;
         else if (name == "--cache") out.options.cache = value;
         else if (name == "--keys") out.options.key_folders.push_back(value);
         else if (name == "--key-source") out.options.key_sources.push_back(value);
@@ -154,8 +157,9 @@ int run_verify(const Arguments& arguments) {
 
 int run(const Arguments& arguments) {
     if (arguments.command == "verify") return run_verify(arguments);
-    bool alone = arguments.command == "unpack";
-    bool print = arguments.command == "closure";
+    bool find = arguments.command == "find";
+    bool alone = arguments.command == "unpack" || find;
+    bool print = arguments.command == "closure" || find;
     if (!alone && !print && arguments.command != "image") {
         std::fputs(usage, stderr);
         return misuse;
@@ -184,7 +188,8 @@ int run(const Arguments& arguments) {
             if (print) {
                 std::printf("%s\t%s\t%s\n", package.entry->name.c_str(),
                             package.entry->version.c_str(),
-                            mirror->repositories()[package.repository].c_str());
+                            find ? package.entry->identity.c_str()
+                                 : mirror->repositories()[package.repository].c_str());
                 continue;
             }
             auto loaded = mirror->load(package);
