@@ -35,8 +35,8 @@
 //   off. `switch_root` is refused, before anything is stopped, when the new root is no mount point
 //   or has no program to execute.
 //
-// A second stage that dies is ended completely: its services are killed by init (adoption is a later
-// matter), their slots remain, their exit statuses are kept and given to its successor, which
+// A second stage that dies is ended completely: its services are killed by init (adoption is a
+// later matter), their slots remain, their exit statuses are kept and given to its successor, which
 // acknowledges them like any other.
 //
 // The life of a slot
@@ -45,11 +45,11 @@
 //                        |
 //                        +--clone3 failed, release--> free
 //
-// The second stage writes the slot (name, cgroup, its own bytes), last of all `state`, and only then
-// calls clone3(CLONE_PARENT | CLONE_PARENT_SETTID) with parent_tid = &pids[i]: the kernel writes the
-// pid there before the child can run, so there is no moment at which init could reap a child
-// without knowing that it is registered, whatever dies in between. init never writes to the memfd
-// after it has made it. A pid that is in no claimed slot is a stranger and merely reaped.
+// The second stage writes the slot (name, cgroup, its own bytes), last of all `state`, and only
+// then calls clone3(CLONE_PARENT | CLONE_PARENT_SETTID) with parent_tid = &pids[i]: the kernel
+// writes the pid there before the child can run, so there is no moment at which init could reap a
+// child without knowing that it is registered, whatever dies in between. init never writes to the
+// memfd after it has made it. A pid that is in no claimed slot is a stranger and merely reaped.
 // Statuses are kept in a table of init's own that has one entry for each slot, so it cannot
 // overflow. A slot may be claimed again as soon as the `acknowledge` for it has been *sent*: init
 // reads all pending records before it books a status, so it sees the acknowledgement first.
@@ -110,9 +110,9 @@ enum class Action : std::uint32_t {
 };
 
 // Bits of Welcome::flags.
-inline constexpr std::uint32_t kContainer = 1; // started with --container
-inline constexpr std::uint32_t kCgroup2 = 2;   // /sys/fs/cgroup is a cgroup2 tree that is ours:
-                                               // init.scope, muster.scope and services exist in it
+inline constexpr std::uint32_t kContainer = 1;  // started with --container
+inline constexpr std::uint32_t kCgroup2 = 2;    // /sys/fs/cgroup is a cgroup2 tree that is ours:
+                                                // init.scope, muster.scope and services exist in it
 inline constexpr std::uint32_t kCgroupKill = 4; // it has cgroup.kill
 inline constexpr std::uint32_t kQuiet = 8;      // `quiet` was on the kernel command line
 inline constexpr std::uint32_t kInitramfs = 16; // the root file system is an initramfs
@@ -120,11 +120,11 @@ inline constexpr std::uint32_t kInitramfs = 16; // the root file system is an in
 // With the state memfd as its descriptor.
 struct Welcome {
     std::uint32_t flags;
-    std::uint32_t starts;       // second stages that were started before this one, since boot
-    std::uint32_t slots;        // kSlots
-    std::uint32_t stored_fds;   // kStoredFds
-    std::int64_t init_start_ms; // CLOCK_MONOTONIC when the first init was started by the kernel
-    std::int64_t stop_limit_ms; // how long a `stop` may take
+    std::uint32_t starts;         // second stages that were started before this one, since boot
+    std::uint32_t slots;          // kSlots
+    std::uint32_t stored_fds;     // kStoredFds
+    std::int64_t init_start_ms;   // CLOCK_MONOTONIC when the first init was started by the kernel
+    std::int64_t stop_limit_ms;   // how long a `stop` may take
     char init_program[kPathSize]; // path of init, for `init --exec`
 };
 
@@ -133,9 +133,9 @@ struct Status {
     std::uint32_t slot;
     std::uint32_t generation; // of the slot when the process ended
     std::int32_t pid;
-    std::int32_t wait_status;   // as wait4(2) gives it: WIFEXITED and so on
-    std::int64_t when_ms;       // CLOCK_MONOTONIC when it was reaped
-    std::int64_t user_us;       // processor time, with its waited-for children
+    std::int32_t wait_status; // as wait4(2) gives it: WIFEXITED and so on
+    std::int64_t when_ms;     // CLOCK_MONOTONIC when it was reaped
+    std::int64_t user_us;     // processor time, with its waited-for children
     std::int64_t system_us;
     std::int64_t max_rss_kib;
 };
@@ -159,7 +159,7 @@ struct KeptEnd {
 
 // Answer to a record that was not obeyed.
 struct Refused {
-    std::uint16_t kind;        // of the record that was refused
+    std::uint16_t kind; // of the record that was refused
     std::uint16_t reserved;
     std::int32_t error_number; // as errno
     char reason[kReasonSize];  // one lower-case line
@@ -182,8 +182,8 @@ struct Hello {
 };
 
 struct Shutdown {
-    Action action;             // all but none and switch_root
-    std::int32_t exit_status;  // for Action::exit
+    Action action;            // all but none and switch_root
+    std::int32_t exit_status; // for Action::exit
 };
 
 struct SwitchRoot {
@@ -226,7 +226,8 @@ static_assert(std::is_trivially_copyable_v<Record>);
 inline Record make_record(Kind kind) {
     Record record;
     unsigned char* byte = reinterpret_cast<unsigned char*>(&record);
-    for (std::size_t i = 0; i < sizeof record; ++i) byte[i] = 0;
+    for (std::size_t i = 0; i < sizeof record; ++i)
+        byte[i] = 0;
     record.magic = kMagic;
     record.version = kVersion;
     record.kind = static_cast<std::uint16_t>(kind);

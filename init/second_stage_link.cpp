@@ -72,7 +72,7 @@ Result<SecondStageLink> SecondStageLink::connect(int init_fd) {
     if (!*first || (*first)->record.kind != static_cast<std::uint16_t>(Kind::welcome))
         return Error{"init did not begin with a welcome"};
     link.welcome_ = (*first)->record.payload.welcome;
-    struct stat memfd{};
+    struct stat memfd {};
     if (!(*first)->fd || fstat((*first)->fd.get(), &memfd) < 0)
         return Error{"init sent no state memfd"};
     if (memfd.st_size != static_cast<off_t>(records::kSharedSize))

@@ -1,0 +1,64 @@
+#include "init/link.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace muster::pid1 {
+
+int send_record(int socket, const records::Record& record, int attached) {
+    iovec data{const_cast<records::Record*>(&record), sizeof record};
+    msghdr message{};
+    message.msg_iov = &data;
+    message.msg_iovlen = 1;
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+    if (attached >= 0) {
+        message.msg_control = control;
+        message.msg_controllen = sizeof control;
+        cmsghdr* part = CMSG_FIRSTHDR(&message);
+        part->cmsg_level = SOL_SOCKET;
+        part->cmsg_type = SCM_RIGHTS;
+        part->cmsg_len = CMSG_LEN(sizeof attached);
+        std::memcpy(CMSG_DATA(part), &attached, sizeof attached);
+    }
+    if (sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) return 0;
+    return errno == EINTR || errno == ENOBUFS ? -EAGAIN : -errno;
+}
+
+int receive_record(int socket, records::Record& record, int& attached) {
+    attached = -1;
+    iovec data{&record, sizeof record};
+    msghdr message{};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    message.msg_iov = &data;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control; // no more than one descriptor is ever installed
+    ssize_t size = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (size < 0) return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+    if (size == 0) return -EPIPE;
+    // CMSG_SPACE is aligned up: room for a second descriptor, which must not stay with us.
+    for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr;
+         part = CMSG_NXTHDR(&message, part)) {
+        if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
+        std::size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (std::size_t i = 0; i < count; ++i) {
+            int fd;
+            std::memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
+            if (attached < 0)
+                attached = fd;
+            else
+                close(fd);
+        }
+    }
+    if (size == static_cast<ssize_t>(sizeof record) && !(message.msg_flags & MSG_TRUNC) &&
+        record.magic == records::kMagic && record.version == records::kVersion)
+        return 1;
+    if (attached >= 0) close(attached);
+    attached = -1;
+    return -EBADMSG;
+}
+
+} // namespace muster::pid1

@@ -1,0 +1,660 @@
+#include "init/pid1.h"
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "init/line.h"
+#include "init/link.h"
+
+namespace muster::pid1 {
+
+namespace {
+
+using records::Action;
+using records::Kind;
+using records::Record;
+
+constexpr std::uint32_t kFailedStarts = 5; // in a row, then the shell
+constexpr std::uint32_t kBriefRuns = 5;    // in a row, then every start waits
+constexpr int kRound = 4096;               // records or exits handled before others have a turn
+constexpr std::int64_t kAgainMs = 200;     // KILL is repeated: a fork may have slipped through
+
+// As glibc counts, which is what engines and tools send: 32 and 33 are the library's own.
+constexpr int kRtMin = 34;
+
+const char* action_name(Action action) {
+    switch (action) {
+    case Action::poweroff:
+        return "power off";
+    case Action::reboot:
+        return "reboot";
+    case Action::halt:
+        return "halt";
+    case Action::exit:
+        return "exit";
+    case Action::switch_root:
+        return "switch root";
+    case Action::none:
+        break;
+    }
+    return "nothing";
+}
+
+Action action_of_signal(int signal, bool container) {
+    switch (signal) {
+    case SIGUSR1:
+        return Action::halt; // as busybox init has it
+    case SIGUSR2:
+        return Action::poweroff;
+    case SIGPWR:
+        return Action::poweroff;
+    case SIGTERM:
+        return container ? Action::poweroff : Action::reboot;
+    case SIGINT:
+        return container ? Action::poweroff : Action::reboot; // Ctrl-Alt-Del
+    case kRtMin + 3:
+        return container ? Action::poweroff : Action::halt; // as systemd has them
+    case kRtMin + 4:
+        return Action::poweroff;
+    case kRtMin + 5:
+        return Action::reboot;
+    default:
+        return Action::none;
+    }
+}
+
+bool ended(const char* field, std::size_t size) { return strnlen(field, size) < size; }
+
+} // namespace
+
+HowEnded::HowEnded(int wait_status)
+    : what(WIFSIGNALED(wait_status) ? "signal " : "exit status "),
+      number(WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status)) {}
+
+template <typename... Parts>
+void Pid1::say(const Parts&... parts) {
+    if (!state_.quiet) kernel_.print(Line("init: ", parts...).view());
+}
+
+template <typename... Parts>
+void Pid1::warn(const Parts&... parts) {
+    kernel_.print(Line("init: ", parts...).view());
+}
+
+void Pid1::enter(Phase phase, std::int64_t limit_ms) {
+    state_.phase = phase;
+    state_.phase_since_ms = kernel_.now_ms();
+    state_.deadline_ms = limit_ms > 0 ? state_.phase_since_ms + limit_ms : 0;
+}
+
+// --- starting ---
+
+void Pid1::begin() {
+    more_to_reap_ = true; // children of an earlier self
+    if (state_.phase == Phase::running && state_.second_stage_pid == 0) state_.phase = Phase::start;
+    if (state_.phase != Phase::start) return;
+    bool wanted =
+        state_.command_line.emergency || (state_.command_line.single && !state_.initramfs);
+    if (wanted && !state_.shell_done) {
+        state_.shell_done = true;
+        start_shell("the kernel command line asks for a shell");
+    } else {
+        start_second_stage();
+    }
+}
+
+void Pid1::start_second_stage() {
+    enter(Phase::running, 0);
+    state_.greeted = false;
+    state_.up = false;
+    state_.kept_at = 0;
+    state_.kept_statuses = 0;
+    state_.kept_fds = 0;
+    state_.kept_done = false;
+    state_.statuses.resend_all();
+    int ends[2];
+    pid_t pid = -1;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
+        pid = -errno;
+    } else {
+        Record welcome = records::make_record(Kind::welcome);
+        auto& text = welcome.payload.welcome;
+        text.flags = (state_.container ? records::kContainer : 0) |
+                     (state_.cgroup2 ? records::kCgroup2 : 0) |
+                     (state_.cgroup_kill ? records::kCgroupKill : 0) |
+                     (state_.quiet ? records::kQuiet : 0) |
+                     (state_.initramfs ? records::kInitramfs : 0);
+        text.starts = state_.starts;
+        text.slots = records::kSlots;
+        text.stored_fds = records::kStoredFds;
+        text.init_start_ms = state_.init_start_ms;
+        text.stop_limit_ms = state_.limits.stop;
+        copy_field(text.init_program, sizeof text.init_program, state_.own_path);
+        int sent = send_record(ends[0], welcome, state_.shared_fd);
+        pid = sent < 0 ? sent : kernel_.start(Helper::second_stage, state_, ends[1]);
+        close(ends[1]);
+        if (pid <= 0) close(ends[0]);
+    }
+    if (pid <= 0) {
+        warn("cannot start ", state_.second_stage, ": ", strerror(-pid));
+        ++state_.failures;
+        wait_then_start(state_.limits.wait);
+        return;
+    }
+    state_.link_fd = ends[0];
+    state_.second_stage_pid = pid;
+    ++state_.starts;
+}
+
+void Pid1::start_shell(std::string_view why) {
+    warn(why, "; the boot goes on when it ends");
+    enter(Phase::shell, 0);
+    pid_t pid = kernel_.start(Helper::shell, state_, -1);
+    if (pid <= 0) {
+        warn("cannot start a shell: ", strerror(-pid));
+        wait_then_start(state_.limits.shell_wait);
+        return;
+    }
+    state_.helper_pid = pid;
+}
+
+void Pid1::wait_then_start(std::int64_t ms) { enter(Phase::waiting, ms); }
+
+void Pid1::start_or_shell() {
+    if (state_.failures >= kFailedStarts) {
+        state_.failures = 0;
+        if (state_.container && !state_.terminal) {
+            warn(state_.second_stage, " failed ", kFailedStarts, " times in a row, giving up");
+            ask_end(Action::exit, 1, 0);
+            return;
+        }
+        start_shell("the second stage failed five times in a row: emergency shell");
+    } else if (state_.briefs > kBriefRuns) {
+        wait_then_start(state_.limits.wait);
+    } else {
+        start_second_stage();
+    }
+}
+
+// --- exits ---
+
+void Pid1::reap() {
+    more_to_reap_ = false;
+    for (int count = 0; count < kRound; ++count) {
+        Exited exited{};
+        pid_t pid = kernel_.reap(exited);
+        if (pid == -ECHILD) {
+            if (state_.phase == Phase::terminating)
+                kill_all();
+            else if (state_.phase == Phase::killing)
+                finish();
+            return;
+        }
+        if (pid <= 0) return;
+        handle_exit(exited);
+    }
+    more_to_reap_ = true;
+}
+
+void Pid1::handle_exit(const Exited& exited) {
+    if (exited.pid == state_.second_stage_pid) {
+        second_stage_died(exited.wait_status);
+        return;
+    }
+    if (exited.pid == state_.helper_pid) {
+        helper_ended(exited.wait_status);
+        return;
+    }
+    std::uint32_t slot = state_.statuses.find(shared_, exited.pid);
+    if (slot == StatusTable::kNone) return; // a stranger
+    book(slot, exited);
+    if (state_.phase == Phase::sweeping && state_.helper_pid == 0 && !registered_left())
+        sweep_done();
+}
+
+void Pid1::book(std::uint32_t slot, const Exited& exited) {
+    // The acknowledgement for the slot's earlier process was sent before the slot was used again,
+    // so it is at hand.
+    if (state_.statuses.occupied(slot)) read_records(kRound);
+    if (state_.statuses.occupied(slot)) {
+        warn("process ", exited.pid, " was started in slot ", slot,
+             " whose earlier status is not acknowledged: its status is lost");
+        return;
+    }
+    records::Status status{};
+    status.slot = slot;
+    status.generation = shared_.slots[slot].generation;
+    status.pid = exited.pid;
+    status.wait_status = exited.wait_status;
+    status.when_ms = kernel_.now_ms();
+    status.user_us = exited.user_us;
+    status.system_us = exited.system_us;
+    status.max_rss_kib = exited.max_rss_kib;
+    state_.statuses.book(status);
+    send_pending();
+}
+
+void Pid1::second_stage_died(int wait_status) {
+    read_records(kRound); // its last words
+    state_.second_stage_pid = 0;
+    close_link();
+    if (ending()) {
+        if (state_.phase == Phase::stopping) terminate();
+        return;
+    }
+    HowEnded how(wait_status);
+    if (state_.up) {
+        warn("the second stage died (", how.what, how.number, "), starting it again");
+        bool brief = kernel_.now_ms() - state_.phase_since_ms < state_.limits.brief;
+        state_.briefs = brief ? state_.briefs + 1 : 0;
+        state_.failures = 0;
+    } else {
+        ++state_.failures;
+        warn("the second stage died before it was up (", how.what, how.number, "), attempt ",
+             state_.failures, " of ", kFailedStarts);
+    }
+    start_sweep();
+}
+
+void Pid1::helper_ended(int wait_status) {
+    state_.helper_pid = 0;
+    switch (state_.phase) {
+    case Phase::shell: {
+        bool brief = kernel_.now_ms() - state_.phase_since_ms < state_.limits.brief;
+        if (brief) {
+            HowEnded how(wait_status);
+            warn("the shell ended at once (", how.what, how.number, ")");
+            wait_then_start(state_.limits.shell_wait);
+        } else {
+            start_second_stage();
+        }
+        break;
+    }
+    case Phase::sweeping:
+        if (!registered_left()) sweep_done();
+        break;
+    case Phase::finishing:
+        if (wait_status != 0) {
+            HowEnded how(wait_status);
+            warn("not everything could be unmounted (", how.what, how.number, ")");
+        }
+        act();
+        break;
+    default:
+        break;
+    }
+}
+
+// --- ending what a dead second stage has left ---
+
+bool Pid1::registered_left() const {
+    for (std::uint32_t slot = 0; slot < records::kSlots; ++slot) {
+        pid_t pid = state_.statuses.live(shared_, slot);
+        if (pid > 0 && kernel_.kill(pid, 0) != -ESRCH) return true;
+    }
+    return false;
+}
+
+void Pid1::start_sweep() {
+    enter(Phase::sweeping, state_.limits.sweep);
+    bool any = false;
+    if (state_.cgroup_kill) kernel_.kill_services_cgroup();
+    for (std::uint32_t slot = 0; slot < records::kSlots; ++slot) {
+        if (__atomic_load_n(&shared_.slots[slot].state, __ATOMIC_ACQUIRE) != records::kSlotClaimed)
+            continue;
+        pid_t pid = __atomic_load_n(&shared_.pids[slot], __ATOMIC_ACQUIRE);
+        if (pid <= 1) continue; // never a broadcast, never init
+        any = true;
+        kernel_.kill(-pid, SIGKILL);
+        // The leader may be reaped and its number used by another: only if it is still ours.
+        if (state_.statuses.live(shared_, slot) == pid) kernel_.kill(pid, SIGKILL);
+    }
+    if (any && !state_.cgroup_kill) {
+        pid_t pid = kernel_.start(Helper::sweep, state_, -1);
+        if (pid > 0)
+            state_.helper_pid = pid;
+        else
+            warn("cannot look for the processes of old services: ", strerror(-pid));
+    }
+    if (state_.helper_pid == 0 && !registered_left()) sweep_done();
+}
+
+void Pid1::sweep_done() { start_or_shell(); }
+
+// --- records ---
+
+void Pid1::on_link_readable() { read_records(kRound); }
+
+void Pid1::read_records(int limit) {
+    more_to_read_ = false;
+    for (int count = 0; count < limit; ++count) {
+        if (state_.link_fd < 0) return;
+        Record record;
+        int fd;
+        int got = receive_record(state_.link_fd, record, fd);
+        if (got == 0) return;
+        if (got == -EBADMSG) {
+            refuse(0, EBADMSG, "not a record of this version");
+            continue;
+        }
+        if (got < 0) {
+            link_broken(-got);
+            return;
+        }
+        handle_record(record, fd);
+    }
+    more_to_read_ = true;
+}
+
+void Pid1::handle_record(const Record& record, int fd) {
+    Kind kind = static_cast<Kind>(record.kind);
+    if (kind == Kind::store_fd) {
+        handle_store(record.payload.store_fd, fd);
+        return;
+    }
+    if (fd >= 0) close(fd);
+    if (!state_.greeted && kind != Kind::hello) {
+        refuse(record.kind, EPROTO, "before hello");
+        return;
+    }
+    switch (kind) {
+    case Kind::hello:
+        if (record.payload.hello.version != records::kVersion) {
+            refuse(record.kind, EPROTO, "another version of the records");
+            kernel_.kill(state_.second_stage_pid, SIGKILL);
+        } else if (!state_.greeted) {
+            greet();
+        }
+        break;
+    case Kind::up:
+        if (!state_.up && !ending()) state_.phase_since_ms = kernel_.now_ms();
+        state_.up = true;
+        state_.failures = 0;
+        break;
+    case Kind::acknowledge:
+        if (!state_.statuses.acknowledge(record.payload.acknowledge))
+            refuse(record.kind, ENOENT, "no such status is kept");
+        break;
+    case Kind::drop_fd: {
+        int dropped = state_.store.drop(record.payload.drop_fd.name);
+        if (dropped < 0) refuse(record.kind, -dropped, "no such descriptor is kept");
+        break;
+    }
+    case Kind::services_stopped:
+        if (state_.phase == Phase::stopping)
+            terminate();
+        else
+            refuse(record.kind, EINVAL, "nobody asked for it");
+        break;
+    case Kind::shutdown:
+        handle_shutdown(record.payload.shutdown);
+        break;
+    case Kind::switch_root:
+        handle_switch_root(record.payload.switch_root);
+        break;
+    case Kind::quiet:
+        state_.quiet = record.payload.quiet.quiet != 0;
+        break;
+    default:
+        refuse(record.kind, ENOSYS, "not a kind that init takes");
+        break;
+    }
+}
+
+void Pid1::handle_store(const records::NamedFd& named, int fd) {
+    constexpr auto kind = static_cast<std::uint16_t>(Kind::store_fd);
+    int stored = fd < 0 ? -EBADF : !state_.greeted ? -EPROTO : state_.store.store(named.name, fd);
+    if (stored == 0) return;
+    if (fd >= 0) close(fd);
+    const char* reason = stored == -EBADF    ? "no descriptor came with it"
+                         : stored == -EPROTO ? "before hello"
+                         : stored == -EEXIST ? "the name is taken"
+                         : stored == -ENOSPC ? "the store is full"
+                                             : "not a name";
+    refuse(kind, -stored, reason);
+}
+
+void Pid1::handle_shutdown(const records::Shutdown& shutdown) {
+    bool known = shutdown.action == Action::poweroff || shutdown.action == Action::reboot ||
+                 shutdown.action == Action::halt || shutdown.action == Action::exit;
+    if (!known) {
+        refuse(static_cast<std::uint16_t>(Kind::shutdown), EINVAL, "not an action");
+    } else if (shutdown.action == Action::exit && !state_.container) {
+        refuse(static_cast<std::uint16_t>(Kind::shutdown), EINVAL, "not in a container");
+    } else {
+        ask_end(shutdown.action, shutdown.exit_status, 0);
+    }
+}
+
+void Pid1::handle_switch_root(const records::SwitchRoot& to) {
+    constexpr auto kind = static_cast<std::uint16_t>(Kind::switch_root);
+    if (!ended(to.new_root, sizeof to.new_root) || !ended(to.init, sizeof to.init)) {
+        refuse(kind, EINVAL, "a path without an end");
+    } else if (state_.container) {
+        refuse(kind, EPERM, "in a container");
+    } else if (ending()) {
+        refuse(kind, EBUSY, "the end has begun");
+    } else if (int bad = kernel_.check_new_root(to, state_); bad < 0) {
+        Line reason("switch root to ", to.new_root, ": ",
+                    bad == -EXDEV ? "not a mount point" : strerror(-bad));
+        refuse(kind, -bad, reason.view());
+    } else {
+        state_.switch_root = to;
+        ask_end(Action::switch_root, 0, 0);
+    }
+}
+
+void Pid1::greet() {
+    state_.greeted = true;
+    send_pending();
+}
+
+bool Pid1::wants_to_write() const {
+    if (state_.link_fd < 0 || !state_.greeted) return false;
+    return !state_.statuses.all_sent() || !state_.kept_done ||
+           (state_.phase == Phase::stopping && !state_.stop_sent);
+}
+
+void Pid1::on_link_writable() { send_pending(); }
+
+void Pid1::send_pending() {
+    if (state_.link_fd < 0 || !state_.greeted) return;
+    int sent = 0;
+    while (const records::Status* status = state_.statuses.next_unsent()) {
+        Record record = records::make_record(Kind::status);
+        record.payload.status = *status;
+        if ((sent = send_record(state_.link_fd, record)) < 0) break;
+        state_.statuses.mark_sent();
+        ++state_.kept_statuses;
+    }
+    while (sent == 0 && !state_.kept_done) {
+        const DescriptorStore::Entry* entry = state_.store.next(state_.kept_at);
+        Record record = records::make_record(entry != nullptr ? Kind::kept_fd : Kind::kept_end);
+        if (entry != nullptr) {
+            std::memcpy(record.payload.kept_fd.name, entry->name, records::kFdNameSize);
+        } else {
+            record.payload.kept_end = {state_.kept_statuses, state_.kept_fds};
+        }
+        sent = send_record(state_.link_fd, record, entry != nullptr ? entry->fd : -1);
+        if (sent < 0) break;
+        if (entry == nullptr) {
+            state_.kept_done = true;
+        } else {
+            ++state_.kept_at;
+            ++state_.kept_fds;
+        }
+    }
+    if (sent == 0 && state_.phase == Phase::stopping && !state_.stop_sent) {
+        Record record = records::make_record(Kind::stop);
+        record.payload.stop = {state_.action, state_.stop_signal, state_.limits.stop};
+        sent = send_record(state_.link_fd, record);
+        if (sent == 0) state_.stop_sent = true;
+    }
+    // A broken link is seen by reading, where nothing is lost.
+}
+
+void Pid1::refuse(std::uint16_t kind, int error, std::string_view reason) {
+    warn("refused record ", static_cast<int>(kind), " of the second stage: ", reason);
+    Record record = records::make_record(Kind::refused);
+    record.payload.refused.kind = kind;
+    record.payload.refused.error_number = error;
+    copy_field(record.payload.refused.reason, records::kReasonSize, reason);
+    if (state_.link_fd >= 0) send_record(state_.link_fd, record); // if it does not read: said above
+}
+
+void Pid1::close_link() {
+    if (state_.link_fd >= 0) close(state_.link_fd);
+    state_.link_fd = -1;
+    state_.greeted = false;
+}
+
+void Pid1::link_broken(int error) {
+    close_link();
+    if (state_.second_stage_pid == 0 || state_.phase > Phase::stopping) return;
+    // It closes the link by dying: its exit status is next. If it lives it cannot be talked to.
+    if (error != EPIPE) warn("the link to the second stage broke: ", strerror(error));
+    kernel_.kill(state_.second_stage_pid, SIGKILL);
+}
+
+// --- the end ---
+
+void Pid1::on_signal(int signal) {
+    if (signal == SIGCHLD) {
+        reap();
+        return;
+    }
+    Action action = action_of_signal(signal, state_.container);
+    if (action != Action::none) {
+        ask_end(action, 0, signal);
+    } else if (state_.link_fd >= 0 && state_.greeted) {
+        Record record = records::make_record(Kind::signal);
+        record.payload.signal.signal = signal;
+        send_record(state_.link_fd, record);
+    }
+}
+
+void Pid1::ask_end(Action action, int exit_status, int signal) {
+    if (state_.phase == Phase::over) return;
+    state_.action = action;
+    state_.exit_status = exit_status;
+    state_.stop_signal = signal;
+    if (signal != 0)
+        say(action_name(action), " (signal ", signal, ")");
+    else
+        say(action_name(action));
+    if (state_.phase == Phase::stopping && signal != 0) {
+        terminate(); // asked a second time by someone who does not want to wait
+    } else if (!ending() && state_.up && state_.link_fd >= 0) {
+        enter(Phase::stopping, state_.limits.stop);
+        state_.stop_sent = false;
+        send_pending();
+    } else if (!ending()) {
+        terminate();
+    }
+}
+
+void Pid1::terminate() {
+    enter(Phase::terminating, state_.limits.grace);
+    kernel_.kill(-1, SIGTERM);
+    kernel_.kill(-1, SIGHUP);
+    kernel_.kill(-1, SIGCONT);
+    more_to_reap_ = true;
+}
+
+void Pid1::kill_all() {
+    if (state_.phase != Phase::killing) enter(Phase::killing, state_.limits.kill);
+    kernel_.kill(-1, SIGKILL);
+    more_to_reap_ = true;
+}
+
+void Pid1::finish() {
+    close_link();
+    state_.second_stage_pid = 0;
+    state_.helper_pid = 0;
+    if (state_.container || state_.action == Action::switch_root) {
+        act();
+        return;
+    }
+    enter(Phase::finishing, state_.limits.finish);
+    pid_t pid = kernel_.start(Helper::finish, state_, -1);
+    if (pid > 0) {
+        state_.helper_pid = pid;
+        return;
+    }
+    warn("cannot unmount: ", strerror(-pid));
+    act();
+}
+
+void Pid1::act() {
+    if (state_.action == Action::switch_root) {
+        int error = kernel_.switch_root(state_.switch_root, state_);
+        warn("switch root to ", state_.switch_root.new_root, ": ", strerror(-error));
+        state_.action = Action::none;
+        start_shell("the root was not switched: emergency shell");
+        return;
+    }
+    enter(Phase::over, 0);
+    int error = kernel_.end(state_.action, state_.exit_status, state_.container);
+    warn(action_name(state_.action), ": ", strerror(-error));
+}
+
+// --- time ---
+
+int Pid1::timeout_ms() {
+    if (more_to_reap_ || more_to_read_) return 0;
+    if (state_.deadline_ms == 0) return -1;
+    std::int64_t left = state_.deadline_ms - kernel_.now_ms();
+    if (left < 0) left = 0;
+    if (state_.phase == Phase::killing && left > kAgainMs) left = kAgainMs;
+    return left > 1 << 30 ? 1 << 30 : static_cast<int>(left);
+}
+
+void Pid1::on_time() {
+    if (more_to_read_) read_records(kRound);
+    if (more_to_reap_) reap();
+    if (state_.deadline_ms == 0) return;
+    bool over = kernel_.now_ms() >= state_.deadline_ms;
+    if (!over) {
+        if (state_.phase == Phase::killing) kernel_.kill(-1, SIGKILL);
+        return;
+    }
+    switch (state_.phase) {
+    case Phase::sweeping:
+        warn("some processes of old services cannot be killed, going on without them");
+        if (state_.helper_pid > 0) kernel_.kill(state_.helper_pid, SIGKILL);
+        state_.helper_pid = 0;
+        sweep_done();
+        break;
+    case Phase::waiting:
+        state_.briefs = 0 < state_.briefs ? kBriefRuns : 0; // the next brief one waits again
+        start_or_shell();
+        break;
+    case Phase::stopping:
+        warn("the services did not stop in time");
+        terminate();
+        break;
+    case Phase::terminating:
+        kill_all();
+        break;
+    case Phase::killing:
+        warn("some processes cannot be killed, going on without them");
+        finish();
+        break;
+    case Phase::finishing:
+        warn("unmounting takes too long, going on without it");
+        if (state_.helper_pid > 0) kernel_.kill(state_.helper_pid, SIGKILL);
+        state_.helper_pid = 0;
+        act();
+        break;
+    default:
+        break;
+    }
+}
+
+} // namespace muster::pid1
