@@ -20,6 +20,12 @@ boot() { "$test_vm/boot" --in "$PLACE" "$@"; }
 # The log of the last console.
 console() { tail -n 1 "$BOOT_CONSOLES"; }
 
+# until_console PATTERN: waits until the console of the run that comes next, or is on, says it
+until_console() {
+    until [ -s "$BOOT_CONSOLES" ]; do :; done
+    grep -q -m 1 -e "$1" < <(exec tail -n +1 -F "$(console)" 2>/dev/null)
+}
+
 # file NAME <TEXT: into the guest's tree; what begins with #! can be executed
 file() {
     mkdir -p "$(dirname "$tree$1")"

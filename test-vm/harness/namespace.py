@@ -14,7 +14,7 @@ from . import guest
 from . import linux
 from .cgroup import Cgroup
 from .failure import Failure
-from .tree import Tree
+from .tree import Tree, copy
 
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9),
            "tty": (5, 0)}
@@ -190,29 +190,3 @@ def folder(*parts):
     path = "/".join(part.strip("/") if number else part for number, part in enumerate(parts))
     os.makedirs(path, exist_ok=True)
     return path
-
-
-def copy(source, target):
-    """Like the initrd's extra archive: over what is there, all of it root's."""
-    if os.path.isdir(source):
-        os.makedirs(target, exist_ok=True)
-        shutil.copystat(source, target)
-        for entry in os.listdir(source):
-            copy_entry(os.path.join(source, entry), os.path.join(target, entry))
-    else:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        copy_entry(source, target)
-
-
-def copy_entry(source, target):
-    if os.path.islink(source):
-        if os.path.lexists(target):
-            os.unlink(target)
-        os.symlink(os.readlink(source), target)
-    elif os.path.isdir(source):
-        copy(source, target)
-    else:
-        if os.path.islink(target):
-            os.unlink(target)
-        shutil.copyfile(source, target)
-        shutil.copymode(source, target)

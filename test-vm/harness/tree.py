@@ -55,3 +55,29 @@ def unpack(image, folder):
     if done.returncode or unzip.returncode:
         raise Failure(f"{image}: cannot be unpacked: {done.stderr.decode(errors='replace')}")
     os.rename(new, folder)
+
+
+def copy(source, target):
+    """Like the initrd's extra archive: over what is there, all of it root's."""
+    if os.path.isdir(source):
+        os.makedirs(target, exist_ok=True)
+        shutil.copystat(source, target)
+        for entry in os.listdir(source):
+            copy_entry(os.path.join(source, entry), os.path.join(target, entry))
+    else:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        copy_entry(source, target)
+
+
+def copy_entry(source, target):
+    if os.path.islink(source):
+        if os.path.lexists(target):
+            os.unlink(target)
+        os.symlink(os.readlink(source), target)
+    elif os.path.isdir(source):
+        copy(source, target)
+    else:
+        if os.path.islink(target):
+            os.unlink(target)
+        shutil.copyfile(source, target)
+        shutil.copymode(source, target)
