@@ -1,0 +1,295 @@
+#include "services/process/spawn.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "services/process/spawn_child.h"
+
+namespace muster::services {
+
+namespace {
+
+constexpr size_t page = 4096;
+constexpr size_t stack_size = 9 * page;               // the lowest page is the guard
+constexpr uint64_t into_cgroup_flag = 0x200000000ULL; // CLONE_INTO_CGROUP
+constexpr size_t clone_arguments_v0 = 64;
+
+// All signals are blocked while the child runs in our memory: a handler of ours must not run in it.
+class BlockSignals {
+  public:
+    BlockSignals() {
+        sigset_t all;
+        sigfillset(&all);
+        sigprocmask(SIG_SETMASK, &all, &before_);
+    }
+    ~BlockSignals() { sigprocmask(SIG_SETMASK, &before_, nullptr); }
+    BlockSignals(const BlockSignals&) = delete;
+    BlockSignals& operator=(const BlockSignals&) = delete;
+
+  private:
+    sigset_t before_;
+};
+
+std::vector<char*> pointers(const std::vector<std::string>& strings) {
+    std::vector<char*> result;
+    result.reserve(strings.size() + 1);
+    for (const std::string& text : strings)
+        result.push_back(const_cast<char*>(text.c_str()));
+    result.push_back(nullptr);
+    return result;
+}
+
+bool own_oom_score_is_set() {
+    Fd file(::open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC));
+    char text[16];
+    if (!file) return false;
+    ssize_t size = ::read(file.get(), text, sizeof text);
+    return size > 0 && text[0] != '0';
+}
+
+int descriptor_limit() {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return 1024;
+    return static_cast<int>(std::min<rlim_t>(limit.rlim_cur, 65536));
+}
+
+// The first bytes of a file, as much as tells its kind.
+std::string head_of(const std::string& path) {
+    Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    std::string head(4096, '\0');
+    ssize_t size = file ? ::pread(file.get(), head.data(), head.size(), 0) : 0;
+    head.resize(size > 0 ? static_cast<size_t>(size) : 0);
+    return head;
+}
+
+template <typename T>
+T read_at(const std::string& data, size_t offset) {
+    T value{};
+    if (offset <= data.size() && sizeof value <= data.size() - offset)
+        std::memcpy(&value, data.data() + offset, sizeof value);
+    return value;
+}
+
+// The path behind "#!", or PT_INTERP of a 64-bit ELF file of our byte order (elf(5)); empty if
+// there is none within the head.
+std::string interpreter_in(const std::string& head) {
+    if (head.starts_with("#!")) {
+        size_t start = head.find_first_not_of(" \t", 2);
+        if (start == std::string::npos) return {};
+        return head.substr(start, head.find_first_of(" \t\n", start) - start);
+    }
+    if (!head.starts_with("\x7f"
+                          "ELF\x02"))
+        return {};
+    auto offset = read_at<uint64_t>(head, 32);
+    auto entry_size = read_at<uint16_t>(head, 54);
+    auto entries = read_at<uint16_t>(head, 56);
+    for (size_t i = 0; i < entries && offset < head.size(); ++i, offset += entry_size) {
+        constexpr uint32_t pt_interp = 3;
+        if (read_at<uint32_t>(head, offset) != pt_interp) continue;
+        auto start = read_at<uint64_t>(head, offset + 8);
+        if (start >= head.size()) return {};
+        return std::string(head.c_str() + start);
+    }
+    return {};
+}
+
+} // namespace
+
+Result<Spawner> Spawner::create(Ways ways) {
+    Spawner spawner;
+    spawner.ways_ = ways;
+    void* stack = ::mmap(nullptr, stack_size, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (stack == MAP_FAILED) return system_error("memory for starting processes", errno);
+    spawner.stack_ = stack;
+    ::mprotect(stack, page, PROT_NONE);
+    int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null < 0) return system_error("open /dev/null", errno);
+    spawner.null_.reset(null);
+    if (null < 3) { // somebody started us without standard descriptors
+        spawner.null_.reset(::fcntl(null, F_DUPFD_CLOEXEC, 3));
+        if (!spawner.null_) return system_error("open /dev/null", errno);
+    }
+    spawner.reset_oom_ = own_oom_score_is_set();
+    return spawner;
+}
+
+Spawner::Spawner(Spawner&& other) noexcept { *this = std::move(other); }
+
+Spawner& Spawner::operator=(Spawner&& other) noexcept {
+    std::swap(ways_, other.ways_);
+    std::swap(stack_, other.stack_);
+    std::swap(null_, other.null_);
+    std::swap(reset_oom_, other.reset_oom_);
+    return *this;
+}
+
+Spawner::~Spawner() {
+    if (stack_ != nullptr) ::munmap(stack_, stack_size);
+}
+
+Result<Spawned> Spawner::spawn(const SpawnRequest& request) {
+    if (request.argv.empty()) return Error{"no program to start"};
+    auto program = find_program(request.argv[0], request.path);
+    if (!program) return program.error();
+    std::vector<char*> argv = pointers(request.argv);
+    std::vector<char*> environment = pointers(request.environment);
+
+    ChildPlan plan{};
+    plan.program = program->c_str();
+    plan.argv = argv.data();
+    plan.environment = environment.data();
+    plan.directory = request.directory.c_str();
+    auto source = [this](int fd) { return fd < 0 ? null_.get() : fd; };
+    plan.standard[0] = source(request.standard_input);
+    plan.standard[1] = source(request.standard_output);
+    plan.standard[2] = source(request.standard_error);
+    plan.extra = request.extra;
+    plan.extra_number = request.extra_number;
+    plan.cgroup_procs = -1;
+    plan.reset_oom = reset_oom_;
+    plan.max_fd = descriptor_limit();
+
+    uint64_t flags = CLONE_VM | CLONE_VFORK;
+    if (request.child_of_parent) flags |= CLONE_PARENT;
+    if (request.pid_cell != nullptr) flags |= CLONE_PARENT_SETTID;
+    // With CLONE_PARENT the signal is inherited and naming one is an error.
+    int exit_signal = request.child_of_parent ? 0 : SIGCHLD;
+
+    Spawned spawned;
+    Fd procs;
+    long pid = -ENOSYS;
+    int pidfd = -1;
+
+    auto open_procs = [&] {
+        if (request.cgroup < 0 || procs) return;
+        procs.reset(::openat(request.cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC));
+        plan.cgroup_procs = procs.get();
+    };
+    auto try_clone3 = [&](bool into_cgroup) {
+        CloneArguments arguments{};
+        arguments.flags = flags | CLONE_PIDFD | (into_cgroup ? into_cgroup_flag : 0);
+        arguments.pidfd = reinterpret_cast<uint64_t>(&pidfd);
+        arguments.parent_tid = reinterpret_cast<uint64_t>(request.pid_cell);
+        arguments.exit_signal = static_cast<uint64_t>(exit_signal);
+        arguments.stack = reinterpret_cast<uint64_t>(stack_);
+        arguments.stack_size = stack_size;
+        if (into_cgroup) arguments.cgroup = static_cast<uint64_t>(request.cgroup);
+        BlockSignals blocked;
+        return clone3_child(arguments, into_cgroup ? sizeof arguments : clone_arguments_v0, plan);
+    };
+    auto out_of_room = [](long result) { return result == -EAGAIN || result == -ENOMEM; };
+
+    if (ways_.clone3) {
+        if (request.cgroup >= 0 && ways_.into_cgroup) {
+            pid = try_clone3(true);
+            spawned.in_cgroup = pid > 0;
+            // Unknown to the kernel, or just not allowed for this cgroup?
+            if (pid == -EINVAL || pid == -E2BIG) ways_.into_cgroup = false;
+        }
+        if (pid < 0 && !out_of_room(pid)) {
+            open_procs();
+            pid = try_clone3(false);
+            if (pid == -ENOSYS || pid == -EPERM || pid == -EINVAL) ways_.clone3 = false;
+        }
+    }
+    if (pid < 0 && !out_of_room(pid)) {
+        open_procs();
+        BlockSignals blocked;
+        int result = ::clone(run_child, static_cast<char*>(stack_) + stack_size,
+                             static_cast<int>(flags) | exit_signal, &plan, request.pid_cell);
+        pid = result < 0 ? -errno : result;
+        // Not CLONE_PIDFD: clone has one pointer for it and for the pid. Ours stays a zombie until
+        // we wait; init's may be gone already, then its status is on its way.
+        if (pid > 0) pidfd = static_cast<int>(::syscall(434 /* pidfd_open */, pid, 0));
+    }
+    if (pid < 0)
+        return system_error(std::string(request.argv[0]) + ": could not start a process",
+                            static_cast<int>(-pid));
+
+    spawned.pid = static_cast<pid_t>(pid);
+    spawned.pidfd.reset(pidfd);
+    if (pidfd >= 0) ::fcntl(pidfd, F_SETFD, FD_CLOEXEC);
+    if (!spawned.in_cgroup && plan.cgroup_procs >= 0)
+        spawned.in_cgroup = plan.step != static_cast<int>(ChildStep::cgroup);
+    switch (static_cast<ChildStep>(plan.step)) {
+    case ChildStep::exec:
+        spawned.failure = explain_exec_failure(*program, request.directory, plan.error_number);
+        break;
+    case ChildStep::directory:
+        spawned.failure = system_error("directory " + request.directory, plan.error_number).message;
+        break;
+    case ChildStep::descriptors:
+        spawned.failure = system_error(*program + ": descriptors", plan.error_number).message;
+        break;
+    case ChildStep::none:
+    case ChildStep::cgroup:
+        break;
+    }
+    return spawned;
+}
+
+Result<std::string> find_program(std::string_view program, std::string_view path) {
+    std::string_view all = path;
+    if (program.empty()) return Error{"the name of the program is empty"};
+    if (program.find('/') != std::string_view::npos) return std::string(program);
+    std::string not_executable;
+    for (;;) {
+        size_t end = std::min(path.find(':'), path.size());
+        std::string candidate(path.substr(0, end));
+        if (candidate.empty()) candidate = ".";
+        candidate.append("/").append(program);
+        struct stat status {};
+        if (::stat(candidate.c_str(), &status) == 0 && S_ISREG(status.st_mode)) {
+            if (::access(candidate.c_str(), X_OK) == 0) return candidate;
+            not_executable = candidate;
+        }
+        if (end == path.size()) break;
+        path.remove_prefix(end + 1);
+    }
+    if (!not_executable.empty()) return Error{not_executable + ": not executable"};
+    return Error{std::string(program) + ": no such program in " + std::string(all)};
+}
+
+std::string explain_exec_failure(const std::string& program, const std::string& directory,
+                                 int error_number) {
+    std::string path = program;
+    if (!path.starts_with("/")) path = directory + "/" + path;
+    struct stat status {};
+    bool exists = ::stat(path.c_str(), &status) == 0;
+    switch (error_number) {
+    case ENOENT: {
+        if (!exists) return path + ": no such program";
+        std::string interpreter = interpreter_in(head_of(path));
+        if (!interpreter.empty()) return path + ": interpreter " + interpreter + " missing";
+        return path + ": its interpreter is missing";
+    }
+    case EACCES:
+        if (exists && S_ISDIR(status.st_mode)) return path + ": is a directory";
+        if (exists && (status.st_mode & 0111) == 0) return path + ": not executable";
+        if (exists && ::access(path.c_str(), X_OK) == 0) {
+            std::string interpreter = interpreter_in(head_of(path));
+            if (!interpreter.empty())
+                return path + ": interpreter " + interpreter + ": not executable";
+        }
+        break;
+    case ENOEXEC:
+        return path + ": not a program (a script begins with #! and an interpreter)";
+    default:
+        break;
+    }
+    return system_error(path, error_number).message;
+}
+
+} // namespace muster::services

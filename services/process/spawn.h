@@ -1,0 +1,98 @@
+// Starting a process without anything slow between clone and exec.
+//
+// The child shares our memory until it executes (CLONE_VM) while we wait for that (CLONE_VFORK), so
+// starting costs the same however large we are. It runs on a stack of its own and makes only raw
+// system calls that cannot block; everything that has to look, allocate or search is done by the
+// parent beforehand. What fails in the child is left in the shared memory for the parent to read.
+//
+// Three ways, best first; one that the kernel or a sandbox refuses is not tried again:
+//   clone3 with CLONE_INTO_CGROUP     Linux 5.7
+//   clone3, the child writes itself into cgroup.procs
+//   clone, the same                   no clone3: Linux before 5.3, some container engines
+// Under init the child is init's (CLONE_PARENT) and its pid goes into the state memfd by
+// CLONE_PARENT_SETTID before it can run (init/records.h).
+//
+// The child: a session of its own, default signals and an empty mask, umask 022, OOM score 0, the
+// given descriptors and no others.
+//
+// Sources: clone(2), close_range(2), execve(2), pidfd_open(2), proc(5), cgroups(7).
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "init/base/fd.h"
+#include "init/base/result.h"
+
+namespace muster::services {
+
+inline constexpr std::string_view default_path =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+struct SpawnRequest {
+    std::vector<std::string> argv;        // argv[0] is searched in `path` if it has no slash
+    std::vector<std::string> environment; // "NAME=value"
+    std::string path{default_path};
+    std::string directory = "/"; // a relative argv[0] with a slash is relative to it
+    // Borrowed, not 0 to 2, close-on-exec or not. -1: /dev/null.
+    int standard_input = -1;
+    int standard_output = -1;
+    int standard_error = -1;
+    int extra = -1; // one more descriptor, as number `extra_number` (>= 3) in the child
+    int extra_number = -1;
+    int cgroup = -1;              // the cgroup's directory, or -1
+    bool child_of_parent = false; // CLONE_PARENT
+    pid_t* pid_cell = nullptr;    // CLONE_PARENT_SETTID
+};
+
+struct Spawned {
+    pid_t pid = 0;
+    Fd pidfd;               // invalid if the process was reaped before one could be opened
+    bool in_cgroup = false; // it was born in `cgroup`
+    // Not empty: the child was made but could not be executed; it ends, or has ended, with 127, and
+    // its end comes as any other.
+    std::string failure;
+};
+
+class Spawner {
+  public:
+    // For tests: which ways may be used.
+    struct Ways {
+        bool clone3 = true;
+        bool into_cgroup = true;
+    };
+    static Result<Spawner> create(Ways ways);
+    static Result<Spawner> create() { return create(Ways()); }
+
+    Spawner(Spawner&& other) noexcept;
+    Spawner& operator=(Spawner&& other) noexcept;
+    ~Spawner();
+
+    // Errors: no such program (nothing was started, as for all errors), a descriptor could not be
+    // made, no more processes or memory (EAGAIN, ENOMEM; worth another try later).
+    Result<Spawned> spawn(const SpawnRequest& request);
+    const Ways& ways() const { return ways_; }
+
+  private:
+    Spawner() = default;
+
+    Ways ways_;
+    void* stack_ = nullptr;  // stack_size bytes, the lowest page not accessible
+    Fd null_;                // /dev/null
+    bool reset_oom_ = false; // our own score is not 0
+};
+
+// The path to execute for `program`: as it stands if it has a slash, else the first executable
+// file of that name in the directories of `path`.
+Result<std::string> find_program(std::string_view program, std::string_view path);
+
+// Why executing `program` (as found, relative to `directory`) failed with `error_number`, in words:
+// "/usr/bin/foo: no such program", "/usr/bin/foo: interpreter /bin/bar missing".
+std::string explain_exec_failure(const std::string& program, const std::string& directory,
+                                 int error_number);
+
+} // namespace muster::services

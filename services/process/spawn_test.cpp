@@ -1,0 +1,237 @@
+#include "services/process/spawn.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "init/base/catch.h"
+
+using namespace muster;
+using namespace muster::services;
+
+namespace {
+
+struct Pipe {
+    Fd read, write;
+    Pipe() {
+        int ends[2];
+        REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+        read.reset(ends[0]);
+        write.reset(ends[1]);
+    }
+    std::string drain() {
+        write.reset();
+        std::string text;
+        char buffer[4096];
+        for (ssize_t size; (size = ::read(read.get(), buffer, sizeof buffer)) > 0;)
+            text.append(buffer, static_cast<size_t>(size));
+        return text;
+    }
+};
+
+int wait_status(pid_t pid) {
+    int status = 0;
+    REQUIRE(::waitpid(pid, &status, 0) == pid);
+    return status;
+}
+
+// A folder of its own, removed at the end.
+struct Folder {
+    std::string path = "/tmp/muster-spawn-XXXXXX";
+    std::vector<std::string> files;
+    Folder() { REQUIRE(::mkdtemp(path.data()) != nullptr); }
+    ~Folder() {
+        for (const std::string& file : files)
+            ::unlink(file.c_str());
+        ::rmdir(path.c_str());
+    }
+    std::string add(const std::string& name, const std::string& text, mode_t mode) {
+        std::string file = path + "/" + name;
+        Fd out(::open(file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, mode));
+        REQUIRE(::write(out.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+        files.push_back(file);
+        return file;
+    }
+};
+
+struct Outcome {
+    std::string output;
+    std::string failure;
+    int status = -1;
+    pid_t pid = 0;
+};
+
+Outcome run(Spawner& spawner, SpawnRequest request) {
+    Pipe output;
+    request.standard_output = output.write.get();
+    auto spawned = spawner.spawn(request);
+    REQUIRE(spawned.ok());
+    CHECK(spawned->pidfd.valid());
+    Outcome outcome;
+    outcome.output = output.drain();
+    outcome.failure = spawned->failure;
+    outcome.pid = spawned->pid;
+    outcome.status = wait_status(spawned->pid);
+    return outcome;
+}
+
+SpawnRequest shell(const std::string& script) {
+    SpawnRequest request;
+    request.argv = {"sh", "-c", script};
+    request.environment = {"PATH=" + std::string(default_path), "GREETING=hello"};
+    return request;
+}
+
+} // namespace
+
+TEST_CASE("spawn: a process with the environment, directory and session it was given") {
+    // The same, whatever the kernel lets us use.
+    for (auto ways :
+         {Spawner::Ways{true, true}, Spawner::Ways{true, false}, Spawner::Ways{false, false}}) {
+        auto spawner = Spawner::create(ways);
+        REQUIRE(spawner.ok());
+        SpawnRequest request = shell("echo $GREETING; pwd; umask; read x || echo eof;"
+                                     "set -- $(cat /proc/self/stat); echo $6; exit 3");
+        request.directory = "/usr";
+        auto outcome = run(*spawner, request);
+        CHECK(outcome.failure.empty());
+        // Field 6 of stat is the session, which is the shell's own.
+        CHECK(outcome.output == "hello\n/usr\n0022\neof\n" + std::to_string(outcome.pid) + "\n");
+        CHECK(WIFEXITED(outcome.status));
+        CHECK(WEXITSTATUS(outcome.status) == 3);
+    }
+}
+
+TEST_CASE("spawn: default signals, an empty mask, and only the given descriptors") {
+    auto spawner = Spawner::create();
+    REQUIRE(spawner.ok());
+    struct sigaction before {
+    }, ignore{};
+    ignore.sa_handler = SIG_IGN;
+    ::sigaction(SIGPIPE, &ignore, &before);
+    sigset_t block, old;
+    sigemptyset(&block);
+    sigaddset(&block, SIGTERM);
+    ::sigprocmask(SIG_BLOCK, &block, &old);
+    Fd leaked(::open("/dev/null", O_RDONLY)); // not close-on-exec
+
+    SpawnRequest request;
+    request.argv = {"sed", "-n", "-E", "/^Sig(Blk|Ign|Cgt)/p", "/proc/self/status"};
+    auto signals = run(*spawner, request);
+    request.argv = {"ls", "/proc/self/fd"};
+    auto descriptors = run(*spawner, request);
+
+    ::sigprocmask(SIG_SETMASK, &old, nullptr);
+    ::sigaction(SIGPIPE, &before, nullptr);
+    CHECK(signals.output == "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"
+                            "SigCgt:\t0000000000000000\n");
+    CHECK(descriptors.output == "0\n1\n2\n3\n"); // 3 is the listed folder
+}
+
+TEST_CASE("spawn: an extra descriptor under its number") {
+    auto spawner = Spawner::create();
+    REQUIRE(spawner.ok());
+    // The second time the descriptor has that number already.
+    for (int number : {7, -1}) {
+        Pipe extra;
+        SpawnRequest request = shell("");
+        request.extra = extra.write.get();
+        request.extra_number = number == -1 ? extra.write.get() : number;
+        request.argv[2] = "echo ready >&" + std::to_string(request.extra_number);
+        auto outcome = run(*spawner, request);
+        CHECK(outcome.status == 0);
+        CHECK(extra.drain() == "ready\n");
+    }
+}
+
+TEST_CASE("spawn: what cannot be executed is said in words") {
+    auto spawner = Spawner::create();
+    REQUIRE(spawner.ok());
+    Folder folder;
+    std::string script = folder.add("script", "#! /no/such/shell -e\n", 0755);
+    std::string plain = folder.add("plain", "#!/bin/sh\n", 0644);
+    std::string noise = folder.add("noise", "hello\n", 0755);
+    std::string through = folder.add("through", "#!" + plain + "\n", 0755);
+
+    auto failure = [&](std::vector<std::string> argv, std::string directory = "/") {
+        SpawnRequest request;
+        request.argv = std::move(argv);
+        request.directory = std::move(directory);
+        auto outcome = run(*spawner, request);
+        CHECK(WEXITSTATUS(outcome.status) == 127);
+        return outcome.failure;
+    };
+    CHECK(failure({"/no/such/program"}) == "/no/such/program: no such program");
+    CHECK(failure({script}) == script + ": interpreter /no/such/shell missing");
+    CHECK(failure({plain}) == plain + ": not executable");
+    CHECK(failure({noise}).starts_with(noise + ": not a program"));
+    CHECK(failure({through}) == through + ": interpreter " + plain + ": not executable");
+    CHECK(failure({folder.path}) == folder.path + ": is a directory");
+    CHECK(failure({"./script"}, folder.path) ==
+          folder.path + "/./script: interpreter /no/such/shell missing");
+    CHECK(failure({"/bin/true"}, "/no/such/folder") ==
+          "directory /no/such/folder: No such file or directory");
+
+    // Names are searched before anything is started.
+    SpawnRequest request;
+    request.argv = {"no-such-program-anywhere"};
+    auto spawned = spawner->spawn(request);
+    REQUIRE_FALSE(spawned.ok());
+    CHECK(spawned.error().message ==
+          "no-such-program-anywhere: no such program in " + std::string(default_path));
+    request.argv = {"plain"};
+    request.path = folder.path;
+    spawned = spawner->spawn(request);
+    REQUIRE_FALSE(spawned.ok());
+    CHECK(spawned.error().message == plain + ": not executable");
+}
+
+TEST_CASE("spawn: a child of our parent, its pid where the parent looks for it") {
+    // The middle process starts the child and ends; we, its parent, can wait for both. A plain
+    // fork: the sanitizers allow this one.
+    Pipe report;
+    pid_t middle = ::fork();
+    REQUIRE(middle >= 0);
+    if (middle == 0) {
+        auto spawner = Spawner::create();
+        pid_t cell = 0;
+        SpawnRequest request;
+        request.argv = {"sh", "-c", "exit 5"};
+        request.child_of_parent = true;
+        request.pid_cell = &cell;
+        auto spawned = spawner->spawn(request);
+        pid_t told[2] = {spawned.ok() ? spawned->pid : -1, cell};
+        bool written = ::write(report.write.get(), told, sizeof told) == sizeof told;
+        ::_exit(written ? 0 : 1);
+    }
+    pid_t told[2] = {0, 0};
+    REQUIRE(::read(report.read.get(), told, sizeof told) == sizeof told);
+    CHECK(wait_status(middle) == 0);
+    REQUIRE(told[0] > 0);
+    CHECK(told[0] == told[1]);
+    CHECK(WEXITSTATUS(wait_status(told[0])) == 5);
+}
+
+TEST_CASE("spawn: our own score of the OOM killer is not inherited") {
+    std::string own = "/proc/self/oom_score_adj";
+    Fd file(::open(own.c_str(), O_RDWR | O_CLOEXEC));
+    REQUIRE(file.valid());
+    char before[16] = {};
+    ssize_t size = ::read(file.get(), before, sizeof before);
+    REQUIRE(size > 0);
+    REQUIRE(::pwrite(file.get(), "10", 2, 0) == 2);
+    auto spawner = Spawner::create();
+    REQUIRE(spawner.ok());
+    SpawnRequest request;
+    request.argv = {"cat", own};
+    CHECK(run(*spawner, request).output == "0\n");
+    char still[16] = {};
+    CHECK(::pread(file.get(), still, sizeof still, 0) > 0);
+    CHECK(std::string(still) == "10\n");
+    // Back down may need a privilege that this test lacks.
+    (void)!::pwrite(file.get(), before, static_cast<size_t>(size), 0);
+}
