@@ -57,7 +57,7 @@ SHELL_TEXT = """\
 console=/dev/console
 [ ! -c /dev/ttyS0 ] || console=/dev/ttyS0
 exec <"$console" >"$console" 2>&1
-stty sane
+stty sane %s
 cd /root 2>/dev/null || cd /
 HOME=$PWD TERM=${TERM:-linux} sh -l
 muster poweroff || kill -USR2 1
@@ -67,8 +67,10 @@ muster poweroff || kill -USR2 1
 def files(interactive=False):
     """Name in the guest -> (mode, bytes)."""
     if interactive:
+        size = os.get_terminal_size(1)
+        text = SHELL_TEXT % f"rows {size.lines} columns {size.columns}"
         return {SHELL_SERVICE: (0o644, SHELL_SERVICE_TEXT.encode()),
-                FOLDER + "/shell": (0o755, SHELL_TEXT.encode())}
+                FOLDER + "/shell": (0o755, text.encode())}
     return {SERVICE: (0o644, SERVICE_TEXT.encode()),
             FOLDER + "/run": (0o755, RUN_TEXT.encode())}
 

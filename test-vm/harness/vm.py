@@ -41,9 +41,7 @@ class Machine:
         self.terminal, self.stdout, self.stderr, self.control = (
             ours.fileno() for ours in self.sockets)
         self.command = self.control
-        words = ["console=ttyS0", "panic=-1", "8250.nr_uarts=4"]
-        if not interactive:
-            words.append("loglevel=4")
+        words = ["console=ttyS0", "panic=-1", "8250.nr_uarts=4", "loglevel=4"]
         arguments = [
             QEMU, "-accel", "tcg", "-M", "q35", "-cpu", "qemu64", "-smp", "1", "-m", "512",
             "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
