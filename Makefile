@@ -34,14 +34,14 @@ endif
 
 run:
 	@$(NEEDS) install build vm
-	@$(MAKE) all host-tools
-	@initrd/build
+	@$(MAKE) image
 	@exec test-vm/boot $(BOOT)
 
 test:
 	@env -u MAKEFLAGS -u MAKELEVEL .ci/test
 
-bench: $(BENCHES:%=bench-%)
+bench: # one after the other
+	@for bench in $(BENCHES:%=bench-%); do $(MAKE) $$bench || exit; done
 
 $(BENCHES:%=bench-%):
 	@$(NEEDS) install build vm
@@ -49,7 +49,7 @@ $(BENCHES:%=bench-%):
 	@.ci/bench $(@:bench-%=%)
 
 fuzz:
-	@$(NEEDS) install fuzz test
+	@$(NEEDS) install build vm test fuzz
 	@$(MAKE) fuzzers
 	@.ci/fuzz $(TIME)
 
@@ -150,6 +150,10 @@ $(eval $(call program,muster,))
 # --- the host's side --------------------------------------------------------------------------
 
 .PHONY: host-tools fuzzers man-pages $(BENCHES:%=programs-of-bench-%)
+
+image: all host-tools
+	@initrd/build
+
 name_of = $(notdir $(1:$2.cpp=))
 
 host-tools: $(foreach m,$(HOST_TOOLS),build/host/$(call name_of,$m,_main))

@@ -11,6 +11,12 @@
 
 #include <iostream>
 
+// A sanitizer's complaint ends in SIGABRT, which Catch2 attributes to the test case that runs.
+extern "C" const char* __asan_default_options() { return "abort_on_error=1"; }
+extern "C" const char* __ubsan_default_options() {
+    return "abort_on_error=1:print_stacktrace=1";
+}
+
 namespace {
 
 #if __has_include(<catch2/catch_test_macros.hpp>)
