@@ -57,6 +57,7 @@ class Machine:
             extra.file(name, data, mode)
         if options.bus:
             extra.file(guest.FOLDER + "/before", BUS_TEXT.encode())
+            extra.file(guest.FOLDER + "/pipe", b"#!/bin/sh\necho\nexec muster pipe\n", 0o755)
         for host, name in options.add:
             extra.tree(os.path.realpath(host), name)
         path = workspace.path("initrd")
@@ -136,15 +137,16 @@ class Machine:
             end.close()
 
 
-# The guest's side of --bus: one `muster pipe` for each connection.
+# The guest's side of --bus: one `muster pipe` for each connection, after a newline (bus.py says
+# why).
 BUS_TEXT = f"""\
-modprobe virtio_net 2>/dev/null || :
+modprobe -a virtio_pci virtio_net 2>/dev/null || :
 ip link set lo up
 for link in /sys/class/net/e*; do
     ip link set "${{link##*/}}" up
     ip address add 10.0.2.15/24 dev "${{link##*/}}"
 done
-nc -lk -p {BUS_PORT} -e muster pipe </dev/null >/dev/null 2>&1 3>&- 4<&- 5>&- 6>&- &
+nc -lk -p {BUS_PORT} -e {guest.FOLDER}/pipe </dev/null >/dev/null 2>&1 3>&- 4<&- 5>&- 6>&- &
 """
 
 
