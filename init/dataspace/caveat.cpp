@@ -150,7 +150,8 @@ Verdict check_caveat(View caveat, std::string& problem) {
     return Verdict::unknown;
 }
 
-// ---- Matching ------------------------------------------------------------------------------------
+// ---- Matching
+// ------------------------------------------------------------------------------------
 
 using Bindings = std::vector<View>;
 
@@ -247,7 +248,8 @@ bool matches(View pattern, View value, Bindings& bindings) {
     return value.is(Kind::dictionary) && matches_entries(pattern.at(0), value, bindings);
 }
 
-// ---- Rewriting -----------------------------------------------------------------------------------
+// ---- Rewriting
+// -----------------------------------------------------------------------------------
 
 // What the result will take, before any of it is built; stops counting at max_output. (How deep it
 // nests is the encoder's business.)
@@ -379,8 +381,10 @@ Result<Ref<Caveats>> Caveats::join(const Ref<Caveats>& older, View more) {
     }
     Encoder out;
     out.begin_sequence();
-    for (View caveat : older->wire_.view().items()) out.value(caveat);
-    for (View caveat : more.items()) out.value(caveat);
+    for (View caveat : older->wire_.view().items())
+        out.value(caveat);
+    for (View caveat : more.items())
+        out.value(caveat);
     out.end();
     Result<Value> wire = out.finish();
     if (!wire) return wire.error();
@@ -393,9 +397,11 @@ std::optional<Value> Caveats::apply(const Value& value) const {
     // Newest first: the sequence can only be read forwards, so its items are noted down.
     View items[max_caveats];
     size_t count = 0;
-    for (View caveat : wire_.view().items()) items[count++] = caveat;
+    for (View caveat : wire_.view().items())
+        items[count++] = caveat;
     std::optional<Value> result = value;
-    while (count > 0 && result) result = apply_one(items[--count], *result);
+    while (count > 0 && result)
+        result = apply_one(items[--count], *result);
     return result;
 }
 
