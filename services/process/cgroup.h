@@ -1,0 +1,91 @@
+// Control groups, version 2: a directory for every process tree, so that nothing of it gets away.
+//
+// Under init the tree is /sys/fs/cgroup with `services` in it (records::kCgroup2). By itself the
+// second stage makes a folder `muster-PID` in the cgroup it was started in, wherever cgroup2 is
+// mounted (alone, or beside version 1). Without cgroup2, or where we may not write to it, there is
+// no tree: everything still works, with less (process.h).
+//
+// Names: letters, digits and _ + @ : . - stand for themselves, everything else is %XX; long ones
+// are cut and get a checksum; one that is taken (several processes in one service) gets +2, +3.
+//
+// Source: the kernel's Documentation/admin-guide/cgroup-v2.rst; cgroups(7).
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "init/base/fd.h"
+#include "init/base/result.h"
+
+namespace muster::services {
+
+// One directory. Removed when this goes away, if it is empty by then.
+class Cgroup {
+  public:
+    Cgroup() = default;
+    Cgroup(Cgroup&&) noexcept = default;
+    Cgroup& operator=(Cgroup&& other) noexcept;
+    ~Cgroup() { remove(); }
+    explicit operator bool() const { return directory_.valid(); }
+
+    // For clone3 and cgroup.procs. Owned by this.
+    int directory() const { return directory_.get(); }
+    // Readable as EPOLLPRI whenever what `populated` says may have changed. Owned by this.
+    int events() const { return events_.get(); }
+    // Below the root of the tree: "services/foo".
+    const std::string& path() const { return path_; }
+
+    // Whether a process, not counting zombies, is in it or below. True if that cannot be read.
+    bool populated() const;
+    // To every process in it and below. One that is just being forked may be missed.
+    void signal(int number) const;
+    // SIGKILL to all, without a gap for forks: cgroup.kill (Linux 5.14), else freeze and kill.
+    // The processes are gone when `events` says so.
+    void kill() const;
+
+  private:
+    friend class CgroupTree;
+    void remove();
+
+    Fd parent_;
+    std::string name_;
+    Fd directory_;
+    Fd events_;
+    std::string path_;
+};
+
+class CgroupTree {
+  public:
+    CgroupTree() = default; // none
+    CgroupTree(CgroupTree&&) noexcept = default;
+    CgroupTree& operator=(CgroupTree&& other) noexcept;
+    ~CgroupTree() { remove(); }
+
+    // Under init: PATH/services, made if it is missing.
+    static Result<CgroupTree> under_init(const std::string& path = "/sys/fs/cgroup");
+    // By itself: `muster-PID` in our own cgroup; removed again at the end.
+    static Result<CgroupTree> standalone();
+
+    explicit operator bool() const { return directory_.valid(); }
+    const std::string& path() const { return path_; } // absolute
+
+    Result<Cgroup> create(std::string_view name) const;
+
+  private:
+    static Result<CgroupTree> open(const std::string& path, std::string prefix, bool ours);
+    void remove();
+
+    std::string path_;
+    std::string prefix_; // of Cgroup::path
+    Fd directory_;
+    bool ours_ = false; // made by us, to be removed
+};
+
+// The name of a directory for any text.
+std::string cgroup_name(std::string_view text);
+
+// Where the cgroup that /proc/self/cgroup names is, given that file and /proc/self/mountinfo.
+// Empty if it is nowhere.
+std::string own_cgroup_path(std::string_view cgroup_file, std::string_view mountinfo);
+
+} // namespace muster::services

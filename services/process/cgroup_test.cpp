@@ -1,0 +1,129 @@
+#include "services/process/cgroup.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "init/base/catch.h"
+#include "services/process/spawn.h"
+
+using namespace muster;
+using namespace muster::services;
+
+namespace {
+
+// Blocks until nothing is in `group` any more.
+void wait_until_empty(const Cgroup& group) {
+    while (group.populated()) {
+        pollfd event{group.events(), POLLPRI, 0};
+        REQUIRE(::poll(&event, 1, -1) == 1);
+    }
+}
+
+// Started in `group`, all its descendants too; returns when the script has written a line.
+pid_t start(Spawner& spawner, const Cgroup& group, const std::string& script) {
+    int ends[2];
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+    Fd output(ends[0]), input(ends[1]);
+    SpawnRequest request;
+    request.argv = {"sh", "-c", script};
+    request.standard_output = input.get();
+    request.cgroup = group.directory();
+    auto spawned = spawner.spawn(request);
+    REQUIRE(spawned.ok());
+    CHECK(spawned->failure.empty());
+    CHECK(spawned->in_cgroup);
+    char line[16];
+    REQUIRE(::read(output.get(), line, sizeof line) > 0);
+    return spawned->pid;
+}
+
+} // namespace
+
+TEST_CASE("cgroup: names for any text") {
+    CHECK(cgroup_name("sshd") == "sshd");
+    CHECK(cgroup_name("getty@tty1") == "getty@tty1");
+    CHECK(cgroup_name("../x y") == "%2E.%2Fx%20y");
+    CHECK(cgroup_name("") == "%");
+    std::string one = cgroup_name(std::string(1000, 'a'));
+    CHECK(one.size() == 128);
+    CHECK(one != cgroup_name(std::string(1001, 'a')));
+}
+
+TEST_CASE("cgroup: where our own is") {
+    std::string_view unified = "24 1 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+    std::string_view hybrid = "24 1 0:22 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n"
+                              "25 1 0:23 / /sys/fs/cgroup/my\\040own rw shared:3 - cgroup2 c rw\n";
+    std::string_view bound = "24 1 0:22 /box /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+    CHECK(own_cgroup_path("0::/user/1\n", unified) == "/sys/fs/cgroup/user/1");
+    CHECK(own_cgroup_path("8:pids:/x\n0::/\n", hybrid) == "/sys/fs/cgroup/my own");
+    CHECK(own_cgroup_path("0::/box/in\n", bound) == "/sys/fs/cgroup/in");
+    CHECK(own_cgroup_path("0::/box\n", bound) == "/sys/fs/cgroup");
+    CHECK(own_cgroup_path("0::/other\n", bound) == "");
+    CHECK(own_cgroup_path("0::/../other\n", unified) == "");
+    CHECK(own_cgroup_path("8:pids:/x\n", hybrid) == "");
+}
+
+TEST_CASE("cgroup: a tree of processes, killed whole, and its directory removed") {
+    auto tree = CgroupTree::standalone();
+    if (!tree.ok()) return muster::test::skip(tree.error().message);
+    // Both ways into the group, which the caller must not notice.
+    for (bool into : {true, false}) {
+        auto spawner = Spawner::create({true, into});
+        REQUIRE(spawner.ok());
+        auto group = tree->create("some name");
+        REQUIRE(group.ok());
+        std::string path = tree->path() + "/some%20name";
+        CHECK_FALSE(group->populated());
+        // A grandchild in a session of its own that ignores what it can.
+        pid_t pid = start(*spawner, *group,
+                          "setsid sh -c 'trap \"\" TERM; echo up; read x </dev/zero' & wait");
+        CHECK(group->populated());
+        group->kill();
+        wait_until_empty(*group);
+        int status = 0;
+        CHECK(::waitpid(pid, &status, 0) == pid);
+        CHECK(WTERMSIG(status) == SIGKILL);
+        *group = Cgroup();
+        CHECK(::access(path.c_str(), F_OK) < 0);
+    }
+    std::string path = tree->path();
+    *tree = CgroupTree();
+    CHECK(::access(path.c_str(), F_OK) < 0);
+}
+
+TEST_CASE("cgroup: a signal to all; the same name twice; groups made by the service") {
+    auto tree = CgroupTree::standalone();
+    if (!tree.ok()) return muster::test::skip(tree.error().message);
+    auto spawner = Spawner::create();
+    REQUIRE(spawner.ok());
+    auto one = tree->create("x");
+    auto two = tree->create("x");
+    REQUIRE(one.ok());
+    REQUIRE(two.ok());
+    CHECK(one->path() + "+2" == two->path());
+    pid_t pid = start(*spawner, *one, "echo up; exec cat /dev/zero >/dev/null");
+    pid_t other = start(*spawner, *two, "echo up; exec cat /dev/zero >/dev/null");
+    one->signal(SIGTERM);
+    int status = 0;
+    CHECK(::waitpid(pid, &status, 0) == pid);
+    CHECK(WTERMSIG(status) == SIGTERM);
+    wait_until_empty(*one);
+    CHECK(two->populated());
+    two->kill();
+    CHECK(::waitpid(other, &status, 0) == other);
+    wait_until_empty(*two);
+    REQUIRE(::mkdirat(one->directory(), "inner", 0755) == 0);
+    REQUIRE(::mkdirat(one->directory(), "inner/most", 0755) == 0);
+    std::string path = tree->path() + "/x";
+    *one = Cgroup();
+    CHECK(::access(path.c_str(), F_OK) < 0);
+    *two = Cgroup();
+    // A name that the kernel has taken for itself.
+    auto taken = tree->create("cgroup.procs");
+    REQUIRE(taken.ok());
+    CHECK(taken->path().ends_with("/_cgroup.procs"));
+}
