@@ -15,6 +15,8 @@ mkdir "$tree"
 fail() { echo "$*" >&2; exit 1; }
 skip() { echo "$*"; exit 77; }
 
+[ "$PLACE" = vm ] || [ "$(id -u)" = 0 ] || skip "namespaces need root"
+
 boot() { "$test_vm/boot" --in "$PLACE" "$@"; }
 
 # The log of the last console.

@@ -12,6 +12,7 @@ import socket
 import subprocess
 
 from . import guest
+from . import linux
 from .cpio import Archive
 from .failure import Failure
 from .workspace import BUILD
@@ -111,7 +112,9 @@ class Machine:
         with open(log, "wb") as out:
             self.process = subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                start_new_session=True, pass_fds=[end.fileno() for end in self.theirs])
+                start_new_session=True,
+                preexec_fn=lambda: linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL),
+                pass_fds=[end.fileno() for end in self.theirs])
         for end in self.theirs:
             end.close()
         self.pidfd = os.pidfd_open(self.process.pid)
