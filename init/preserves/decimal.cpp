@@ -137,9 +137,9 @@ void append_number(double value, std::string& out) {
         out += '"';
         return;
     }
-    // 17 digits always suffice, often fewer do.
+    // 17 digits always suffice, often 15 do, and for subnormal numbers still fewer.
     char digits[40];
-    for (int precision = 15; precision <= 17; ++precision) {
+    for (int precision = std::isnormal(value) ? 15 : 1; precision <= 17; ++precision) {
         std::snprintf(digits, sizeof digits, "%.*g", precision, value);
         if (std::strtod(digits, nullptr) == value) break;
     }

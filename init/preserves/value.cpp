@@ -226,7 +226,7 @@ void Value::drop() {
     if (--b->references != 0) return;
     Embedded** const held = ValueBuilder::objects(b);
     for (uint32_t i = 0; i < b->embedded; ++i) held[i]->release();
-    ::operator delete(b, ValueBuilder::block_size(b->size, b->embedded));
+    ::operator delete(b); // not by size: clang 14 needs an option for that
 }
 
 uint64_t View::hash() const { return hash_bytes(bytes()); }

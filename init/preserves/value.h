@@ -205,7 +205,8 @@ class Value {
     // The same for bytes of which it is known that they hold no capability.
     static Value from_canonical(Bytes bytes) { return Value(View(bytes, false)); }
 
-    // Moves of a Value that is in place move the bytes: a View into it does not follow.
+    // Sees this Value: a temporary one's view ends with the full expression (not with a loop over
+    // its items), and moving a Value that is in place moves the bytes.
     View view() const {
         if (!in_block()) return {Bytes(raw_, raw_[last]), false};
         const Block* b = block();
