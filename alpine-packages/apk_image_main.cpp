@@ -85,15 +85,24 @@ Result<Arguments> parse(int argc, char** argv) {
         }
         if (i + 1 == argc) return Error{name + ": needs a value"};
         std::string value = argv[++i];
-        if (name == "--mirror") out.mirror = value;
-        else if (name == "--branch") out.options.branch = value;
-        else if (name == "--arch") out.options.arch = value;
-        else if (name == "--cache") out.options.cache = value;
-        else if (name == "--keys") out.options.key_folders.push_back(value);
-        else if (name == "--key-source") out.options.key_sources.push_back(value);
-        else if (name == "--output") out.output = value;
-        else if (name == "--tree") out.tree = value;
-        else if (name == "--list") out.list = value;
+        if (name == "--mirror")
+            out.mirror = value;
+        else if (name == "--branch")
+            out.options.branch = value;
+        else if (name == "--arch")
+            out.options.arch = value;
+        else if (name == "--cache")
+            out.options.cache = value;
+        else if (name == "--keys")
+            out.options.key_folders.push_back(value);
+        else if (name == "--key-source")
+            out.options.key_sources.push_back(value);
+        else if (name == "--output")
+            out.output = value;
+        else if (name == "--tree")
+            out.tree = value;
+        else if (name == "--list")
+            out.list = value;
         else if (name == "--packages") {
             auto text = read_file(value);
             if (!text) return text.error();
@@ -101,7 +110,8 @@ Result<Arguments> parse(int argc, char** argv) {
         } else if (name == "--add" || name == "--folder" || name == "--link" ||
                    name == "--remove" || name == "--applets")
             out.steps.push_back({name, value});
-        else return Error{name + ": no such option"};
+        else
+            return Error{name + ": no such option"};
     }
     return out;
 }
@@ -149,8 +159,10 @@ int run_verify(const Arguments& arguments) {
             continue;
         }
         auto package = read_package(*file, keys);
-        if (!package) status = complain(package.error().with_context(name), wrong);
-        else std::printf("%s\t%s\tgood\n", name.c_str(), package->identity.c_str());
+        if (!package)
+            status = complain(package.error().with_context(name), wrong);
+        else
+            std::printf("%s\t%s\tgood\n", name.c_str(), package->identity.c_str());
     }
     return status;
 }
@@ -205,7 +217,8 @@ int run(const Arguments& arguments) {
     for (const Option& step : arguments.steps)
         if (auto done = apply(tree, step); !done) return complain(done.error(), wrong);
     if (auto done = tree.finish(); !done) return complain(done.error(), wrong);
-    for (const std::string& note : tree.notes()) std::fprintf(stderr, "note: %s\n", note.c_str());
+    for (const std::string& note : tree.notes())
+        std::fprintf(stderr, "note: %s\n", note.c_str());
     if (!arguments.output.empty()) {
         auto archive = to_cpio(tree);
         if (!archive) return complain(archive.error(), wrong);

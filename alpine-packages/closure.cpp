@@ -46,14 +46,16 @@ class Closure {
         std::string others;
         if (offers != offers_.end()) {
             for (const Candidate& candidate : offers->second) {
-                if (dependency->allows(candidate.version)) usable.push_back(&candidate);
-                else others += (others.empty() ? "" : ", ") + candidate.package.entry->full_name();
+                if (dependency->allows(candidate.version))
+                    usable.push_back(&candidate);
+                else
+                    others += (others.empty() ? "" : ", ") + candidate.package.entry->full_name();
             }
         }
         if (usable.empty()) {
             std::string message = who + ": needs " + dependency->text() + ", which no package ";
-            return Error{message + (others.empty() ? "has or provides"
-                                                   : "satisfies; there is " + others)};
+            return Error{message +
+                         (others.empty() ? "has or provides" : "satisfies; there is " + others)};
         }
         for (const Candidate* candidate : usable) {
             auto chosen = chosen_.find(candidate->package.entry->name);
@@ -81,9 +83,8 @@ class Closure {
                     continue;
                 if (candidate.package.entry->full_name() == who) continue;
                 if (dependency.allows(candidate.version))
-                    return Error{who + ": conflicts with " +
-                                 candidate.package.entry->full_name() + " (" + dependency.text() +
-                                 ")"};
+                    return Error{who + ": conflicts with " + candidate.package.entry->full_name() +
+                                 " (" + dependency.text() + ")"};
             }
         }
         return {};
@@ -91,7 +92,8 @@ class Closure {
 
     std::vector<Chosen> result() const {
         std::vector<Chosen> out;
-        for (const auto& [name, chosen] : chosen_) out.push_back(chosen);
+        for (const auto& [name, chosen] : chosen_)
+            out.push_back(chosen);
         return out;
     }
 
@@ -122,10 +124,12 @@ class Closure {
         const IndexEntry& entry = *best->package.entry;
         if (best->version.empty() && !entry.provider_priority) {
             std::set<std::string> names;
-            for (const Candidate* candidate : usable) names.insert(candidate->package.entry->name);
+            for (const Candidate* candidate : usable)
+                names.insert(candidate->package.entry->name);
             std::string message = who + ": needs " + dependency.text() +
                                   ", which has to be chosen by name; providers are";
-            for (const std::string& name : names) message += " " + name;
+            for (const std::string& name : names)
+                message += " " + name;
             return Error{message};
         }
         auto [place, fresh] = chosen_.emplace(entry.name, best->package);

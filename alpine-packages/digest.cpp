@@ -97,8 +97,7 @@ std::string PublicKey::fingerprint() const {
     unsigned char* der = nullptr;
     int size = i2d_PUBKEY(pkey(key_), &der);
     if (size <= 0) return "";
-    std::string out =
-        hex(sha256({reinterpret_cast<char*>(der), static_cast<std::size_t>(size)}));
+    std::string out = hex(sha256({reinterpret_cast<char*>(der), static_cast<std::size_t>(size)}));
     OPENSSL_free(der);
     return out;
 }
@@ -110,8 +109,7 @@ bool PublicKey::verifies(std::string_view data, std::string_view signature,
     const EVP_MD* kind = EVP_get_digestbyname(digest_name);
     if (!context || !kind) return false;
     if (EVP_DigestVerifyInit(context.get(), nullptr, kind, nullptr, pkey(key_)) != 1) return false;
-    return EVP_DigestVerify(context.get(),
-                            reinterpret_cast<const unsigned char*>(signature.data()),
+    return EVP_DigestVerify(context.get(), reinterpret_cast<const unsigned char*>(signature.data()),
                             signature.size(), reinterpret_cast<const unsigned char*>(data.data()),
                             data.size()) == 1;
 }
@@ -153,7 +151,8 @@ const PublicKey* KeyRing::find(const std::string& name) const {
 
 std::string KeyRing::names() const {
     std::string out;
-    for (const auto& [name, key] : keys_) out += (out.empty() ? "" : ", ") + name;
+    for (const auto& [name, key] : keys_)
+        out += (out.empty() ? "" : ", ") + name;
     return out;
 }
 

@@ -30,7 +30,8 @@ Result<std::vector<GzipMember>> split_gzip(std::string_view file, std::size_t li
             data.resize(data.size() - stream.avail_out);
             if (total + data.size() > limit)
                 return Error{where + ": more than " + std::to_string(limit) + " bytes unpacked"};
-            if (status == Z_BUF_ERROR || (status == Z_OK && stream.avail_in == 0 && stream.avail_out != 0))
+            if (status == Z_BUF_ERROR ||
+                (status == Z_OK && stream.avail_in == 0 && stream.avail_out != 0))
                 return Error{where + ": truncated"};
             if (status != Z_OK && status != Z_STREAM_END)
                 return Error{where + ": " +

@@ -30,9 +30,9 @@ bool read_number(std::string_view text, Number& out) {
 
 // The name becomes part of a path and of messages.
 bool plain(std::string_view text) {
-    return !text.empty() && text.front() != '.' && std::all_of(text.begin(), text.end(), [](char c) {
-        return c > ' ' && c < 127 && c != '/';
-    });
+    return !text.empty() && text.front() != '.' &&
+           std::all_of(text.begin(), text.end(),
+                       [](char c) { return c > ' ' && c < 127 && c != '/'; });
 }
 
 // One "X:value" line; "" or what is wrong.
@@ -40,13 +40,27 @@ std::string take_line(std::string_view line, IndexEntry& entry) {
     if (line.size() < 2 || line[1] != ':') return "not \"X:value\"";
     std::string_view value = line.substr(2);
     switch (line[0]) {
-    case 'P': entry.name = value; break;
-    case 'V': entry.version = value; break;
-    case 'A': entry.arch = value; break;
-    case 'C': entry.identity = value; break;
-    case 'o': entry.origin = value; break;
-    case 'D': entry.depends = words(value); break;
-    case 'p': entry.provides = words(value); break;
+    case 'P':
+        entry.name = value;
+        break;
+    case 'V':
+        entry.version = value;
+        break;
+    case 'A':
+        entry.arch = value;
+        break;
+    case 'C':
+        entry.identity = value;
+        break;
+    case 'o':
+        entry.origin = value;
+        break;
+    case 'D':
+        entry.depends = words(value);
+        break;
+    case 'p':
+        entry.provides = words(value);
+        break;
     case 'S':
         if (!read_number(value, entry.size)) return "S: is no number";
         break;
@@ -56,7 +70,8 @@ std::string take_line(std::string_view line, IndexEntry& entry) {
         entry.provider_priority = priority;
         break;
     }
-    default: break;
+    default:
+        break;
     }
     return "";
 }

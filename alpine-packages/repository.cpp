@@ -72,7 +72,8 @@ Result<> Mirror::find_keys(const std::vector<std::string>& index_files,
             if (!file) return file.error();
             auto found = keys_in_package(*file);
             if (!found) return found.error().with_context(path);
-            for (const auto& [name, pem] : *found) keys_.trust_if_pinned(name, pem);
+            for (const auto& [name, pem] : *found)
+                keys_.trust_if_pinned(name, pem);
         }
     }
     if (keys_.empty())
@@ -87,7 +88,8 @@ Result<Mirror> Mirror::open(const std::string& location, const MirrorOptions& op
     Mirror mirror;
     mirror.cache_ = options.cache;
     std::string base = location;
-    while (base.size() > 1 && base.ends_with('/')) base.pop_back();
+    while (base.size() > 1 && base.ends_with('/'))
+        base.pop_back();
     const std::vector<std::vector<std::string>> layouts = {
         {base + "/main/" + options.arch, base + "/community/" + options.arch},
         {base + "/" + options.branch + "/main/" + options.arch,
@@ -154,8 +156,7 @@ Result<std::string> Mirror::fetch(std::size_t repository, const IndexEntry& entr
     if (auto done = make_folders(folder); !done) return done.error();
     path = folder + "/" + hex(sha1(entry.identity)).substr(0, 16) + "-" + entry.file_name();
     if (!exists(path))
-        if (auto done = download(where + "/" + entry.file_name(), path); !done)
-            return done.error();
+        if (auto done = download(where + "/" + entry.file_name(), path); !done) return done.error();
     return read_file(path);
 }
 
@@ -176,8 +177,8 @@ Result<Package> Mirror::load(const Chosen& chosen) const {
     if (package->identity != entry.identity)
         return broken(Error{"is " + package->identity + ", the index says " + entry.identity});
     if (package->info.name != entry.name || package->info.version != entry.version)
-        return broken(Error{"is " + package->info.full_name() + ", the index says " +
-                            entry.full_name()});
+        return broken(
+            Error{"is " + package->info.full_name() + ", the index says " + entry.full_name()});
     return package;
 }
 

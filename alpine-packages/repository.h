@@ -12,11 +12,11 @@
 namespace muster::apk {
 
 struct MirrorOptions {
-    std::string cache;           // folder for downloads
+    std::string cache = "";       // folder for downloads
     std::string branch = "v3.19"; // looked for below a mirror's top folder
     std::string arch = "x86_64";
-    std::vector<std::string> key_folders; // trusted as they are; if any, nothing else is
-    std::vector<std::string> key_sources; // folders with keys that count only if recognised
+    std::vector<std::string> key_folders = {}; // trusted as they are; if any, nothing else is
+    std::vector<std::string> key_sources = {}; // folders with keys that count only if recognised
 };
 
 // A mirror's repositories (main, community) with verified indexes.

@@ -39,7 +39,8 @@ std::optional<std::int64_t> number_field(std::string_view header, std::size_t at
         }
         return static_cast<std::int64_t>(value);
     }
-    while (!field.empty() && field.front() == ' ') field.remove_prefix(1);
+    while (!field.empty() && field.front() == ' ')
+        field.remove_prefix(1);
     std::int64_t value = 0;
     std::size_t i = 0;
     for (; i < field.size() && field[i] >= '0' && field[i] <= '7'; ++i)
@@ -110,7 +111,8 @@ bool all_zero(std::string_view data) {
 // For messages: control characters would let an archive write to the terminal.
 std::string printable(std::string_view text) {
     std::string out;
-    for (char c : text.substr(0, 200)) out += (c >= ' ' && c != 127) ? c : '?';
+    for (char c : text.substr(0, 200))
+        out += (c >= ' ' && c != 127) ? c : '?';
     return out;
 }
 
@@ -189,8 +191,10 @@ class Names {
         bool folder = entry.kind == FileKind::folder;
         if (others_.count(entry.path) || (!folder && folders_.count(entry.path)))
             return entry.path + ": is there twice";
-        if (folder) folders_.insert(entry.path);
-        else others_.insert(entry.path);
+        if (folder)
+            folders_.insert(entry.path);
+        else
+            others_.insert(entry.path);
         if (entry.kind == FileKind::file) files_.insert(entry.path);
         for (std::size_t slash = entry.path.find('/'); slash != std::string::npos;
              slash = entry.path.find('/', slash + 1))

@@ -17,7 +17,8 @@ namespace {
 // "./a//b/" and "/a/b" both become "a/b".
 Result<std::string> guest_path(std::string_view guest) {
     std::string_view shown = guest;
-    while (guest.starts_with('/')) guest.remove_prefix(1);
+    while (guest.starts_with('/'))
+        guest.remove_prefix(1);
     std::string normal;
     if (std::string why = refuse_path(guest, normal); !why.empty())
         return Error{"\"" + std::string(shown) + "\": " + why};
@@ -136,7 +137,8 @@ Result<> Tree::add_host(const std::string& host, const std::string& guest, int m
         work.pop_back();
         struct stat st {};
         // what is named on the command line may be a link; what lies in a folder is kept as one
-        int status = item.host == host ? stat(item.host.c_str(), &st) : lstat(item.host.c_str(), &st);
+        int status =
+            item.host == host ? stat(item.host.c_str(), &st) : lstat(item.host.c_str(), &st);
         if (status != 0) return system_error("stat " + item.host, errno);
         Result<> done;
         if (S_ISDIR(st.st_mode)) {
@@ -214,8 +216,12 @@ Result<> Tree::add_package(Package added) {
         node.owner = package.info.name;
         node.data = entry.data;
         switch (entry.kind) {
-        case FileKind::file: node.mode |= S_IFREG; break;
-        case FileKind::folder: node.mode |= S_IFDIR; break;
+        case FileKind::file:
+            node.mode |= S_IFREG;
+            break;
+        case FileKind::folder:
+            node.mode |= S_IFDIR;
+            break;
         case FileKind::symlink:
             node.mode |= S_IFLNK;
             node.target = entry.target;
@@ -285,7 +291,8 @@ Result<> Tree::finish() {
              slash = path.find('/', slash + 1)) {
             std::string parent = path.substr(0, slash);
             auto found = nodes_.find(parent);
-            if (found == nodes_.end()) missing.push_back(parent);
+            if (found == nodes_.end())
+                missing.push_back(parent);
             else if (!S_ISDIR(found->second.mode))
                 return Error{path + " (" + owner_name(node.owner) + "): lies below " + parent +
                              ", which is no folder (" + owner_name(found->second.owner) + ")"};

@@ -22,10 +22,10 @@ struct Node {
     std::string user, group; // from a package; looked up in the tree's own passwd and group
     std::int64_t mtime = 0;  // seconds since 1970
     std::uint32_t major = 0, minor = 0;
-    std::string_view data;   // into the tree's own store
-    std::string target;      // symbolic link
-    std::string hard_links;  // same text: the same file; empty: a file of its own
-    std::string owner;       // package name, or "" for an own file
+    std::string_view data;  // into the tree's own store
+    std::string target;     // symbolic link
+    std::string hard_links; // same text: the same file; empty: a file of its own
+    std::string owner;      // package name, or "" for an own file
 };
 
 class Tree {

@@ -67,8 +67,10 @@ Result<std::string> to_cpio(const Tree& tree) {
         if (!node.hard_links.empty()) {
             LinkGroup& group = groups[node.hard_links];
             header.links = group.count;
-            if (group.inode != 0) data = {};
-            else group.inode = inode;
+            if (group.inode != 0)
+                data = {};
+            else
+                group.inode = inode;
             header.inode = group.inode;
         }
         header.size = static_cast<std::uint32_t>(data.size());

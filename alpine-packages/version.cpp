@@ -45,7 +45,8 @@ class Reader {
   private:
     Token run_of_digits(Kind kind) {
         std::size_t size = 0;
-        while (size < rest_.size() && digit(rest_[size])) ++size;
+        while (size < rest_.size() && digit(rest_[size]))
+            ++size;
         if (size == 0) return {Kind::invalid, {}, 0};
         return take(kind, size);
     }
@@ -69,7 +70,8 @@ class Reader {
         if (c == '_' && last_ <= Kind::suffix_number) {
             rest_.remove_prefix(1);
             std::size_t size = 0;
-            while (size < rest_.size() && rest_[size] >= 'a' && rest_[size] <= 'z') ++size;
+            while (size < rest_.size() && rest_[size] >= 'a' && rest_[size] <= 'z')
+                ++size;
             for (const Suffix& suffix : suffixes)
                 if (suffix.name == rest_.substr(0, size))
                     return take(Kind::suffix, size, suffix.rank);
@@ -101,8 +103,10 @@ Order order(int comparison) {
 }
 
 Order compare_numbers(std::string_view a, std::string_view b) {
-    while (a.size() > 1 && a.front() == '0') a.remove_prefix(1);
-    while (b.size() > 1 && b.front() == '0') b.remove_prefix(1);
+    while (a.size() > 1 && a.front() == '0')
+        a.remove_prefix(1);
+    while (b.size() > 1 && b.front() == '0')
+        b.remove_prefix(1);
     if (a.size() != b.size()) return a.size() < b.size() ? Order::less : Order::greater;
     return order(a.compare(b));
 }
@@ -114,10 +118,13 @@ Order compare_tokens(const Token& a, const Token& b, bool first) {
         if (!first && (a.text.front() == '0' || b.text.front() == '0'))
             return order(a.text.compare(b.text));
         return compare_numbers(a.text, b.text);
-    case Kind::suffix: return order(a.suffix - b.suffix);
+    case Kind::suffix:
+        return order(a.suffix - b.suffix);
     case Kind::suffix_number:
-    case Kind::revision: return compare_numbers(a.text, b.text);
-    default: return order(a.text.compare(b.text));
+    case Kind::revision:
+        return compare_numbers(a.text, b.text);
+    default:
+        return order(a.text.compare(b.text));
     }
 }
 
@@ -133,7 +140,8 @@ bool name_is_valid(std::string_view name) {
 bool version_is_valid(std::string_view version) {
     Reader reader(version);
     Token token = reader.next();
-    while (token.kind != Kind::end && token.kind != Kind::invalid) token = reader.next();
+    while (token.kind != Kind::end && token.kind != Kind::invalid)
+        token = reader.next();
     return token.kind == Kind::end;
 }
 
@@ -158,8 +166,10 @@ std::string Dependency::text() const {
     std::string out = conflict ? "!" + name : name;
     if (less) out += '<';
     if (greater) out += '>';
-    if (prefix) out += '~';
-    else if (equal) out += '=';
+    if (prefix)
+        out += '~';
+    else if (equal)
+        out += '=';
     return out + version;
 }
 
@@ -167,9 +177,12 @@ bool Dependency::allows(std::string_view offered) const {
     if (!less && !equal && !greater) return true;
     if (!version_is_valid(offered)) return false;
     switch (compare_versions(offered, version, prefix)) {
-    case Order::less: return less;
-    case Order::equal: return equal;
-    case Order::greater: return greater;
+    case Order::less:
+        return less;
+    case Order::equal:
+        return equal;
+    case Order::greater:
+        return greater;
     }
     return false;
 }

@@ -20,7 +20,7 @@ Order compare_versions(std::string_view a, std::string_view b, bool prefix = fal
 
 // One word of a package's D: line.
 struct Dependency {
-    std::string name;    // package name, so:…, cmd:…, /path
+    std::string name;      // package name, so:…, cmd:…, /path
     bool conflict = false; // "!name": must not be there
     bool less = false, equal = false, greater = false, prefix = false; // all false: any version
     std::string version;
