@@ -1,52 +1,10 @@
 #!/bin/sh
-# The shell library, spoken to byte for byte by a server that is this script, in every shell there is.
-# MUSTER_TEST_SHELLS: the shells, one a line. Prints `ok NAME` or `not ok NAME: why`.
+# The shell library, spoken to by a server that is this test.
 set -u
-lib=$(cd "$(dirname "$0")" && pwd)
-[ -n "${MUSTER_TEST_GUARD:-}" ] || MUSTER_TEST_GUARD=1 exec timeout 300 "$0" "$@"
-
-tmp=$(mktemp -d)
-child=
-stop() {
-    exec 5>&- 6<&-
-    [ -z "$child" ] || kill "$child" 2>/dev/null
-    rm -rf "$tmp"
-}
-trap stop EXIT
-trap 'exit 1' INT TERM
-failed=0
-
-# Starts the script on stdin as a service.
-service() {
-    { echo 'set -eu'; echo ". $lib/muster.sh"; cat; } >"$tmp/script"
-    rm -f "$tmp/in" "$tmp/out"
-    mkfifo "$tmp/in" "$tmp/out"
-    MUSTER_LIB=$lib MUSTER_SERVICE='<daemon test>' MUSTER_LINGER=0 \
-        $shell "$tmp/script" <"$tmp/in" >"$tmp/out" 2>"$tmp/log" 5>&- 6<&- &
-    child=$!
-    exec 5>"$tmp/in" 6<"$tmp/out"
-}
-grant() { say '[[0 <A {config: #:[0 1], machine: #:[0 2], status: #:[0 3], facts: #:[0 4]} 7>]]'; }
-say() { printf '%s\n' "$1" >&5; }
-see() {
-    if ! IFS= read -r line <&6; then line='(the end)'; fi
-    [ "$line" = "$1" ] || why="${why:-expected $1, got $line}"
-}
-logged() { grep -qF -- "$1" "$tmp/log" || why="${why:-not in the log: $1; but: $(cat "$tmp/log")}"; }
-silent() { [ ! -s "$tmp/log" ] || why="${why:-unexpected in the log: $(cat "$tmp/log")}"; }
-# Ends the service by the end of its input; its exit status must be $1.
-ends() {
-    exec 5>&-
-    see '(the end)'
-    wait "$child"
-    status=$?
-    child=
-    [ $status -eq "$1" ] || why="${why:-exit status $status, expected $1; log: $(cat "$tmp/log")}"
-    exec 6<&-
-}
+. "$(dirname "$0")/../testing/server.sh"
 
 try_ready() {
-    service <<'_'
+    service - <<'_'
 muster_ready
 muster_run
 _
@@ -57,7 +15,7 @@ _
 }
 
 try_assertions() {
-    service <<'_'
+    service - <<'_'
 note() {
     case $1 in
     twice) muster_assert facts x '<x 1>'; muster_assert facts 'y z' '{a: [1, 2], b: #{c}}' ;;
@@ -87,7 +45,7 @@ _
 }
 
 try_handlers() {
-    service <<'_'
+    service - <<'_'
 here() { for i; do muster_assert facts "$i" "$(muster_string "+$i")"; done; echo noise; }
 gone() { for i; do muster_retract "$i"; done; cat; return 3; }
 muster_on machine '<device block _ {DEVNAME: ?name DEVTYPE: ?type}>' here gone
@@ -107,7 +65,7 @@ _
 }
 
 try_order() {
-    service <<'_'
+    service - <<'_'
 here() { muster_send facts "<args $*>"; }
 muster_on machine '<d {z: ?a, b: {y: ?b a: [?c ?d]}, "s": ?e} <?f <r ?g>>>' here
 muster_on machine '<none =_ =?x "q s" -5>' 'here nothing but'
@@ -124,7 +82,7 @@ _
 }
 
 try_oddities() {
-    service <<'_'
+    service - <<'_'
 here() { muster_send facts "<here $(muster_string "$1")>"; }
 muster_on machine '<x ?>' here
 muster_run
@@ -155,7 +113,7 @@ _
 }
 
 try_missing_grant() {
-    service <<'_'
+    service - <<'_'
 muster_assert system x '<x>'
 muster_assert facts y '<y>'
 muster_run
@@ -169,7 +127,7 @@ _
 }
 
 try_given_capability() {
-    service <<'_'
+    service - <<'_'
 meet() { muster_send "$1" '<hello>'; muster_assert "$1" me '<me>'; }
 muster_on config '<service-object <daemon other> ?object>' meet 'muster_retract me'
 muster_run
@@ -185,7 +143,7 @@ _
 }
 
 try_off() {
-    service <<'_'
+    service - <<'_'
 once() { muster_off "$id"; muster_send facts "<seen $1>"; }
 muster_on machine '<x ?>' once
 id=$muster_id
@@ -201,7 +159,7 @@ _
 }
 
 try_resume() {
-    service <<'_'
+    service - <<'_'
 here() { muster_send facts "<here $1>"; muster_assert facts "$1" "<seen $1>"; }
 gone() { muster_send facts "<gone $1>"; muster_retract "$1"; }
 muster_on machine '<x ?>' here gone
@@ -229,7 +187,7 @@ _
 }
 
 try_ticks() {
-    service <<'_'
+    service - <<'_'
 n=0
 tick() { n=$((n + 1)); muster_send facts "<tick $n>"; }
 muster_every 1 tick
@@ -247,7 +205,7 @@ _
 }
 
 try_signals() {
-    service <<'_'
+    service - <<'_'
 reload() { muster_send facts '<reload>'; }
 undo() { echo undone; }
 trap reload USR1
@@ -266,7 +224,7 @@ _
 }
 
 try_exit_in_handler() {
-    service <<'_'
+    service - <<'_'
 muster_on machine '<stop>' 'exit 4'
 muster_run
 _
@@ -278,7 +236,7 @@ _
 }
 
 try_bad_patterns() {
-    service <<'_'
+    service - <<'_'
 for p in '' '<' '<x' '<x]' '{a}' '{a: b' '#{a}' '<x #:[0 1]>' 'a b' '[1 2' '"x' '<x {?k: 1>'; do
     if muster_on machine "$p" true; then echo "accepted: $p"; fi
 done
@@ -293,7 +251,7 @@ _
 }
 
 try_long_turn() {
-    service <<'_'
+    service - <<'_'
 n=0
 count() { n=$((n + 1)); }
 muster_on machine '<x ?a ?b>' count
@@ -308,23 +266,5 @@ _
     silent
 }
 
-shells=${MUSTER_TEST_SHELLS:-$(
-    for i in 'busybox ash' dash; do command -v "${i%% *}" >/dev/null && echo "$i"; done
-)}
-tests='ready assertions handlers order oddities missing_grant given_capability off resume ticks
-    signals exit_in_handler bad_patterns long_turn'
-while IFS= read -r shell <&3; do
-    for t in ${*:-$tests}; do
-        why=
-        "try_$t" 3<&-
-        if [ -z "$why" ]; then
-            echo "ok shell library: $t ($shell)"
-        else
-            echo "not ok shell library: $t ($shell): $why"
-            failed=1
-        fi
-    done
-done 3<<_
-$shells
-_
-exit $failed
+run_tests "shell library" ${*:-ready assertions handlers order oddities missing_grant given_capability \
+    off resume ticks signals exit_in_handler bad_patterns long_turn}
