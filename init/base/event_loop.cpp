@@ -214,6 +214,11 @@ void EventLoop::run_once(bool may_block) {
     fire_due_timers();
     sweep();
     more_ = after_round_ && after_round_();
+    while (!deferred_.empty()) {
+        std::vector<std::function<void()>> actions = std::move(deferred_);
+        deferred_.clear();
+        for (const auto& action : actions) action();
+    }
 }
 
 void EventLoop::run() {

@@ -82,6 +82,10 @@ class EventLoop {
         more_ = true;
     }
 
+    // Calls `action` once, at the end of this round, after the hook: to write what many callers
+    // of this round have gathered.
+    void defer(std::function<void()> action) { deferred_.push_back(std::move(action)); }
+
     // Runs until `stop`.
     void run();
     // One round; blocks for the first event if `may_block` and nothing is left to do.
@@ -105,6 +109,7 @@ class EventLoop {
     std::vector<std::unique_ptr<Watch::Slot>> watches_;
     std::vector<Timer::Slot*> heap_; // by due time
     std::function<bool()> after_round_;
+    std::vector<std::function<void()>> deferred_;
     bool stopping_ = false;
     bool more_ = false; // what after_round_ said last
     bool have_dead_ = false;

@@ -68,7 +68,11 @@ class Cap final : public preserves::Embedded {
     Cap(Ref<Facet> facet, Ref<Entity> entity, Ref<Caveats> caveats = {});
     ~Cap() override;
 
+    // REQUIRES: the facet is alive.
     Entity& entity() const { return *entity_; }
+    // Its facet is dead, so the entity will never run again. It may hold this very capability:
+    // dropping it cuts the circle.
+    void drop_entity() { entity_ = nullptr; }
     Facet& facet() const { return *facet_; }
     Actor& actor() const;
     const Ref<Caveats>& caveats() const { return caveats_; }

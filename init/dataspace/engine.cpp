@@ -102,7 +102,10 @@ void Engine::run_activation(Activation& activation) {
     }
     for (Event& event : activation.events) {
         Facet& facet = event.target->facet();
-        if (!facet.alive()) continue;
+        if (!facet.alive()) {
+            event.target->drop_entity();
+            continue;
+        }
         turn.facet_ = &facet;
         Entity& entity = event.target->entity();
         switch (event.kind) {

@@ -12,7 +12,6 @@
 #pragma once
 
 #include <functional>
-#include <memory>
 #include <string>
 
 #include "init/base/event_loop.h"
@@ -47,20 +46,20 @@ class Relay;
 // Owns a connection; destroying it closes the connection (draining is skipped).
 class Connection {
   public:
-    Connection() = default;
+    Connection();
     Connection(Connection&&) noexcept;
     Connection& operator=(Connection&&) noexcept;
     ~Connection();
-    explicit operator bool() const { return relay_ != nullptr; }
+    explicit operator bool() const { return static_cast<bool>(relay_); }
 
     // Starts a relay on two descriptors, which may be the same stream socket (then pass it once
     // and an empty `output`). They are made non-blocking.
-    static Result<Connection> start(dataspace::Engine& engine, EventLoop& loop, Fd input,
-                                    Fd output, RelayOptions options);
+    static Connection start(dataspace::Engine& engine, EventLoop& loop, Fd input, Fd output,
+                            RelayOptions options);
 
   private:
-    explicit Connection(std::unique_ptr<Relay> relay);
-    std::unique_ptr<Relay> relay_;
+    explicit Connection(Ref<Relay> relay);
+    Ref<Relay> relay_;
 };
 
 } // namespace muster::protocol

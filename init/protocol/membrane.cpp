@@ -1,0 +1,159 @@
+#include "init/protocol/membrane.h"
+
+#include "init/preserves/encoder.h"
+#include "init/protocol/relay.h"
+
+namespace muster::protocol {
+
+using dataspace::Cap;
+using dataspace::CapRef;
+using dataspace::Caveats;
+using preserves::Value;
+using preserves::View;
+
+Membrane::Oid Membrane::export_cap(const CapRef& cap) {
+    auto known = exported_oids_.find(cap.get());
+    Oid oid = known != exported_oids_.end() ? known->second : next_oid_++;
+    Entry& entry = exported_[oid];
+    if (!entry.cap) {
+        entry.cap = cap;
+        exported_oids_[cap.get()] = oid;
+    }
+    ++entry.pins;
+    return oid;
+}
+
+CapRef Membrane::import_oid(Oid oid) {
+    Entry& entry = imported_[oid];
+    if (!entry.cap) {
+        entry.cap = make_proxy_(oid);
+        imported_oids_[entry.cap.get()] = oid;
+    }
+    ++entry.pins;
+    return entry.cap;
+}
+
+CapRef Membrane::exported(Oid oid) const {
+    auto found = exported_.find(oid);
+    return found == exported_.end() ? CapRef() : found->second.cap;
+}
+
+void Membrane::pin(Pin pin) {
+    auto& table = pin.side == Pin::Side::exported ? exported_ : imported_;
+    auto found = table.find(pin.oid);
+    if (found != table.end()) ++found->second.pins;
+}
+
+void Membrane::unpin(Pin pin) {
+    bool exported = pin.side == Pin::Side::exported;
+    auto& table = exported ? exported_ : imported_;
+    auto found = table.find(pin.oid);
+    if (found == table.end() || --found->second.pins > 0) return;
+    CapRef last = std::move(found->second.cap); // destroyed when the tables are in order again
+    (exported ? exported_oids_ : imported_oids_).erase(last.get());
+    if (exported) attenuated_.erase(pin.oid);
+    table.erase(found);
+}
+
+void Membrane::unpin(const Pins& pins) {
+    for (Pin pin : pins) unpin(pin);
+}
+
+bool Membrane::is_transient(const Pins& pins) const {
+    for (Pin pin : pins) {
+        const auto& table = pin.side == Pin::Side::exported ? exported_ : imported_;
+        auto found = table.find(pin.oid);
+        if (found == table.end()) continue;
+        uint64_t own = 0;
+        for (Pin other : pins)
+            if (other.side == pin.side && other.oid == pin.oid) ++own;
+        if (found->second.pins <= own) return true;
+    }
+    return false;
+}
+
+void Membrane::note(Pin::Side side, Oid oid) {
+    if (pins_) pins_->push_back({side, oid});
+}
+
+Result<Ref<preserves::Embedded>> Membrane::decode(View wire) {
+    if (!wire.is(preserves::Kind::sequence)) return Error{"a reference must be [0 oid] or [1 oid …]"};
+    auto side = wire.at(0).as_int();
+    auto oid = wire.at(1).as_int();
+    if (!side || !oid || *oid < 0 || (*side != 0 && *side != 1))
+        return Error{"a reference must be [0 oid] or [1 oid …]"};
+    if (size() >= max_live_oids) return Error{"too many live oids"};
+    Oid number = static_cast<Oid>(*oid);
+    if (*side == 0) {
+        CapRef cap = import_oid(number);
+        note(Pin::Side::imported, number);
+        if (!pins_) unpin({Pin::Side::imported, number});
+        return Ref<preserves::Embedded>(cap);
+    }
+    auto found = exported_.find(number);
+    if (found == exported_.end()) {
+        // Nobody hears what is sent there.
+        return Ref<preserves::Embedded>(make_proxy_(UINT64_MAX));
+    }
+    if (pins_) {
+        ++found->second.pins;
+        note(Pin::Side::exported, number);
+    }
+    if (!wire.at(2).valid()) return Ref<preserves::Embedded>(found->second.cap);
+    Result<CapRef> narrowed = attenuated(number, wire);
+    if (!narrowed) return narrowed.error();
+    return Ref<preserves::Embedded>(*narrowed);
+}
+
+Result<CapRef> Membrane::attenuated(Oid oid, View wire) {
+    Value key(wire);
+    auto& known = attenuated_[oid];
+    if (auto found = known.find(key); found != known.end()) return found->second;
+    preserves::Encoder list;
+    list.begin_sequence();
+    size_t index = 0;
+    for (View item : wire.items())
+        if (index++ >= 2) list.value(item);
+    list.end();
+    Result<Value> caveats = list.finish();
+    if (!caveats) return caveats.error();
+    const CapRef& base = exported_[oid].cap;
+    Result<Ref<Caveats>> joined = Caveats::join(base->caveats(), caveats->view());
+    if (!joined) return joined.error();
+    CapRef narrowed = base->attenuate(*joined);
+    known.emplace(std::move(key), narrowed);
+    return narrowed;
+}
+
+void Membrane::encode(preserves::Embedded& object, preserves::Encoder& out) {
+    Cap& cap = static_cast<Cap&>(object);
+    out.begin_sequence();
+    auto imported = imported_oids_.find(&cap);
+    if (imported != imported_oids_.end() && !exported_oids_.count(&cap)) {
+        out.integer(1);
+        out.integer(static_cast<int64_t>(imported->second));
+        if (pins_) {
+            ++imported_[imported->second].pins;
+            note(Pin::Side::imported, imported->second);
+        }
+    } else {
+        Oid oid = export_cap(CapRef(&cap));
+        out.integer(0);
+        out.integer(static_cast<int64_t>(oid));
+        note(Pin::Side::exported, oid);
+    }
+    out.end();
+}
+
+void Membrane::clear() {
+    auto exported = std::move(exported_);
+    auto imported = std::move(imported_);
+    auto narrowed = std::move(attenuated_);
+    exported_.clear();
+    imported_.clear();
+    attenuated_.clear();
+    exported_oids_.clear();
+    imported_oids_.clear();
+}
+
+} // namespace muster::protocol

@@ -1,0 +1,83 @@
+// The membrane of a connection: which capabilities have crossed it, and under which oids
+// (reference 2.2, 2.3).
+//
+// Two tables: what we export to the peer and what we import from it. Each entry counts its *pins*:
+// occurrences in assertions that are live on the wire, in either direction, and the targets of such
+// assertions. An entry goes when its last pin goes. The initial entries have a pin for ever.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <unordered_map>
+#include <vector>
+
+#include "init/dataspace/actor.h"
+#include "init/preserves/packed.h"
+
+namespace muster::protocol {
+
+struct Pin {
+    enum class Side : uint8_t { exported, imported };
+    Side side;
+    uint64_t oid;
+};
+using Pins = std::vector<Pin>;
+
+class Membrane final : public preserves::EmbeddedCodec {
+  public:
+    using Oid = uint64_t;
+
+    // Makes the capability for an oid that the peer exports: a proxy.
+    explicit Membrane(std::function<dataspace::CapRef(Oid)> make_proxy)
+        : make_proxy_(std::move(make_proxy)) {}
+
+    // Exports `cap`, or finds it exported, with one more pin.
+    Oid export_cap(const dataspace::CapRef& cap);
+    // Exports `cap` as oid 0, for ever. REQUIRES: nothing is exported yet.
+    void export_initial(const dataspace::CapRef& cap) { export_cap(cap); }
+    // Imports the peer's oid 0, for ever.
+    dataspace::CapRef import_initial() { return import_oid(0); }
+
+    // What is exported under `oid`, or null.
+    dataspace::CapRef exported(Oid oid) const;
+    bool is_exported(Oid oid) const { return exported_.count(oid) != 0; }
+
+    void pin(Pin pin);
+    void unpin(Pin pin);
+    void unpin(const Pins& pins);
+    // The entry has no pin besides those of `pins`, which must hold it: a message may not carry it.
+    bool is_transient(const Pins& pins) const;
+
+    // Between `collect_into` and the next one, decode and encode add a pin for each occurrence.
+    void collect_into(Pins* pins) { pins_ = pins; }
+
+    Result<Ref<preserves::Embedded>> decode(preserves::View wire) override;
+    void encode(preserves::Embedded& object, preserves::Encoder& out) override;
+
+    size_t size() const { return exported_.size() + imported_.size(); }
+    void clear();
+
+  private:
+    struct Entry {
+        dataspace::CapRef cap;
+        uint64_t pins = 0;
+    };
+
+    dataspace::CapRef import_oid(Oid oid);
+    Result<dataspace::CapRef> attenuated(Oid oid, preserves::View wire);
+    void note(Pin::Side side, Oid oid);
+
+    std::function<dataspace::CapRef(Oid)> make_proxy_;
+    std::unordered_map<Oid, Entry> exported_;
+    std::unordered_map<Oid, Entry> imported_;
+    std::unordered_map<const preserves::Embedded*, Oid> exported_oids_;
+    std::unordered_map<const preserves::Embedded*, Oid> imported_oids_;
+    // The same attenuation gives the same capability, as long as its oid is exported.
+    std::unordered_map<Oid, std::unordered_map<preserves::Value, dataspace::CapRef,
+                                               preserves::ValueHash, preserves::ValueEqual>>
+        attenuated_;
+    Oid next_oid_ = 0;
+    Pins* pins_ = nullptr;
+};
+
+} // namespace muster::protocol

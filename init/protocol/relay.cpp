@@ -1,0 +1,636 @@
+#include "init/protocol/relay.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <deque>
+
+#include "init/preserves/encoder.h"
+#include "init/preserves/text_writer.h"
+#include "init/protocol/membrane.h"
+#include "init/protocol/packet.h"
+
+namespace muster::protocol {
+
+using dataspace::Cap;
+using dataspace::CapRef;
+using dataspace::Entity;
+using dataspace::Handle;
+using dataspace::Loan;
+using dataspace::Turn;
+using preserves::Value;
+using preserves::View;
+
+namespace {
+
+constexpr size_t read_size = 65'536;
+
+Value to_number(uint64_t number) { return preserves::integer(static_cast<int64_t>(number)); }
+
+} // namespace
+
+// The state of a connection, shared with its proxies and with the callbacks that wait for it.
+class Relay final : public Counted {
+  public:
+    using Oid = Membrane::Oid;
+
+    Relay(dataspace::Engine& engine, EventLoop& loop, Fd input, Fd output, RelayOptions options)
+        : engine_(engine), loop_(loop), input_(std::move(input)), output_(std::move(output)),
+          options_(std::move(options)),
+          account_(make_ref<dataspace::Account>(options_.name)),
+          membrane_([this](Oid oid) { return make_proxy(oid); }), text_(options_.text_output) {}
+
+    void start();
+    // Closes without a word to the peer.
+    void close(const std::string& reason);
+
+    // From proxies, in turns of the relay's actor.
+    void send_assert(Turn& turn, Oid oid, const Value& value, Handle handle);
+    void send_retract(Turn& turn, Oid oid, Handle handle);
+    void send_message(Turn& turn, Oid oid, const Value& body);
+    void send_sync(Turn& turn, Oid oid, const CapRef& peer);
+    // From the entities that answer syncs.
+    void answer_sync(Turn& turn, Oid oid, const Pins& pins);
+    void release_pins(const Pins& pins) { membrane_.unpin(pins); }
+
+  private:
+    struct Inbound {
+        Handle handle;
+        Pins pins;
+    };
+    // A packet that waits to be written: where it ends in the stream of all bytes ever queued.
+    struct Unsent {
+        uint64_t end;
+        Loan loan;
+    };
+
+    CapRef make_proxy(Oid oid);
+    void begin_reading(Turn& turn);
+    void on_input();
+    void on_output();
+    void process();
+    void handle_packet(Turn& turn, View packet);
+    bool handle_event(Turn& turn, View event);
+    bool handle_assert(Turn& turn, const CapRef& target, Oid oid, View event);
+    bool handle_retract(Turn& turn, View event);
+    bool handle_message(Turn& turn, const CapRef& target, View event);
+    bool handle_sync(Turn& turn, const CapRef& target, View event);
+    bool refuse(Turn& turn, std::string problem);
+    Result<Value> take_value(View wire, Pins& pins);
+
+    // Opens this turn's packet if need be, and an event in it; `close_event` closes the event.
+    void open_event(Turn& turn, Oid oid);
+    void put(View value);
+    void put_raw(std::string_view binary, std::string_view text);
+    void close_event();
+    void finish_packet(Turn& turn);
+    void queue_bytes(preserves::Bytes bytes, Loan loan);
+    void schedule_flush();
+    void flush();
+    void fail(const std::string& message, View detail);
+    void want_input(bool yes) { input_watch_.want(yes ? uint32_t{EPOLLIN} : 0); }
+    size_t unsent() const { return outgoing_.size() - sent_; }
+    int output_fd() const { return output_ ? output_.get() : input_.get(); }
+
+    dataspace::Engine& engine_;
+    EventLoop& loop_;
+    Fd input_;
+    Fd output_; // invalid: the input is a socket and does both
+    RelayOptions options_;
+    Ref<dataspace::Account> account_;
+    Membrane membrane_;
+    Ref<dataspace::Facet> facet_;
+    dataspace::KeepAlive keep_;
+    Watch input_watch_;
+    Watch output_watch_;
+    Timer stall_;
+    Timer resume_;
+    bool text_;
+    bool closed_ = false;
+
+    PacketReader reader_;
+    std::vector<uint8_t> incoming_;
+    size_t processed_ = 0;
+
+    std::unordered_map<Value, Inbound, preserves::ValueHash, preserves::ValueEqual> inbound_;
+    std::unordered_map<Handle, Pins> outbound_;
+
+    std::vector<uint8_t> packet_; // of the turn that runs
+    size_t packet_events_ = 0;
+    Pins pins_;
+    std::vector<uint8_t> outgoing_;
+    size_t sent_ = 0;          // of outgoing_
+    uint64_t total_sent_ = 0;  // ever
+    uint64_t boundary_ = 0;    // where the last packet ended that was sent whole
+    std::deque<Unsent> unsent_packets_;
+    bool flush_scheduled_ = false;
+};
+
+namespace {
+
+// Stands for an entity of the peer.
+class Proxy final : public Entity {
+  public:
+    Proxy(Ref<Relay> relay, uint64_t oid) : relay_(std::move(relay)), oid_(oid) {}
+    void on_assert(Turn& turn, const Value& value, Handle handle) override {
+        relay_->send_assert(turn, oid_, value, handle);
+    }
+    void on_retract(Turn& turn, Handle handle) override {
+        relay_->send_retract(turn, oid_, handle);
+    }
+    void on_message(Turn& turn, const Value& body) override {
+        relay_->send_message(turn, oid_, body);
+    }
+    void on_sync(Turn& turn, const CapRef& peer) override { relay_->send_sync(turn, oid_, peer); }
+
+  private:
+    Ref<Relay> relay_;
+    uint64_t oid_;
+};
+
+// The peer asked for a sync: the answer goes to its oid; until then the oid is pinned.
+class SyncAnswer final : public Entity {
+  public:
+    SyncAnswer(Ref<Relay> relay, uint64_t oid, Pins pins)
+        : relay_(std::move(relay)), oid_(oid), pins_(std::move(pins)) {}
+    void on_message(Turn& turn, const Value&) override { relay_->answer_sync(turn, oid_, pins_); }
+
+  private:
+    Ref<Relay> relay_;
+    uint64_t oid_;
+    Pins pins_;
+};
+
+// We asked the peer for a sync: its answer goes on to who wanted to know.
+class SyncQuestion final : public Entity {
+  public:
+    SyncQuestion(Ref<Relay> relay, CapRef peer) : relay_(std::move(relay)), peer_(std::move(peer)) {}
+    void set_pins(Pins pins) { pins_ = std::move(pins); }
+    void on_message(Turn& turn, const Value& body) override {
+        turn.message(peer_, body);
+        relay_->release_pins(std::exchange(pins_, {}));
+    }
+
+  private:
+    Ref<Relay> relay_;
+    CapRef peer_;
+    Pins pins_;
+};
+
+void make_non_blocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
+
+} // namespace
+
+CapRef Relay::make_proxy(Oid oid) {
+    Ref<Entity> entity;
+    if (oid == UINT64_MAX) entity = make_ref<Entity>();
+    else entity = make_ref<Proxy>(Ref<Relay>(this), oid);
+    return make_ref<Cap>(facet_, std::move(entity));
+}
+
+void Relay::start() {
+    Ref<Relay> self(this);
+    make_non_blocking(input_.get());
+    if (output_) make_non_blocking(output_.get());
+    Ref<dataspace::Actor> actor =
+        engine_.spawn("relay " + options_.name,
+                      [self](Turn& turn) { self->begin_reading(turn); }, account_);
+    facet_ = Ref<dataspace::Facet>(&actor->root());
+    keep_ = dataspace::KeepAlive(facet_);
+}
+
+void Relay::begin_reading(Turn& turn) {
+    if (closed_) {
+        turn.stop_actor();
+        return;
+    }
+    Ref<Relay> self(this);
+    turn.on_exit([self](const Error* error) {
+        self->close(error ? error->message : std::string());
+    });
+    account_->set_on_clear([this] {
+        if (!closed_ && !resume_.pending()) {
+            resume_ = loop_.after(0, [self = Ref<Relay>(this)] { self->process(); });
+        }
+    });
+    if (options_.initial_export) membrane_.export_initial(options_.initial_export);
+    auto watch = loop_.watch(input_.get(), EPOLLIN, [self](uint32_t) { self->on_input(); });
+    if (!watch) {
+        turn.fail(watch.error().with_context(options_.name));
+        return;
+    }
+    input_watch_ = std::move(*watch);
+    if (options_.on_peer) options_.on_peer(turn, membrane_.import_initial());
+}
+
+void Relay::on_input() {
+    if (closed_) return;
+    size_t used = incoming_.size();
+    incoming_.resize(used + read_size);
+    ssize_t count = read(input_.get(), incoming_.data() + used, read_size);
+    incoming_.resize(used + static_cast<size_t>(std::max<ssize_t>(count, 0)));
+    if (count > 0) {
+        process();
+    } else if (count == 0) {
+        close(incoming_.empty() ? "" : "the peer ended in the middle of a packet");
+    } else if (errno != EAGAIN && errno != EINTR) {
+        close(std::string("read: ") + strerror(errno));
+    }
+}
+
+// Handles the packets that have been read, as long as the account is clear.
+void Relay::process() {
+    Ref<Relay> self(this);
+    while (!closed_ && account_->clear()) {
+        preserves::Bytes rest = preserves::Bytes(incoming_).subspan(processed_);
+        PacketReader::State state = reader_.next(rest);
+        if (state == PacketReader::State::malformed) {
+            fail(reader_.problem(), preserves::boolean(false));
+            return;
+        }
+        processed_ += reader_.consumed();
+        if (state == PacketReader::State::need_more) {
+            if (rest.size() > max_packet) {
+                fail("packet too large", preserves::integer(max_packet));
+                return;
+            }
+            incoming_.erase(incoming_.begin(),
+                            incoming_.begin() + static_cast<ptrdiff_t>(processed_));
+            processed_ = 0;
+            if (incoming_.empty()) incoming_ = {}; // a connection at rest costs no buffer
+            want_input(true);
+            return;
+        }
+        text_ = reader_.text();
+        engine_.run_now(
+            facet_, [this](Turn& turn) { handle_packet(turn, reader_.view()); }, account_);
+        if (!account_->clear()) engine_.run(1'000); // often enough to pay it all
+    }
+    // Held back until the debts are paid.
+    if (!closed_) want_input(false);
+}
+
+bool Relay::refuse(Turn& turn, std::string problem) {
+    turn.fail(Error{options_.name + ": " + problem});
+    fail(problem, preserves::boolean(false));
+    return false;
+}
+
+void Relay::handle_packet(Turn& turn, View packet) {
+    if (packet.is(preserves::Kind::sequence)) {
+        size_t events = 0;
+        for (View event : packet.items()) {
+            if (++events > max_turn_events) {
+                refuse(turn, "too many events in a turn");
+                return;
+            }
+            if (!handle_event(turn, event)) return;
+        }
+        return;
+    }
+    if (packet.is_record("error", 2)) {
+        std::string message = preserves::to_text(packet.at(0));
+        turn.stop_actor();
+        close("the peer reports an error: " + message);
+        return;
+    }
+    bool nop = packet.as_bool() == false;
+    bool extension = packet.is(preserves::Kind::record);
+    if (!nop && !extension) refuse(turn, "not a packet: expected a turn, an error or a record");
+}
+
+bool Relay::handle_event(Turn& turn, View event) {
+    auto oid = event.at(0).as_int();
+    View action = event.at(1);
+    if (!event.is(preserves::Kind::sequence) || !oid || !action.is(preserves::Kind::record))
+        return refuse(turn, "not an event: expected [oid event]");
+    // Oids that are unknown here belong to what is gone: dropped, as upstream does.
+    Oid number = static_cast<Oid>(*oid);
+    CapRef target = membrane_.exported(number);
+    if (action.is_record("A", 2)) return handle_assert(turn, target, number, action);
+    if (action.is_record("R", 1)) return handle_retract(turn, action);
+    if (action.is_record("M", 1)) return handle_message(turn, target, action);
+    if (action.is_record("S", 1)) return handle_sync(turn, target, action);
+    return refuse(turn, "unknown event: expected A, R, M or S");
+}
+
+// A part of the packet as a value of ours; the pins of the references in it go into `pins`.
+Result<Value> Relay::take_value(View wire, Pins& pins) {
+    if (!reader_.has_embedded()) return Value(wire);
+    membrane_.collect_into(&pins);
+    Result<Value> value = preserves::decode_packed(wire.bytes(), &membrane_);
+    membrane_.collect_into(nullptr);
+    return value;
+}
+
+bool Relay::handle_assert(Turn& turn, const CapRef& target, Oid oid, View event) {
+    View handle = event.at(1);
+    if (!handle.is(preserves::Kind::integer)) return refuse(turn, "a handle must be an integer");
+    if (inbound_.find(handle) != inbound_.end())
+        return refuse(turn, "assertion with duplicate handle");
+    if (inbound_.size() >= max_live_handles) return refuse(turn, "too many live handles");
+    Inbound inbound{0, {}};
+    Result<Value> value = take_value(event.at(0), inbound.pins);
+    if (!value) return refuse(turn, value.error().message);
+    if (target) {
+        Pin pin{Pin::Side::exported, oid};
+        membrane_.pin(pin);
+        inbound.pins.push_back(pin);
+        inbound.handle = turn.assert_(target, *value);
+    }
+    if (inbound.handle == 0) {
+        membrane_.unpin(inbound.pins); // unknown target, or the caveats filtered it
+        return true;
+    }
+    inbound_.emplace(Value(handle), std::move(inbound));
+    return true;
+}
+
+bool Relay::handle_retract(Turn& turn, View event) {
+    auto found = inbound_.find(event.at(0));
+    if (found == inbound_.end()) return true; // filtered when it was asserted
+    Inbound inbound = std::move(found->second);
+    inbound_.erase(found);
+    turn.retract(inbound.handle);
+    membrane_.unpin(inbound.pins);
+    return true;
+}
+
+bool Relay::handle_message(Turn& turn, const CapRef& target, View event) {
+    Pins pins;
+    Result<Value> body = take_value(event.at(0), pins);
+    if (!body) return refuse(turn, body.error().message);
+    if (membrane_.is_transient(pins))
+        return refuse(turn, "cannot receive transient reference");
+    if (target) turn.message(target, *body);
+    membrane_.unpin(pins);
+    return true;
+}
+
+bool Relay::handle_sync(Turn& turn, const CapRef& target, View event) {
+    Pins pins;
+    Result<Value> peer = take_value(event.at(0), pins);
+    if (!peer) return refuse(turn, peer.error().message);
+    if (!peer->is(preserves::Kind::embedded) || pins.empty())
+        return refuse(turn, "a sync needs a reference");
+    // Answered at the peer's oid by way of an entity of ours, which frees the pins.
+    Oid oid = pins[0].oid;
+    if (pins[0].side != Pin::Side::imported) return refuse(turn, "a sync needs a reference of the peer");
+    CapRef answer = turn.make_cap(make_ref<SyncAnswer>(Ref<Relay>(this), oid, std::move(pins)));
+    if (target) turn.sync(target, answer);
+    else turn.message(answer, preserves::boolean(true));
+    return true;
+}
+
+void Relay::answer_sync(Turn& turn, Oid oid, const Pins& pins) {
+    send_message(turn, oid, preserves::boolean(true));
+    membrane_.unpin(pins);
+}
+
+// Packets grow while a turn runs and leave when it commits.
+
+void Relay::put_raw(std::string_view binary, std::string_view text) {
+    std::string_view bytes = text_ ? text : binary;
+    packet_.insert(packet_.end(), bytes.begin(), bytes.end());
+}
+
+void Relay::put(View value) {
+    if (!text_) {
+        preserves::encode_packed(value, &membrane_, packet_);
+        return;
+    }
+    std::string text;
+    preserves::write_text(value, text, &membrane_);
+    packet_.insert(packet_.end(), text.begin(), text.end());
+}
+
+void Relay::open_event(Turn& turn, Oid oid) {
+    if (packet_events_++ == 0) {
+        turn.before_commit([self = Ref<Relay>(this)](Turn& t) { self->finish_packet(t); });
+        put_raw("\xb5", "[");
+    } else {
+        put_raw("", ", ");
+    }
+    put_raw("\xb5", "[");
+    put(to_number(oid));
+    put_raw("", ", ");
+}
+
+void Relay::close_event() { put_raw("\x84\x84", ">]"); }
+
+void Relay::finish_packet(Turn& turn) {
+    put_raw("\x84", "]\n");
+    queue_bytes(packet_, Loan(turn.account(), static_cast<int64_t>(packet_events_)));
+    packet_.clear();
+    packet_events_ = 0;
+}
+
+void Relay::send_assert(Turn& turn, Oid oid, const Value& value, Handle handle) {
+    if (closed_) return;
+    open_event(turn, oid);
+    put_raw("\xb4\xb3\x01\x41", "<A ");
+    Pins pins;
+    membrane_.collect_into(&pins);
+    put(value);
+    membrane_.collect_into(nullptr);
+    put_raw("", " ");
+    put(to_number(handle));
+    close_event();
+    Pin target{Pin::Side::imported, oid};
+    membrane_.pin(target);
+    pins.push_back(target);
+    outbound_.emplace(handle, std::move(pins));
+}
+
+void Relay::send_retract(Turn& turn, Oid oid, Handle handle) {
+    auto found = outbound_.find(handle);
+    if (closed_ || found == outbound_.end()) return;
+    open_event(turn, oid);
+    put_raw("\xb4\xb3\x01\x52", "<R ");
+    put(to_number(handle));
+    close_event();
+    Pins pins = std::move(found->second);
+    outbound_.erase(found);
+    membrane_.unpin(pins);
+}
+
+void Relay::send_message(Turn& turn, Oid oid, const Value& body) {
+    if (closed_) return;
+    Pins pins;
+    if (body.has_embedded()) {
+        // A reference may only travel in a message if an assertion keeps it alive: nothing tells
+        // the peer when it may forget it.
+        std::vector<uint8_t> probe;
+        membrane_.collect_into(&pins);
+        preserves::encode_packed(body, &membrane_, probe);
+        membrane_.collect_into(nullptr);
+        bool transient = membrane_.is_transient(pins);
+        if (transient) {
+            membrane_.unpin(pins);
+            turn.fail(Error{options_.name + ": a message with a transient reference"});
+            return;
+        }
+    }
+    open_event(turn, oid);
+    put_raw("\xb4\xb3\x01\x4d", "<M ");
+    put(body);
+    close_event();
+    membrane_.unpin(pins);
+}
+
+void Relay::send_sync(Turn& turn, Oid oid, const CapRef& peer) {
+    if (closed_) return;
+    auto question = make_ref<SyncQuestion>(Ref<Relay>(this), peer);
+    Value reference = dataspace::embed(turn.make_cap(question));
+    open_event(turn, oid);
+    put_raw("\xb4\xb3\x01\x53", "<S ");
+    Pins pins;
+    membrane_.collect_into(&pins);
+    put(reference);
+    membrane_.collect_into(nullptr);
+    close_event();
+    question->set_pins(std::move(pins));
+}
+
+void Relay::queue_bytes(preserves::Bytes bytes, Loan loan) {
+    if (closed_) return;
+    outgoing_.insert(outgoing_.end(), bytes.begin(), bytes.end());
+    unsent_packets_.push_back({total_sent_ + unsent(), std::move(loan)});
+    if (options_.max_unsent && unsent() > options_.max_unsent) {
+        loop_.defer([self = Ref<Relay>(this)] {
+            self->flush();
+            if (self->unsent() > self->options_.max_unsent)
+                self->fail("too slow", preserves::string("too many bytes unsent"));
+        });
+        return;
+    }
+    schedule_flush();
+}
+
+// All that is queued in one round of the loop leaves in one write.
+void Relay::schedule_flush() {
+    if (flush_scheduled_ || output_watch_) return;
+    flush_scheduled_ = true;
+    loop_.defer([self = Ref<Relay>(this)] {
+        self->flush_scheduled_ = false;
+        self->flush();
+    });
+}
+
+void Relay::flush() {
+    if (closed_) return;
+    bool progress = false;
+    while (unsent() > 0) {
+        ssize_t count = write(output_fd(), outgoing_.data() + sent_, unsent());
+        if (count < 0) {
+            if (errno == EINTR) continue;
+            if (errno == EAGAIN) break;
+            close(std::string("write: ") + strerror(errno));
+            return;
+        }
+        progress = true;
+        sent_ += static_cast<size_t>(count);
+        total_sent_ += static_cast<size_t>(count);
+    }
+    Ref<Relay> self(this); // repaying may wake who closes us
+    while (!unsent_packets_.empty() && unsent_packets_.front().end <= total_sent_) {
+        boundary_ = unsent_packets_.front().end;
+        unsent_packets_.pop_front();
+    }
+    if (closed_) return;
+    if (unsent() == 0) {
+        outgoing_.clear();
+        if (outgoing_.capacity() > read_size) outgoing_.shrink_to_fit();
+        sent_ = 0;
+        stall_.cancel();
+        if (output_) output_watch_.cancel();
+        else want_input(account_->clear());
+        return;
+    }
+    if (sent_ > read_size && sent_ > outgoing_.size() / 2) {
+        outgoing_.erase(outgoing_.begin(), outgoing_.begin() + static_cast<ptrdiff_t>(sent_));
+        sent_ = 0;
+    }
+    if (options_.max_stall && (progress || !stall_.pending())) {
+        stall_ = loop_.after(options_.max_stall, [self] {
+            self->fail("too slow", preserves::string("no progress"));
+        });
+    }
+    if (!output_watch_) {
+        // A descriptor can be watched only once: a duplicate waits for room.
+        if (!output_) output_ = Fd(fcntl(input_.get(), F_DUPFD_CLOEXEC, 0));
+        auto watch = loop_.watch(output_fd(), EPOLLOUT, [self](uint32_t) { self->flush(); });
+        if (watch) output_watch_ = std::move(*watch);
+        else close(watch.error().message);
+    }
+}
+
+// Tells the peer what was wrong, as far as it still listens, and closes.
+void Relay::fail(const std::string& message, View detail) {
+    if (closed_) return;
+    Ref<Relay> self(this);
+    packet_.clear();
+    packet_events_ = 0;
+    // What waits is given up, but for the rest of a packet that has begun to leave.
+    size_t keep = total_sent_ == boundary_ || unsent_packets_.empty()
+                      ? 0
+                      : static_cast<size_t>(unsent_packets_.front().end - total_sent_);
+    outgoing_.resize(sent_ + keep);
+    Value packet = preserves::record("error", {preserves::string(message), detail});
+    put(packet);
+    put_raw("", "\n");
+    outgoing_.insert(outgoing_.end(), packet_.begin(), packet_.end());
+    packet_.clear();
+    ssize_t count;
+    do count = write(output_fd(), outgoing_.data() + sent_, unsent());
+    while (count < 0 && errno == EINTR);
+    close(message);
+}
+
+void Relay::close(const std::string& reason) {
+    if (std::exchange(closed_, true)) return;
+    Ref<Relay> self(this);
+    input_watch_.cancel();
+    output_watch_.cancel();
+    stall_.cancel();
+    resume_.cancel();
+    account_->set_on_clear(nullptr);
+    unsent_packets_.clear();
+    outgoing_.clear();
+    sent_ = 0;
+    input_.reset();
+    output_.reset();
+    keep_ = dataspace::KeepAlive();
+    if (facet_->alive()) engine_.external(facet_, [](Turn& turn) { turn.stop_actor(); });
+    inbound_.clear();
+    outbound_.clear();
+    membrane_.clear();
+    auto on_closed = std::move(options_.on_closed);
+    options_.on_closed = nullptr;
+    options_.on_peer = nullptr;
+    options_.initial_export = nullptr;
+    if (on_closed) on_closed(reason);
+}
+
+Connection::Connection() = default;
+Connection::Connection(Ref<Relay> relay) : relay_(std::move(relay)) {}
+Connection::Connection(Connection&&) noexcept = default;
+Connection& Connection::operator=(Connection&& other) noexcept {
+    if (relay_ && relay_ != other.relay_) relay_->close("");
+    relay_ = std::move(other.relay_);
+    return *this;
+}
+Connection::~Connection() {
+    if (relay_) relay_->close("");
+}
+
+Connection Connection::start(dataspace::Engine& engine, EventLoop& loop, Fd input, Fd output,
+                             RelayOptions options) {
+    auto relay = make_ref<Relay>(engine, loop, std::move(input), std::move(output),
+                                 std::move(options));
+    relay->start();
+    return Connection(relay);
+}
+
+} // namespace muster::protocol
