@@ -1,0 +1,116 @@
+#include "services/daemon/spec.h"
+
+#include <signal.h>
+
+#include "init/base/catch.h"
+#include "init/preserves/text_reader.h"
+#include "services/process/spawn.h"
+
+using namespace muster;
+using namespace muster::services;
+
+namespace {
+
+DaemonSpec good(std::string_view text) {
+    auto value = preserves::parse_text(text);
+    REQUIRE(value.ok());
+    auto spec = parse_spec(*value);
+    INFO((spec.ok() ? "" : spec.error().message));
+    REQUIRE(spec.ok());
+    return *spec;
+}
+
+std::string bad(std::string_view text) {
+    auto value = preserves::parse_text(text);
+    REQUIRE(value.ok());
+    auto spec = parse_spec(*value);
+    REQUIRE_FALSE(spec.ok());
+    return spec.error().message;
+}
+
+using Strings = std::vector<std::string>;
+
+} // namespace
+
+TEST_CASE("spec: the short forms") {
+    DaemonSpec shell = good("\"exec foo -x\"");
+    CHECK(shell.argv == Strings{"/bin/sh", "-c", "exec foo -x"});
+    CHECK(shell.ready_on_start);
+    CHECK(shell.restart == Restart::always);
+    CHECK(shell.protocol == Protocol::none);
+    CHECK(shell.stop_timeout == 10'000'000'000);
+    CHECK(shell.stop_signal == SIGTERM);
+    CHECK(good("[\"foo\", \"-x\"]").argv == Strings{"foo", "-x"});
+    DaemonSpec once = good("<one-shot [\"foo\"]>");
+    CHECK(once.argv == Strings{"foo"});
+    CHECK_FALSE(once.ready_on_start);
+    CHECK(once.restart == Restart::on_error);
+    CHECK(good("<one-shot \"foo\">").argv[2] == "foo");
+}
+
+TEST_CASE("spec: every field") {
+    DaemonSpec spec = good(R"({argv: ["foo"] env: {A: "1" "B": #f} dir: "/tmp" clearEnv: #t
+        readyOnStart: #f restart: never protocol: text/syndicate resume: #t
+        grant: {answer: 42} stopTimeout: 0.5 stopSignal: SIGHUP})");
+    CHECK(spec.env.size() == 2);
+    CHECK(spec.dir == "/tmp");
+    CHECK(spec.clear_env);
+    CHECK_FALSE(spec.ready_on_start);
+    CHECK(spec.restart == Restart::never);
+    CHECK(spec.protocol == Protocol::text);
+    CHECK(spec.resume);
+    CHECK(spec.grant.view().get("answer").as_int() == 42);
+    CHECK(spec.stop_timeout == 500'000'000);
+    CHECK(spec.stop_signal == SIGHUP);
+    CHECK(spec.remarks.empty());
+    CHECK(environment_of(spec, "<daemon x>") == Strings{"A=1"});
+
+    DaemonSpec notify = good("{argv: \"foo\" notify: 3 restart: all stopTimeout: 3}");
+    CHECK(notify.notify == 3);
+    CHECK_FALSE(notify.ready_on_start);
+    CHECK(notify.restart == Restart::all);
+    CHECK(notify.stop_timeout == 3'000'000'000);
+    CHECK(good("{argv: \"foo\" notify: 3 readyOnStart: #t}").ready_on_start);
+}
+
+TEST_CASE("spec: the environment") {
+    DaemonSpec spec = good("{argv: \"foo\" env: {TERM: \"dumb\" HOME: #f X: y PATH: \"/opt\"}}");
+    Strings environment = environment_of(spec, "<daemon x>");
+    CHECK(environment == Strings{"MUSTER_SERVICE=<daemon x>", "X=y", "PATH=/opt", "TERM=dumb"});
+    CHECK(path_of(environment) == "/opt");
+    CHECK(path_of({}) == default_path);
+}
+
+TEST_CASE("spec: what is wrong is named") {
+    CHECK(bad("foo") == "the specification is not a string, a list, <one-shot …> or a dictionary");
+    CHECK(bad("[]") == "argv: the list is empty");
+    CHECK(bad("[\"\"]") == "argv: the name of the program is empty");
+    CHECK(bad("[1]") == "argv: 1 is not a string");
+    CHECK(bad("{}") == "argv: missing");
+    CHECK(bad("{argv: \"a\\u0000b\"}") == "argv: a string with a NUL in it");
+    CHECK(bad("{argv: 5}") == "argv: 5 is not a string or a list of strings");
+    CHECK(bad("{argv: \"a\" env: 1}") == "env: 1 is not a dictionary");
+    CHECK(bad("{argv: \"a\" env: {\"A=B\": \"\"}}") ==
+          "env: \"A=B\" is not the name of a variable");
+    CHECK(bad("{argv: \"a\" env: {A: 1}}") == "A: env: 1 is not a string or #f");
+    CHECK(bad("{argv: \"a\" clearEnv: yes}") == "clearEnv: yes is not #t or #f");
+    CHECK(bad("{argv: \"a\" restart: often}") ==
+          "restart: often is not always, on-error, all or never");
+    CHECK(bad("{argv: \"a\" protocol: \"none\"}") ==
+          "protocol: \"none\" is not none, application/syndicate or text/syndicate");
+    CHECK(bad("{argv: \"a\" notify: 1}") == "notify: 1 is not a descriptor from 3 to 1023");
+    CHECK(bad("{argv: \"a\" stopTimeout: -1}") ==
+          "stopTimeout: -1 is not a number of seconds from 0 to 86400");
+    CHECK(bad("{argv: \"a\" stopTimeout: #xd\"7ff8000000000000\"}").starts_with("stopTimeout: "));
+    CHECK(bad("{argv: \"a\" stopSignal: SIGFOO}") ==
+          "stopSignal: SIGFOO is not the name of a signal");
+    CHECK(bad("{argv: \"a\" grant: []}") == "grant: [] is not a dictionary");
+}
+
+TEST_CASE("spec: what is unknown is a remark") {
+    DaemonSpec spec = good("{argv: \"a\" restrat: never 7: 8}");
+    CHECK(spec.remarks.size() == 2);
+    spec = good("{argv: \"a\" resume: #t protocol: application/syndicate}");
+    CHECK_FALSE(spec.resume);
+    CHECK(spec.remarks == Strings{"resume is ignored: only protocol text/syndicate can"});
+}
