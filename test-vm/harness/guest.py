@@ -43,9 +43,9 @@ echo "exit $status" >&3
 muster poweroff || kill -USR2 1
 """ % FOLDER
 
-SHELL_SERVICE = "/etc/muster/services/console-shell.pr"
+SHELL_SERVICE = "/etc/muster/services/getty.pr"
 SHELL_SERVICE_TEXT = """\
-# Added by test-vm/boot: a root shell on the console.
+# Put by test-vm/boot in the place of the logins: a root shell on the console.
 <require-service <daemon console-shell>>
 <depends-on <daemon console-shell> <service-state <milestone default> ready>>
 <daemon console-shell <one-shot ["/bin/sh" "%s/shell"]>>
