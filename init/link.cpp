@@ -37,6 +37,9 @@ int receive_record(int socket, records::Record& record, int& attached) {
     message.msg_control = control;
     message.msg_controllen = sizeof control; // no more than one descriptor is ever installed
     ssize_t size = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    // The other end died with records of ours unread: said once, before what it had sent.
+    if (size < 0 && errno == ECONNRESET)
+        size = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (size < 0) return errno == EAGAIN || errno == EINTR ? 0 : -errno;
     if (size == 0) return -EPIPE;
     // CMSG_SPACE is aligned up: room for a second descriptor, which must not stay with us.

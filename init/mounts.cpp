@@ -44,8 +44,6 @@ struct Device {
 constexpr Device kDevices[] = {{"/dev/null", 3},   {"/dev/zero", 5},    {"/dev/full", 7},
                                {"/dev/random", 8}, {"/dev/urandom", 9}, {"/dev/tty", 0, 5}};
 
-constexpr std::uint64_t kFirstCgroupNamespace = 0xEFFFFFFB; // include/linux/proc_ns.h
-
 void complain(Kernel& kernel, std::string_view what, std::string_view where, int error) {
     kernel.print(Line("init: ", what, " ", where, ": ", strerror(-error)).view());
 }
@@ -121,12 +119,11 @@ void make_cgroups(Kernel& kernel, State& state) {
     state.cgroup2 = false;
     state.cgroup_kill = false;
     if (kernel.file_system("/sys/fs/cgroup") != CGROUP2_SUPER_MAGIC) return;
-    if (state.container) {
-        std::uint64_t ours = kernel.inode("/proc/self/ns/cgroup");
-        if (ours == 0 || ours == kFirstCgroupNamespace) {
-            kernel.print("init: no cgroup namespace of our own: cgroups are not used");
-            return;
-        }
+    // The true root of the tree, which is the host's, has no cgroup.events (cgroups(7)); whatever
+    // our namespace is, it would be the host's tree that we change.
+    if (state.container && kernel.inode("/sys/fs/cgroup/cgroup.events") == 0) {
+        kernel.print("init: no cgroup of our own: cgroups are not used");
+        return;
     }
     static constexpr const char* kScopes[] = {
         "/sys/fs/cgroup/init.scope", "/sys/fs/cgroup/muster.scope", "/sys/fs/cgroup/services"};

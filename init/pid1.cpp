@@ -241,8 +241,8 @@ void Pid1::book(std::uint32_t slot, const Exited& exited) {
 }
 
 void Pid1::second_stage_died(int wait_status) {
-    read_records(kRound); // its last words
     state_.second_stage_pid = 0;
+    read_records(kRound); // its last words
     close_link();
     if (ending()) {
         if (state_.phase == Phase::stopping) terminate();
