@@ -90,7 +90,9 @@ Result<int> run_program(const std::vector<std::string>& arguments) {
     argv.push_back(nullptr);
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, 2, 1);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
     pid_t pid = 0;
     int failed = posix_spawnp(&pid, argv[0], &actions, nullptr, argv.data(), environ);
     posix_spawn_file_actions_destroy(&actions);
@@ -102,27 +104,34 @@ Result<int> run_program(const std::vector<std::string>& arguments) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-Result<> download(const std::string& url, const std::string& path) {
+Download download(const std::string& url, const std::string& path, std::string& message) {
     std::string part = path + ".part" + std::to_string(getpid());
-    const std::vector<std::vector<std::string>> ways = {
-        {"curl", "-fsSL", "--connect-timeout", "10", "--retry", "1", "-o", part, url},
-        {"wget", "-q", "-T", "20", "-t", "2", "-O", part, url},
-        {"/usr/lib/apt/apt-helper", "-qq", "download-file", url, part},
+    struct Way {
+        std::vector<std::string> command;
+        int absent; // the exit status when the server has no such file; apt's is one for all
     };
-    for (const auto& way : ways) {
-        auto status = run_program(way);
-        if (!status) return status.error();
-        if (*status == 127) continue;
-        if (*status != 0) {
-            unlink(part.c_str());
-            return Error{"download " + url + ": " + way[0] + " exited with " +
-                         std::to_string(*status)};
+    const std::vector<Way> ways = {
+        {{"curl", "-fsSL", "--connect-timeout", "10", "--retry", "1", "-o", part, url}, 22},
+        {{"wget", "-q", "-T", "20", "-t", "2", "-O", part, url}, 8},
+        {{"/usr/lib/apt/apt-helper", "-qq", "download-file", url, part}, 100},
+    };
+    message = "download " + url + ": there is no curl, wget or apt";
+    for (const Way& way : ways) {
+        auto status = run_program(way.command);
+        if (!status) {
+            message = status.error().message;
+            return Download::unreachable;
         }
-        if (rename(part.c_str(), path.c_str()) != 0)
-            return system_error("rename to " + path, errno);
-        return {};
+        if (*status == 127) continue;
+        if (*status == 0 && rename(part.c_str(), path.c_str()) == 0) return Download::done;
+        unlink(part.c_str());
+        bool absent = *status == way.absent;
+        message = "download " + url + ": " +
+                  (absent ? std::string("the server does not have it")
+                          : way.command[0] + " exited with " + std::to_string(*status));
+        return absent ? Download::absent : Download::unreachable;
     }
-    return Error{"download " + url + ": there is no curl, wget or apt"};
+    return Download::unreachable;
 }
 
 } // namespace muster::apk

@@ -24,11 +24,15 @@ Result<std::vector<std::string>> list_folder(const std::string& folder);
 
 bool exists(const std::string& path);
 
-// Runs a program found on PATH with these arguments, output to our stderr; its exit status, or
-// 127 when there is no such program.
+// Runs a program found on PATH with these arguments, without output; its exit status, or 127 when
+// there is no such program.
 Result<int> run_program(const std::vector<std::string>& arguments);
 
-// Downloads URL to PATH with curl, wget or apt's helper, whichever is there first.
-Result<> download(const std::string& url, const std::string& path);
+// What became of a download: absent is the server's word, unreachable is everything else.
+enum class Download { done, absent, unreachable };
+
+// Downloads URL to PATH with curl, wget or apt's helper, whichever is there first. MESSAGE says
+// what went wrong.
+Download download(const std::string& url, const std::string& path, std::string& message);
 
 } // namespace muster::apk

@@ -18,9 +18,10 @@ constexpr std::time_t fresh_for = 24 * 60 * 60; // seconds that a downloaded ind
 
 bool is_url(const std::string& location) { return location.find("://") != std::string::npos; }
 
-// The index of the repository at LOCATION, or nothing. CACHED gets the file of a download.
+// The index of the repository at LOCATION, or nothing. CACHED gets the file of a download. DEAD
+// becomes true when the server cannot be reached at all.
 std::optional<std::string> index_of(const std::string& location, const std::string& cache,
-                                    std::string& cached) {
+                                    std::string& cached, bool& dead) {
     std::string path = location + "/APKINDEX.tar.gz";
     if (!is_url(location)) {
         auto data = read_file(path);
@@ -32,14 +33,20 @@ std::optional<std::string> index_of(const std::string& location, const std::stri
     struct stat st {};
     bool there = stat(cached.c_str(), &st) == 0;
     if (!there || std::time(nullptr) - st.st_mtime > fresh_for) {
-        auto done = download(path, cached);
-        if (!done && !there) return std::nullopt;
-        if (!done)
-            std::fprintf(stderr, "%s: does not answer, using the index from before\n",
-                         location.c_str());
+        std::string message;
+        Download result = download(path, cached, message);
+        dead = dead || (result == Download::unreachable && !there);
+        if (result != Download::done && !there) return std::nullopt;
+        if (result != Download::done)
+            std::fprintf(stderr, "%s; using the index from before\n", message.c_str());
     }
     auto data = read_file(cached);
-    return data ? std::optional(std::move(*data)) : std::nullopt;
+    // a page of a proxy or a portal is no answer
+    if (!data || !data->starts_with("\x1f\x8b")) {
+        unlink(cached.c_str());
+        return std::nullopt;
+    }
+    return std::move(*data);
 }
 
 } // namespace
@@ -98,10 +105,12 @@ Result<Mirror> Mirror::open(const std::string& location, const MirrorOptions& op
         {base},
     };
     std::vector<std::string> files, cached;
+    bool dead = false;
     for (const auto& layout : layouts) {
+        if (dead) break;
         for (const std::string& repository : layout) {
             std::string copy;
-            auto index = index_of(repository, options.cache, copy);
+            auto index = index_of(repository, options.cache, copy, dead);
             if (!index) {
                 if (files.empty()) break; // the first of a layout is the one that must be there
                 continue;
@@ -155,8 +164,9 @@ Result<std::string> Mirror::fetch(std::size_t repository, const IndexEntry& entr
     std::string folder = cache_ + "/alpine/packages";
     if (auto done = make_folders(folder); !done) return done.error();
     path = folder + "/" + hex(sha1(entry.identity)).substr(0, 16) + "-" + entry.file_name();
-    if (!exists(path))
-        if (auto done = download(where + "/" + entry.file_name(), path); !done) return done.error();
+    std::string message;
+    if (!exists(path) && download(where + "/" + entry.file_name(), path, message) != Download::done)
+        return Error{message};
     return read_file(path);
 }
 
