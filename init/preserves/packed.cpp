@@ -20,44 +20,47 @@ struct Level {
 // A fixed array first, so that ordinary values cost no allocation.
 class Levels {
   public:
-    Level& top() { return levels_[count_]; }
-    size_t count() const { return count_; }
-    void pop() { --count_; }
-    void push(const uint8_t* start, uint8_t kind) {
-        if (++count_ == few && large_.empty()) {
-            large_.resize(max_depth + 1);
-            std::memcpy(large_.data(), small_, sizeof small_);
-            levels_ = large_.data();
-        }
-        levels_[count_] = {start, nullptr, 0, kind, false};
+    Levels() { small_[0] = {}; }
+    Levels(const Levels&) = delete;
+    Levels& operator=(const Levels&) = delete;
+
+    // Stands for "outside of everything" and has kind 0.
+    Level* outermost() { return small_; }
+
+    // The level behind `top`, where it is to be written.
+    Level* next(Level* top) {
+        ++top;
+        return top == small_ + few ? grow() : top;
+    }
+
+    size_t count(const Level* top) const {
+        const Level* const first = large_.empty() ? small_ : large_.data();
+        return static_cast<size_t>(top - first);
     }
 
   private:
     static constexpr size_t few = 64;
-    Level small_[few]; // the first one stands for "outside of everything" and has kind 0
-    std::vector<Level> large_;
-    Level* levels_ = small_;
-    size_t count_ = 0;
 
-  public:
-    Levels() { small_[0] = {}; }
-    Levels(const Levels&) = delete;
-    Levels& operator=(const Levels&) = delete;
+    Level* grow() {
+        large_.resize(max_depth + 1);
+        std::memcpy(large_.data(), small_, sizeof small_);
+        return large_.data() + few;
+    }
+
+    Level small_[few];
+    std::vector<Level> large_;
 };
 
-// Takes what `at` points to as an element or key of a canonical set or dictionary. False if it is
-// the same as the one before; `canonical` becomes false if it does not come after that one.
-bool in_order(Level& level, const uint8_t* start, const uint8_t* end, bool& canonical) {
-    if (!canonical) return true;
+// How an element or key of a set or dictionary stands to the one before: negative is right, zero
+// is twice the same.
+int order_of_next(Level& level, const uint8_t* start, const uint8_t* end) {
     const Bytes item(start, end);
-    if (level.previous != nullptr) {
-        const int order = compare_bytes({level.previous, level.previous_size}, item);
-        if (order == 0) return false;
-        if (order > 0) canonical = false;
-    }
+    int order = -1;
+    if (level.previous != nullptr)
+        order = compare_bytes({level.previous, level.previous_size}, item);
     level.previous = start;
     level.previous_size = static_cast<uint32_t>(item.size());
-    return true;
+    return order;
 }
 
 bool minimal_integer(const uint8_t* p, size_t length) {
@@ -66,21 +69,38 @@ bool minimal_integer(const uint8_t* p, size_t length) {
     return !(p[0] == 0 && p[1] < 0x80) && !(p[0] == 0xff && p[1] >= 0x80);
 }
 
-enum class Length : uint8_t { good, need_more, bad };
+// The outcome of scan for input that has no value.
+Scan malformed(size_t at, const char* problem) {
+    Scan result;
+    result.state = Scan::State::malformed;
+    result.problem = problem;
+    result.at = at;
+    return result;
+}
 
-// An unsigned LEB128 of at most five bytes.
-Length take_long_length(const uint8_t*& p, const uint8_t* end, size_t& length, bool& canonical) {
-    length = 0;
-    for (unsigned shift = 0; shift < 35; shift += 7) {
-        if (p == end) return Length::need_more;
+// The second and further bytes of an unsigned LEB128 of at most five bytes, added to `length`. The
+// address behind it; null if it is too long or too large, `end` if it is cut off.
+const uint8_t* long_length(const uint8_t* p, const uint8_t* end, size_t& length, bool& minimal) {
+    length &= 0x7f;
+    for (unsigned shift = 7; shift < 35; shift += 7) {
+        if (p == end) return end;
         const uint8_t byte = *p++;
         length |= static_cast<size_t>(byte & 0x7f) << shift;
         if (byte < 0x80) {
-            if (byte == 0 && shift != 0) canonical = false;
-            return length > max_length ? Length::bad : Length::good;
+            if (byte == 0) minimal = false;
+            return length > max_length ? nullptr : p;
         }
     }
-    return Length::bad;
+    return nullptr;
+}
+
+// What is wrong with an end here, or null.
+const char* unexpected_end(const Level& level, bool owed) {
+    if (owed) return "an annotation without a value";
+    if (level.kind < tag::record) return "an end without a beginning";
+    if (level.kind == tag::record && !level.has_items) return "a record without a label";
+    if (level.kind == tag::dictionary && level.has_items) return "a key without a value";
+    return nullptr;
 }
 
 } // namespace
@@ -90,103 +110,92 @@ Scan scan(Bytes input) {
     const uint8_t* const end = first + input.size();
     const uint8_t* p = first;
     Levels levels;
+    Level* top = levels.outermost();
     Scan result;
     bool canonical = true;
     bool owed = false; // an annotation is complete, its value must follow
 
-    const auto finish = [&](Scan::State state) {
-        result.state = state;
-        result.size = state == Scan::State::complete ? static_cast<size_t>(p - first) : 0;
-        result.canonical = canonical && state == Scan::State::complete;
-        return result;
-    };
-    const auto malformed = [&](const uint8_t* at, const char* problem) {
-        result.problem = problem;
-        result.at = static_cast<size_t>(at - first);
-        return finish(Scan::State::malformed);
-    };
-
-    for (;;) {
-        if (p == end) return finish(Scan::State::need_more);
+    while (p != end) {
         const uint8_t* start = p;
         const uint8_t t = *p++;
-        if ((t >= tag::integer && t <= tag::symbol) || t == tag::number) {
-            if (p == end) return finish(Scan::State::need_more);
-            size_t length = *p;
-            if (length < 0x80) {
-                ++p;
-            } else {
-                const Length outcome = take_long_length(p, end, length, canonical);
-                if (outcome == Length::bad) return malformed(start, "length too long");
-                if (outcome == Length::need_more) return finish(Scan::State::need_more);
+        if (t >= tag::integer ? t <= tag::symbol : t == tag::number) {
+            if (p == end) return {};
+            size_t length = *p++;
+            if (length >= 0x80) {
+                bool minimal = true;
+                p = long_length(p, end, length, minimal);
+                if (p == nullptr)
+                    return malformed(static_cast<size_t>(start - first), "length too long");
+                if (p == end && p[-1] >= 0x80) return {}; // cut off
+                if (!minimal) canonical = false;
             }
-            if (t == tag::number && length != 8)
-                return malformed(start, "a floating-point number that is not of eight bytes");
-            if (t == tag::integer && length > max_integer_bytes)
-                return malformed(start, "integer too long");
-            if (static_cast<size_t>(end - p) < length) return finish(Scan::State::need_more);
+            const char* problem = nullptr;
+            if (t == tag::number) {
+                if (length != 8) problem = "a floating-point number that is not of eight bytes";
+            } else if (t == tag::integer) {
+                if (length > max_integer_bytes) problem = "integer too long";
+            }
+            if (problem == nullptr && static_cast<size_t>(end - p) < length) return {};
             if (t == tag::integer) {
-                if (!minimal_integer(p, length)) canonical = false;
+                if (problem == nullptr && !minimal_integer(p, length)) canonical = false;
             } else if (t == tag::string || t == tag::symbol) {
-                if (!is_utf8(p, length)) return malformed(start, "text that is not UTF-8");
+                if (!is_ascii(p, length) && !is_utf8(p, length)) problem = "text that is not UTF-8";
             }
+            if (problem != nullptr) return malformed(static_cast<size_t>(start - first), problem);
             p += length;
-        } else if (t >= tag::record && t <= tag::dictionary) {
-            if (levels.count() == max_depth) return malformed(start, "nested too deeply");
-            levels.push(start, t);
+        } else if ((t >= tag::record && t <= tag::dictionary) || t == tag::embedded ||
+                   t == tag::annotated) {
+            if (levels.count(top) == max_depth)
+                return malformed(static_cast<size_t>(start - first), "nested too deeply");
+            top = levels.next(top);
+            *top = {start, nullptr, 0, t, false};
             owed = false;
-            continue;
-        } else if (t == tag::end) {
-            const Level& level = levels.top();
-            if (owed) return malformed(start, "an annotation without a value");
-            if (level.kind < tag::record) return malformed(start, "an end without a beginning");
-            if (level.kind == tag::record && !level.has_items)
-                return malformed(start, "a record without a label");
-            if (level.kind == tag::dictionary && level.has_items)
-                return malformed(start, "a key without a value");
-            start = level.start;
-            levels.pop();
-        } else if (t == tag::embedded || t == tag::annotated) {
-            if (levels.count() == max_depth) return malformed(start, "nested too deeply");
-            levels.push(start, t);
-            owed = false;
-            if (t == tag::embedded) {
-                result.has_embedded = true;
-            } else {
+            if (t == tag::embedded) result.has_embedded = true;
+            if (t == tag::annotated) {
                 result.has_annotations = true;
                 canonical = false;
             }
             continue;
+        } else if (t == tag::end) {
+            if (const char* const problem = unexpected_end(*top, owed))
+                return malformed(static_cast<size_t>(start - first), problem);
+            start = top->start;
+            --top;
         } else if (t != tag::false_ && t != tag::true_) {
-            return malformed(start, "an unknown tag");
+            return malformed(static_cast<size_t>(start - first), "an unknown tag");
         }
         owed = false;
 
         // The item from `start` to `p` is complete, and all embedded values that end with it.
-        while (levels.top().kind == tag::embedded) {
-            start = levels.top().start;
-            levels.pop();
+        while (top->kind == tag::embedded) {
+            start = top->start;
+            --top;
         }
-        Level& level = levels.top();
-        switch (level.kind) {
-        case 0: return finish(Scan::State::complete);
-        case tag::record: level.has_items = true; break;
-        case tag::set:
-            if (!in_order(level, start, p, canonical))
-                return malformed(start, "an element twice in a set");
-            break;
+        const char* twice = nullptr;
+        switch (top->kind) {
+        case 0:
+            result.state = Scan::State::complete;
+            result.size = static_cast<size_t>(p - first);
+            result.canonical = canonical;
+            return result;
+        case tag::sequence: break;
+        case tag::record: top->has_items = true; break;
+        case tag::set: twice = "an element twice in a set"; break;
         case tag::dictionary:
-            level.has_items = !level.has_items;
-            if (level.has_items && !in_order(level, start, p, canonical))
-                return malformed(start, "a key twice in a dictionary");
+            top->has_items = !top->has_items;
+            if (top->has_items) twice = "a key twice in a dictionary";
             break;
-        case tag::annotated:
-            levels.pop();
+        default: // an annotation
+            --top;
             owed = true;
-            break;
-        default: break;
+        }
+        if (twice != nullptr && canonical) {
+            const int order = order_of_next(*top, start, p);
+            if (order == 0) return malformed(static_cast<size_t>(start - first), twice);
+            if (order > 0) canonical = false;
         }
     }
+    return {};
 }
 
 // Copies well-formed bytes into an Encoder, token by token.

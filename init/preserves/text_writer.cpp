@@ -59,8 +59,8 @@ class Writer {
   public:
     enum class EmbeddedValues : uint8_t { capabilities, raw };
 
-    Writer(std::string& out, EmbeddedValues embedded, EmbeddedCodec* codec, bool bar_symbols)
-        : out_(out), embedded_(embedded), codec_(codec), quote_(bar_symbols ? '|' : '\'') {}
+    Writer(std::string& out, EmbeddedValues embedded, bool bar_symbols)
+        : out_(out), embedded_(embedded), quote_(bar_symbols ? '|' : '\'') {}
 
     void run(Bytes bytes) {
         const uint8_t* const end = bytes.data() + bytes.size();
@@ -160,30 +160,18 @@ class Writer {
         }
     }
 
-    void capability(Embedded& object) {
-        if (codec_ == nullptr) {
-            const auto address = reinterpret_cast<uintptr_t>(&object);
-            uint8_t bytes[sizeof address];
-            for (size_t i = 0; i < sizeof address; ++i)
-                bytes[i] = static_cast<uint8_t>(address >> (8 * (sizeof address - 1 - i)));
-            out_ += "[0x";
-            append_hex(bytes, out_);
-            out_ += ']';
-            return;
-        }
-        Encoder encoder;
-        codec_->encode(object, encoder);
-        const Result<Value> wire = encoder.finish();
-        if (wire && !wire->has_embedded()) {
-            Writer(out_, embedded_, nullptr, quote_ == '|').run(wire->bytes());
-        } else {
-            out_ += "#f"; // the codec did not append one value; the text stays readable
-        }
+    void capability(const Embedded& object) {
+        const auto address = reinterpret_cast<uintptr_t>(&object);
+        uint8_t bytes[sizeof address];
+        for (size_t i = 0; i < sizeof address; ++i)
+            bytes[i] = static_cast<uint8_t>(address >> (8 * (sizeof address - 1 - i)));
+        out_ += "[0x";
+        append_hex(bytes, out_);
+        out_ += ']';
     }
 
     std::string& out_;
     EmbeddedValues embedded_;
-    EmbeddedCodec* codec_;
     char quote_;
     bool owed_ = false; // the next item is the value behind an annotation or "#:"
     std::vector<Frame> frames_;
@@ -192,7 +180,14 @@ class Writer {
 } // namespace
 
 void write_text(View value, std::string& out, EmbeddedCodec* codec) {
-    Writer(out, Writer::EmbeddedValues::capabilities, codec, false).run(value.bytes());
+    if (codec == nullptr || !value.may_embed()) {
+        Writer(out, Writer::EmbeddedValues::capabilities, false).run(value.bytes());
+        return;
+    }
+    // By way of the binary form, where sets are in the order of what the peer sees.
+    std::vector<uint8_t> wire;
+    encode_packed(value, codec, wire);
+    Writer(out, Writer::EmbeddedValues::raw, false).run(wire);
 }
 
 std::string to_text(View value, EmbeddedCodec* codec) {
@@ -203,7 +198,7 @@ std::string to_text(View value, EmbeddedCodec* codec) {
 
 std::string annotated_to_text(Bytes annotated, bool bar_symbols) {
     std::string out;
-    Writer(out, Writer::EmbeddedValues::raw, nullptr, bar_symbols).run(annotated);
+    Writer(out, Writer::EmbeddedValues::raw, bar_symbols).run(annotated);
     return out;
 }
 

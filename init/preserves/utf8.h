@@ -3,10 +3,26 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 
 namespace muster::preserves {
+
+// Most text is ASCII: no branch for each character.
+inline bool is_ascii(const uint8_t* p, size_t size) {
+    constexpr uint64_t high = 0x8080808080808080u;
+    if (size < 4) return size == 0 || ((p[0] | p[size / 2] | p[size - 1]) & 0x80) == 0;
+    const auto load = [](const uint8_t* at, size_t width) {
+        uint64_t word = 0;
+        std::memcpy(&word, at, width);
+        return word;
+    };
+    if (size < 8) return ((load(p, 4) | load(p + size - 4, 4)) & high) == 0;
+    uint64_t all = load(p + size - 8, 8);
+    for (size_t i = 0; i + 8 < size; i += 8) all |= load(p + i, 8);
+    return (all & high) == 0;
+}
 
 bool is_utf8(const uint8_t* text, size_t size);
 inline bool is_utf8(std::string_view text) {

@@ -17,16 +17,19 @@ bool is_atom_with_length(uint8_t t) {
     return (t >= tag::integer && t <= tag::symbol) || t == tag::number;
 }
 
-// A length (LEB128) of well-formed bytes.
-size_t take_length(const uint8_t*& at) {
-    size_t length = *at++;
-    if (length < 0x80) return length;
-    length &= 0x7f;
-    for (unsigned shift = 7;; shift += 7) {
+size_t take_long_length(const uint8_t*& at) {
+    size_t length = 0;
+    for (unsigned shift = 0;; shift += 7) {
         const uint8_t byte = *at++;
         length |= static_cast<size_t>(byte & 0x7f) << shift;
         if (byte < 0x80) return length;
     }
+}
+
+// A length (LEB128) of well-formed bytes. Inline even where size counts: every look at a value
+// comes here.
+[[gnu::always_inline]] inline size_t take_length(const uint8_t*& at) {
+    return *at < 0x80 ? *at++ : take_long_length(at);
 }
 
 size_t length_size(size_t length) {
@@ -130,8 +133,9 @@ const uint8_t* skip_value(const uint8_t* at) {
     do {
         const uint8_t t = *at++;
         if (is_atom_with_length(t)) {
-            const size_t length = take_length(at);
-            at += length;
+            const uint8_t* content = at; // a copy, so that `at` may stay in a register
+            const size_t length = take_length(content);
+            at = content + length;
         } else if (t >= tag::record) {
             ++depth;
             continue;
