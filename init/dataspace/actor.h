@@ -163,6 +163,9 @@ class Actor : public Counted {
     bool running() const { return running_; }
     // REQUIRES: running().
     Facet& root() const { return *root_; }
+    // Runs when the actor is gone, however that came, also with the engine: for entities to let go
+    // of what may hold themselves. Must not touch the engine.
+    void on_forget(std::function<void()> hook) { forget_hooks_.push_back(std::move(hook)); }
 
   private:
     friend class Engine;
@@ -175,6 +178,7 @@ class Actor : public Counted {
     Ref<Facet> root_;
     std::unordered_map<Handle, Outbound> outbound_;
     std::vector<std::function<void(const Error*)>> exit_hooks_;
+    std::vector<std::function<void()>> forget_hooks_;
     bool running_ = true;
     size_t index_ = 0;         // in the engine's list
     uint64_t outbox_turn_ = 0; // Turn's index of its outboxes: valid while this is its number

@@ -1,5 +1,6 @@
 #include "init/dataspace/dataspace.h"
 
+#include <memory>
 #include <unordered_map>
 
 #include "init/dataspace/engine.h"
@@ -9,9 +10,17 @@ namespace muster::dataspace {
 
 namespace {
 
+// What is in a dataspace. Capabilities in it may lead back to the dataspace itself, so the actor
+// empties it when it ends.
+struct Contents final : Counted {
+    std::unordered_map<Handle, Value> values;
+    std::unique_ptr<Index> index = std::make_unique<Index>();
+};
+
 class DataspaceEntity final : public Entity {
   public:
-    explicit DataspaceEntity(Ref<Facet> root) : root_(std::move(root)), keep_(root_) {}
+    DataspaceEntity(Ref<Facet> root, Ref<Contents> contents)
+        : root_(std::move(root)), keep_(root_), contents_(std::move(contents)) {}
 
     // Nobody can reach this dataspace any more: its actor has nothing left to do.
     ~DataspaceEntity() override {
@@ -21,32 +30,38 @@ class DataspaceEntity final : public Entity {
     }
 
     void on_assert(Turn& turn, const Value& value, Handle handle) override {
-        if (!values_.emplace(handle, value).second) return;
-        index_.add(turn, value);
+        if (!contents_->values.emplace(handle, value).second) return;
+        contents_->index->add(turn, value);
     }
 
     void on_retract(Turn& turn, Handle handle) override {
-        auto found = values_.find(handle);
-        if (found == values_.end()) return;
+        auto found = contents_->values.find(handle);
+        if (found == contents_->values.end()) return;
         Value value = std::move(found->second);
-        values_.erase(found);
-        index_.remove(turn, value);
+        contents_->values.erase(found);
+        contents_->index->remove(turn, value);
     }
 
-    void on_message(Turn& turn, const Value& body) override { index_.send(turn, body); }
+    void on_message(Turn& turn, const Value& body) override {
+        contents_->index->send(turn, body);
+    }
 
-    size_t size() const { return index_.size(); }
+    size_t size() const { return contents_->index->size(); }
 
   private:
     Ref<Facet> root_;
     KeepAlive keep_;
-    std::unordered_map<Handle, Value> values_;
-    Index index_;
+    Ref<Contents> contents_;
 };
 
 CapRef dataspace_in(const Ref<Actor>& actor) {
     Ref<Facet> root(&actor->root());
-    return make_ref<Cap>(root, make_ref<DataspaceEntity>(root));
+    auto contents = make_ref<Contents>();
+    actor->on_forget([contents] {
+        auto values = std::move(contents->values);
+        auto index = std::exchange(contents->index, std::make_unique<Index>());
+    });
+    return make_ref<Cap>(root, make_ref<DataspaceEntity>(root, contents));
 }
 
 // Gives each match a facet of its own.

@@ -41,6 +41,9 @@ void Engine::forget(Actor& actor) {
     }
     auto outbound = std::move(actor.outbound_);
     actor.outbound_.clear();
+    auto hooks = std::move(actor.forget_hooks_);
+    actor.forget_hooks_.clear();
+    for (const auto& hook : hooks) hook();
 }
 
 Ref<Actor> Engine::create_actor(std::string name) {

@@ -1,0 +1,79 @@
+#include "services/tracker/overrides.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+
+#include <cerrno>
+
+#include "init/base/fd.h"
+#include "init/preserves/text_reader.h"
+#include "init/preserves/text_writer.h"
+
+namespace muster::services {
+
+namespace {
+
+constexpr size_t max_file = 1024 * 1024;
+
+Result<std::string> read_file(const std::string& path) {
+    Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (!file) {
+        if (errno == ENOENT) return std::string();
+        return system_error(path, errno);
+    }
+    std::string text;
+    char buffer[4096];
+    for (;;) {
+        ssize_t count = read(file.get(), buffer, sizeof buffer);
+        if (count < 0) return system_error(path, errno);
+        if (count == 0 || text.size() > max_file) return text;
+        text.append(buffer, static_cast<size_t>(count));
+    }
+}
+
+} // namespace
+
+std::vector<Override> load_overrides(const std::string& path, std::vector<std::string>& remarks) {
+    std::vector<Override> overrides;
+    Result<std::string> text = read_file(path);
+    if (!text) {
+        remarks.push_back(text.error().message);
+        return overrides;
+    }
+    preserves::TextReader reader(*text);
+    preserves::Value value;
+    for (;;) {
+        auto state = reader.next(value);
+        if (state == preserves::TextReader::State::end) return overrides;
+        if (state != preserves::TextReader::State::value) {
+            remarks.push_back(path + ":" + std::to_string(reader.problem_location().line) + ": " +
+                              reader.problem());
+            return overrides;
+        }
+        preserves::View view = value;
+        bool up = view.at(1).is_symbol("up");
+        if (!view.is_record("service-override", 2) || (!up && !view.at(1).is_symbol("down"))) {
+            remarks.push_back(path + ": not a service-override: " + preserves::to_text(view));
+            continue;
+        }
+        overrides.push_back({preserves::Value(view.at(0)), up});
+    }
+}
+
+Result<> save_overrides(const std::string& path, const std::vector<Override>& overrides) {
+    std::string text;
+    for (const Override& each : overrides) {
+        if (each.service.has_embedded()) continue;
+        text += "<service-override " + preserves::to_text(each.service);
+        text += each.up ? " up>\n" : " down>\n";
+    }
+    std::string fresh = path + ".new";
+    Fd file(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!file) return system_error(fresh, errno);
+    if (write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+        return system_error(fresh, errno ? errno : ENOSPC);
+    if (rename(fresh.c_str(), path.c_str()) != 0) return system_error(path, errno);
+    return {};
+}
+
+} // namespace muster::services

@@ -1,0 +1,181 @@
+#include "services/tracker/service.h"
+
+#include "init/dataspace/pattern.h"
+#include "init/preserves/encoder.h"
+#include "init/preserves/text_writer.h"
+
+namespace muster::services {
+
+using preserves::Encoder;
+using preserves::Kind;
+
+bool Service::has_state(std::string_view state) const {
+    return states.find(preserves::symbol(state)) != states.end();
+}
+
+bool Service::active() const {
+    if (is_milestone()) return false;
+    return has_state("started") || has_state("ready") ||
+           (detail.valid() && detail.view().get("pid").valid());
+}
+
+bool Service::forgettable() const {
+    return !needed && !defined && !up && !down && dependencies.empty() && states.empty() &&
+           !detail.valid() && demands == 0;
+}
+
+std::string_view state_word(const Service& service, bool obstacles) {
+    View phase = service.detail.valid() ? service.detail.view().get("phase") : View();
+    bool wanted = service.needed && !service.down;
+    if (phase.is_symbol("stopping")) return "stopping";
+    if (!wanted || obstacles) {
+        if (service.active()) return "stopping";
+        if (wanted) return "waiting";
+        // A one-shot that did its work stays complete until somebody undoes it.
+        return service.has_state("complete") && !service.down ? "complete" : "stopped";
+    }
+    if (service.has_state("complete")) return "complete";
+    if (service.has_state("ready")) return "running";
+    if (service.has_state("failed") || phase.is_symbol("failed") || phase.is_symbol("backoff"))
+        return "failed";
+    if (service.has_state("started") || phase.is_symbol("starting")) return "starting";
+    return service.is_daemon() && service.defined ? "starting" : "waiting";
+}
+
+Value status_record(const Service& service, std::string_view word,
+                    const std::vector<Value>& waiting_for) {
+    Encoder out;
+    out.begin_record();
+    out.symbol("service");
+    out.value(without_capabilities(service.name));
+    out.symbol(word);
+    out.begin_dictionary();
+    if (!waiting_for.empty()) {
+        out.symbol("waiting-for");
+        out.begin_sequence();
+        for (const Value& each : waiting_for) out.value(without_capabilities(each));
+        out.end();
+    }
+    if (!service.cycle.empty()) {
+        out.symbol("cycle");
+        out.begin_sequence();
+        for (const Value& each : service.cycle) out.value(without_capabilities(each));
+        out.end();
+    }
+    if (service.up || service.down) {
+        out.symbol("override");
+        out.symbol(service.up ? "up" : "down");
+    }
+    if (service.needed) {
+        out.symbol("needed");
+        out.boolean(true);
+        if (service.is_daemon() && !service.defined) {
+            out.symbol("undefined");
+            out.boolean(true);
+        }
+    }
+    if (service.detail.valid()) {
+        View key;
+        for (View item : service.detail.view().items()) {
+            if (!key.valid()) {
+                key = item;
+                continue;
+            }
+            if (key.is(Kind::symbol) && !key.is_symbol("waiting-for") && !key.is_symbol("cycle") &&
+                !key.is_symbol("override") && !key.is_symbol("needed") &&
+                !key.is_symbol("undefined")) {
+                out.value(key);
+                out.value(without_capabilities(item));
+            }
+            key = View();
+        }
+    }
+    out.end();
+    out.end();
+    Result<Value> record = out.finish();
+    return record ? *std::move(record) : Value();
+}
+
+namespace {
+
+// Bounded by the depth of values.
+void strip(View value, Encoder& out) {
+    switch (value.kind()) {
+    case Kind::embedded: out.symbol("capability"); return;
+    case Kind::record:
+        out.begin_record();
+        strip(value.label(), out);
+        break;
+    case Kind::sequence: out.begin_sequence(); break;
+    case Kind::set: out.begin_set(); break;
+    case Kind::dictionary: out.begin_dictionary(); break;
+    default: out.value(value); return;
+    }
+    for (View item : value.items()) strip(item, out);
+    out.end();
+}
+
+void strip_binds(View pattern, Encoder& out) {
+    while (pattern.is_record("bind", 1)) pattern = pattern.at(0);
+    if (!pattern.is_record("group", 2) || !pattern.at(1).is(Kind::dictionary)) {
+        out.value(pattern);
+        return;
+    }
+    out.begin_record();
+    out.symbol("group");
+    out.value(pattern.at(0));
+    out.begin_dictionary();
+    bool key = true;
+    for (View item : pattern.at(1).items()) {
+        if (key) out.value(item);
+        else strip_binds(item, out);
+        key = !key;
+    }
+    out.end();
+    out.end();
+}
+
+// The constant at position 0 of a pattern for records with this label.
+Value first_field_of(View pattern, std::string_view label) {
+    while (pattern.is_record("bind", 1)) pattern = pattern.at(0);
+    if (!pattern.is_record("group", 2)) return {};
+    View type = pattern.at(0);
+    if (!type.is_record("rec", 1) || !type.at(0).is_symbol(label)) return {};
+    Value zero = preserves::integer(0);
+    return dataspace::pattern::constant_value(pattern.at(1).get(zero.view()));
+}
+
+} // namespace
+
+Value without_capabilities(View value) {
+    if (!value.may_embed()) return Value(value);
+    Encoder out;
+    strip(value, out);
+    // Two entries of a set may have become the same: then only the kind of value remains.
+    Result<Value> result = out.finish();
+    return result ? *std::move(result) : preserves::symbol("capabilities");
+}
+
+Value strip_binds(View pattern) {
+    Encoder out;
+    strip_binds(pattern, out);
+    Result<Value> result = out.finish();
+    return result ? *std::move(result) : Value();
+}
+
+std::string display_name(View service) {
+    if (service.is_record("daemon", 1) && service.count() == 1) {
+        View id = service.at(0);
+        if (id.is(Kind::symbol)) return preserves::to_text(id);
+    }
+    return preserves::to_text(service);
+}
+
+Value service_of_interest(View pattern) { return first_field_of(pattern, "ServiceRunning"); }
+
+Value service_of_pattern(View pattern) {
+    Value running = service_of_interest(pattern);
+    return running.valid() ? running : first_field_of(pattern, "service-state");
+}
+
+} // namespace muster::services

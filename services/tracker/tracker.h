@@ -1,0 +1,74 @@
+// From needs to running services (design 2; reference 3.2): who is needed, what that waits for, and
+// what is told to everybody about it.
+//
+// For each service S the tracker knows
+//   needed     somebody asserts `<require-service S>`. The tracker does so itself for
+//              `<RequireService S>`, for interest in `<ServiceRunning S>`, for what a needed
+//              service depends on, and for `<service-override S up>`.
+//   obstacles  each `<depends-on S D>` whose D is not there; `<service-override S down>`; the
+//              system going down while others that depend on S still run.
+// While S is needed and has no obstacle `<run-service S>` is asserted: whoever implements S runs
+// it, and says how it is by `<service-state S …>`.
+//
+// Life of a service, in the words that people see:
+//
+//   stopped --needed--> waiting --no obstacle--> starting --ready--> running
+//      ^                   ^                        |  ^                |
+//      |                   |                      failed (and again)    |
+//      +---- stopping <----+------------------------+-------------------+
+//                                                   +--completed--> complete
+//
+// Judged when the world is at rest: a change marks S, and a few rounds through the dataspace later
+// (so that rules in scripts have drawn their conclusions) S is looked at once. What is retracted
+// and asserted again in between is never acted upon. `ServiceRunning` follows `service-state` at
+// the end of the turn in which that changed.
+//
+// Milestones, `<milestone NAME>`, are services of the tracker's own: ready as soon as nothing
+// stands in their way.
+//
+// Services that wait for each other in a circle are named once in the log and in their status;
+// all others start.
+//
+// In the mirror, `$status`, each service has `<service S WORD {…}>` and copies of `service-state`,
+// `ServiceRunning`, devices and links, all without capabilities.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "init/dataspace/dataspace.h"
+
+namespace muster::services {
+
+struct TrackerSpaces {
+    dataspace::CapRef config;
+    dataspace::CapRef machine;
+    dataspace::CapRef status;
+    dataspace::CapRef log;
+    // Where overrides are kept over the life of a second stage; empty: nowhere.
+    std::string overrides_path;
+};
+
+class Tracker;
+
+// The running tracker, for whoever shuts the system down.
+class TrackerControl {
+  public:
+    TrackerControl();
+    TrackerControl(const TrackerControl&);
+    TrackerControl& operator=(const TrackerControl&);
+    ~TrackerControl();
+    // Stops all services, each after those that depend on it, and calls `stopped` when no process
+    // of theirs is left. REQUIRES: called in no turn.
+    void stop_all(dataspace::Engine& engine, std::function<void()> stopped);
+
+  private:
+    friend TrackerControl track_services(dataspace::Engine&, TrackerSpaces);
+    Ref<Tracker> tracker_;
+};
+
+// Starts the tracker as an actor. Commands come as messages in `config`: `<start-service S>`,
+// `<stop-service S>`, `<release-service S>`.
+TrackerControl track_services(dataspace::Engine& engine, TrackerSpaces spaces);
+
+} // namespace muster::services
