@@ -1,0 +1,204 @@
+#include "init/protocol/client.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "init/preserves/encoder.h"
+#include "init/preserves/text_writer.h"
+
+namespace muster::protocol {
+
+using preserves::Value;
+using preserves::View;
+namespace tag = preserves::tag;
+
+using Side = Reference::Side;
+
+Ref<Reference> Client::export_entity(Handler handler) {
+    Oid oid = next_oid_++;
+    entities_[oid] = std::move(handler);
+    return make_ref<Reference>(Side::ours, oid);
+}
+
+Ref<Reference> Client::root() {
+    Ref<Reference>& known = remotes_[0];
+    if (!known) known = make_ref<Reference>(Side::theirs, uint64_t{0});
+    return known;
+}
+
+void Client::begin() { ++depth_; }
+
+void Client::commit() {
+    if (--depth_ > 0 || !packet_open_) return;
+    outgoing_.push_back(tag::end);
+    packet_open_ = false;
+}
+
+void Client::put(View value) { preserves::encode_packed(value, this, outgoing_); }
+
+// Events are `[oid <LABEL …>]` within the sequence that is the packet.
+void Client::open_event(Oid oid, char label) {
+    begin();
+    if (!std::exchange(packet_open_, true)) outgoing_.push_back(tag::sequence);
+    outgoing_.push_back(tag::sequence);
+    put(preserves::integer(static_cast<int64_t>(oid)));
+    outgoing_.push_back(tag::record);
+    put(preserves::symbol({&label, 1}));
+}
+
+void Client::close_event() {
+    outgoing_.push_back(tag::end);
+    outgoing_.push_back(tag::end);
+    commit();
+}
+
+Client::Handle Client::assert_(const Ref<Reference>& target, View value) {
+    Handle handle = next_handle_++;
+    targets_[handle] = target->oid;
+    open_event(target->oid, 'A');
+    put(value);
+    put(preserves::integer(static_cast<int64_t>(handle)));
+    close_event();
+    return handle;
+}
+
+void Client::retract(Handle handle) {
+    auto found = targets_.find(handle);
+    if (found == targets_.end()) return;
+    open_event(found->second, 'R');
+    put(preserves::integer(static_cast<int64_t>(handle)));
+    close_event();
+    targets_.erase(found);
+}
+
+void Client::message(const Ref<Reference>& target, View body) {
+    open_event(target->oid, 'M');
+    put(body);
+    close_event();
+}
+
+void Client::sync(const Ref<Reference>& target, std::function<void()> done) {
+    Oid oid = next_oid_;
+    Ref<Reference> peer = export_entity({});
+    entities_[oid].message = [this, oid, done = std::move(done)](const Value&) {
+        std::function<void()> call = done; // the handler goes with its entity
+        entities_.erase(oid);
+        call();
+    };
+    open_event(target->oid, 'S');
+    put(preserves::embedded(peer));
+    close_event();
+}
+
+Client::Handle Client::observe(const Ref<Reference>& dataspace, View pattern, Handler handler) {
+    Value observer = preserves::embedded(export_entity(std::move(handler)));
+    return assert_(dataspace, preserves::record("Observe", {pattern, observer}));
+}
+
+Result<bool> Client::flush() {
+    while (unsent()) {
+        ssize_t count = write(output_fd(), outgoing_.data() + sent_, outgoing_.size() - sent_);
+        if (count < 0) {
+            if (errno == EINTR) continue;
+            if (errno == EAGAIN) return false;
+            return system_error("write", errno);
+        }
+        sent_ += static_cast<size_t>(count);
+    }
+    outgoing_.clear();
+    sent_ = 0;
+    return true;
+}
+
+Result<bool> Client::receive() {
+    constexpr size_t chunk = 65'536;
+    size_t used = incoming_.size();
+    incoming_.resize(used + chunk);
+    ssize_t count = read(input_.get(), incoming_.data() + used, chunk);
+    int error_number = errno;
+    incoming_.resize(used + static_cast<size_t>(count > 0 ? count : 0));
+    if (count < 0) {
+        if (error_number == EAGAIN || error_number == EINTR) return true;
+        return system_error("read", error_number);
+    }
+    if (count == 0) return false;
+    size_t done = 0;
+    for (;;) {
+        PacketReader::State state = reader_.next(preserves::Bytes(incoming_).subspan(done));
+        if (state == PacketReader::State::malformed)
+            return Error{"the peer sends what is not Preserves: " + reader_.problem()};
+        done += reader_.consumed();
+        if (state == PacketReader::State::need_more) break;
+        Result<> handled = handle_packet(reader_.view());
+        if (!handled) return handled.error();
+    }
+    incoming_.erase(incoming_.begin(), incoming_.begin() + static_cast<ptrdiff_t>(done));
+    return true;
+}
+
+Result<> Client::handle_packet(View packet) {
+    if (packet.is_record("error", 2))
+        return Error{"the peer reports: " +
+                     std::string(packet.at(0).as_string().value_or("an error")) +
+                     (packet.at(1).as_bool() ? "" : " " + preserves::to_text(packet.at(1)))};
+    if (packet.is(preserves::Kind::sequence)) {
+        for (View event : packet.items()) {
+            Result<> handled = handle_event(event);
+            if (!handled) return handled;
+        }
+        return {};
+    }
+    if (packet.is(preserves::Kind::record) && on_extension_) on_extension_(packet);
+    return {};
+}
+
+Result<> Client::handle_event(View event) {
+    auto oid = event.at(0).as_int();
+    View action = event.at(1);
+    if (!oid || !action.is(preserves::Kind::record)) return Error{"the peer sent no event"};
+    auto found = entities_.find(static_cast<Oid>(*oid));
+    Handler handler = found == entities_.end() ? Handler{} : found->second;
+    if (action.is_record("R", 1)) {
+        auto handle = action.at(0).as_int();
+        if (handle && handler.retracted) handler.retracted(static_cast<Handle>(*handle));
+        return {};
+    }
+    if (!action.at(0).valid()) return {};
+    Result<Value> value = preserves::decode_packed(action.at(0).bytes(), this);
+    if (!value) return value.error();
+    if (action.is_record("A", 2)) {
+        auto handle = action.at(1).as_int();
+        if (handle && handler.asserted) handler.asserted(*value, static_cast<Handle>(*handle));
+    } else if (action.is_record("M", 1)) {
+        if (handler.message) handler.message(*value);
+    } else if (action.is_record("S", 1)) {
+        auto* peer = value->view().as_embedded();
+        if (!peer) return Error{"the peer sent a sync without a reference"};
+        message(Ref<Reference>(static_cast<Reference*>(peer)), preserves::boolean(true));
+    }
+    return {};
+}
+
+Result<Ref<preserves::Embedded>> Client::decode(View wire) {
+    auto side = wire.at(0).as_int();
+    auto oid = wire.at(1).as_int();
+    if (!side || !oid) return Error{"the peer sent a reference that is none"};
+    if (*side == 1) {
+        // One of ours comes back. Nothing here calls its own entities through such a reference.
+        return Ref<preserves::Embedded>(make_ref<Reference>(Side::ours, static_cast<Oid>(*oid)));
+    }
+    Ref<Reference>& known = remotes_[static_cast<Oid>(*oid)];
+    if (!known) known = make_ref<Reference>(Side::theirs, static_cast<Oid>(*oid));
+    return Ref<preserves::Embedded>(known);
+}
+
+void Client::encode(preserves::Embedded& object, preserves::Encoder& out) {
+    const auto& reference = static_cast<const Reference&>(object);
+    out.begin_sequence();
+    out.integer(reference.side == Side::theirs ? 1 : 0);
+    out.integer(static_cast<int64_t>(reference.oid));
+    out.end();
+}
+
+} // namespace muster::protocol
