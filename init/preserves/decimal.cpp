@@ -11,7 +11,8 @@ namespace {
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 size_t skip_digits(std::string_view text, size_t at) {
-    while (at < text.size() && is_digit(text[at])) ++at;
+    while (at < text.size() && is_digit(text[at]))
+        ++at;
     return at;
 }
 
@@ -42,7 +43,8 @@ Word classify_word(std::string_view text) {
 bool integer_from_text(std::string_view text, std::vector<uint8_t>& out) {
     const bool negative = text[0] == '-';
     if (negative || text[0] == '+') text.remove_prefix(1);
-    while (text.size() > 1 && text[0] == '0') text.remove_prefix(1);
+    while (text.size() > 1 && text[0] == '0')
+        text.remove_prefix(1);
     if (text.size() > max_integer_digits) return false;
 
     // Magnitude in limbs, least significant first: nine digits at a time.
@@ -52,7 +54,8 @@ bool integer_from_text(std::string_view text, std::vector<uint8_t>& out) {
     if (take == 0) take = chunk_digits;
     while (!text.empty()) {
         uint64_t carry = 0;
-        for (const char c : text.substr(0, take)) carry = carry * 10 + static_cast<uint64_t>(c - '0');
+        for (const char c : text.substr(0, take))
+            carry = carry * 10 + static_cast<uint64_t>(c - '0');
         for (uint32_t& limb : limbs) {
             carry += static_cast<uint64_t>(limb) * chunk;
             limb = static_cast<uint32_t>(carry);
@@ -101,14 +104,16 @@ void append_integer(Bytes bytes, std::string& out) {
     // The digits from the last to the first, then turned round.
     const size_t start = out.size();
     for (;;) {
-        while (!limbs.empty() && limbs.back() == 0) limbs.pop_back();
+        while (!limbs.empty() && limbs.back() == 0)
+            limbs.pop_back();
         uint64_t rest = 0;
         for (size_t i = limbs.size(); i-- > 0;) {
             rest = rest << 32 | limbs[i];
             limbs[i] = static_cast<uint32_t>(rest / chunk);
             rest %= chunk;
         }
-        while (!limbs.empty() && limbs.back() == 0) limbs.pop_back();
+        while (!limbs.empty() && limbs.back() == 0)
+            limbs.pop_back();
         for (size_t i = 0; i < chunk_digits; ++i) {
             out.push_back(static_cast<char>('0' + rest % 10));
             rest /= 10;
@@ -116,7 +121,8 @@ void append_integer(Bytes bytes, std::string& out) {
         }
         if (limbs.empty()) break;
     }
-    for (size_t i = start, j = out.size(); i + 1 < j; ++i) std::swap(out[i], out[--j]);
+    for (size_t i = start, j = out.size(); i + 1 < j; ++i)
+        std::swap(out[i], out[--j]);
 }
 
 bool number_from_text(std::string_view text, double& out) {
@@ -131,7 +137,8 @@ void append_number(double value, std::string& out) {
     std::memcpy(&bits, &value, sizeof bits);
     if (!std::isfinite(value)) {
         uint8_t bytes[8];
-        for (int i = 0; i < 8; ++i) bytes[i] = static_cast<uint8_t>(bits >> (56 - 8 * i));
+        for (int i = 0; i < 8; ++i)
+            bytes[i] = static_cast<uint8_t>(bits >> (56 - 8 * i));
         out += "#xd\"";
         append_hex(bytes, out);
         out += '"';

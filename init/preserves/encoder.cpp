@@ -60,7 +60,8 @@ bool Encoder::starting_item() {
 }
 
 void Encoder::item_done() {
-    while (!frames_.empty() && frames_.back().kind == tag::embedded) frames_.pop_back();
+    while (!frames_.empty() && frames_.back().kind == tag::embedded)
+        frames_.pop_back();
     if (frames_.empty()) {
         complete_ = true;
     } else if (frames_.back().kind == tag::annotated) {
@@ -96,13 +97,14 @@ void Encoder::boolean(bool value) {
 
 void Encoder::integer(int64_t value) {
     uint8_t digits[8];
-    for (int i = 0; i < 8; ++i) digits[i] = static_cast<uint8_t>(value >> (56 - 8 * i));
+    for (int i = 0; i < 8; ++i)
+        digits[i] = static_cast<uint8_t>(value >> (56 - 8 * i));
     integer_bytes(digits);
 }
 
 void Encoder::integer_bytes(Bytes digits) {
-    while (digits.size() > 1 && ((digits[0] == 0 && digits[1] < 0x80) ||
-                                 (digits[0] == 0xff && digits[1] >= 0x80)))
+    while (digits.size() > 1 &&
+           ((digits[0] == 0 && digits[1] < 0x80) || (digits[0] == 0xff && digits[1] >= 0x80)))
         digits = digits.subspan(1);
     if (digits.size() == 1 && digits[0] == 0) digits = {};
     if (digits.size() > max_integer_bytes) return fail("integer too long");
@@ -113,7 +115,8 @@ void Encoder::number(double value) {
     uint64_t bits;
     std::memcpy(&bits, &value, sizeof bits);
     uint8_t digits[8];
-    for (int i = 0; i < 8; ++i) digits[i] = static_cast<uint8_t>(bits >> (56 - 8 * i));
+    for (int i = 0; i < 8; ++i)
+        digits[i] = static_cast<uint8_t>(bits >> (56 - 8 * i));
     atom(tag::number, digits);
 }
 
@@ -187,8 +190,7 @@ void Encoder::end() {
         return fail("an end without a beginning");
     const Frame frame = frames_.back();
     if (frame.kind == tag::record && frame.items == 0) return fail("a record without a label");
-    if (frame.kind == tag::dictionary && frame.items % 2 != 0)
-        return fail("a key without a value");
+    if (frame.kind == tag::dictionary && frame.items % 2 != 0) return fail("a key without a value");
     if (frame.kind >= tag::set) {
         sort_items(frame);
         if (failed()) return;
@@ -209,7 +211,9 @@ struct Encoder::Entry {
 void Encoder::sort_items(const Frame& frame) {
     const size_t step = frame.kind == tag::dictionary ? 2 : 1;
     const size_t size = buffer_.size();
-    const auto start_of = [&](size_t i) { return i < item_starts_.size() ? item_starts_[i] : size; };
+    const auto start_of = [&](size_t i) {
+        return i < item_starts_.size() ? item_starts_[i] : size;
+    };
     const auto item = [&](size_t i) {
         return Bytes(buffer_.data() + start_of(i), start_of(i + 1) - start_of(i));
     };
@@ -217,14 +221,16 @@ void Encoder::sort_items(const Frame& frame) {
     if (!annotated_) {
         // Usually the order is right already.
         size_t i = frame.first_item + step;
-        while (i < item_starts_.size() && compare_bytes(item(i - step), item(i)) < 0) i += step;
+        while (i < item_starts_.size() && compare_bytes(item(i - step), item(i)) < 0)
+            i += step;
         if (i >= item_starts_.size()) return;
     }
 
     std::vector<Entry> entries;
     entries.reserve(frame.items / step);
     for (size_t i = frame.first_item; i < item_starts_.size(); i += step) {
-        Entry entry{static_cast<uint32_t>(start_of(i)), static_cast<uint32_t>(start_of(i + step)),
+        Entry entry{static_cast<uint32_t>(start_of(i)),
+                    static_cast<uint32_t>(start_of(i + step)),
                     item(i),
                     {}};
         if (annotated_) {
@@ -233,9 +239,8 @@ void Encoder::sort_items(const Frame& frame) {
         }
         entries.push_back(std::move(entry));
     }
-    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
-        return compare_bytes(a.key, b.key) < 0;
-    });
+    std::sort(entries.begin(), entries.end(),
+              [](const Entry& a, const Entry& b) { return compare_bytes(a.key, b.key) < 0; });
     for (size_t i = 1; i < entries.size(); ++i)
         if (compare_bytes(entries[i - 1].key, entries[i].key) == 0)
             return fail(step == 2 ? "a key twice in a dictionary" : "an element twice in a set");

@@ -2,8 +2,9 @@
 //
 // An Encoder is a stack of open compound values over one growing buffer. Items are appended to the
 // innermost open compound; `end` closes it and brings sets and dictionaries into canonical order.
-// Errors (text that is not UTF-8, an element twice, a key without a value, more than max_depth levels, a record without a
-// label) are remembered, everything after them is ignored, and `finish` reports the first.
+// Errors (text that is not UTF-8, an element twice, a key without a value, more than max_depth
+// levels, a record without a label) are remembered, everything after them is ignored, and `finish`
+// reports the first.
 //
 // Annotations are only for tools that keep them: `begin_annotated` takes the next item as the
 // annotation and the one after it as the annotated value. A value with annotations is bytes, never

@@ -93,7 +93,8 @@ TEST_CASE("the first error is kept, and the encoder is usable afterwards") {
     CHECK(error_of(e) == "a key without a value");
 
     e.begin_dictionary();
-    for (int i = 0; i < 4; ++i) e.integer(i / 3);
+    for (int i = 0; i < 4; ++i)
+        e.integer(i / 3);
     e.end();
     CHECK(error_of(e) == "a key twice in a dictionary");
 
@@ -128,8 +129,10 @@ TEST_CASE("the first error is kept, and the encoder is usable afterwards") {
 TEST_CASE("nesting is bounded, in copied values too") {
     const auto nested = [](size_t depth) {
         Encoder e;
-        for (size_t i = 0; i < depth; ++i) e.begin_sequence();
-        for (size_t i = 0; i < depth; ++i) e.end();
+        for (size_t i = 0; i < depth; ++i)
+            e.begin_sequence();
+        for (size_t i = 0; i < depth; ++i)
+            e.end();
         return e.finish();
     };
     REQUIRE(nested(max_depth).ok());

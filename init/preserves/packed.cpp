@@ -178,9 +178,14 @@ Scan scan(Bytes input) {
             result.size = static_cast<size_t>(p - first);
             result.canonical = canonical;
             return result;
-        case tag::sequence: break;
-        case tag::record: top->has_items = true; break;
-        case tag::set: twice = "an element twice in a set"; break;
+        case tag::sequence:
+            break;
+        case tag::record:
+            top->has_items = true;
+            break;
+        case tag::set:
+            twice = "an element twice in a set";
+            break;
         case tag::dictionary:
             top->has_items = !top->has_items;
             if (top->has_items) twice = "a key twice in a dictionary";
@@ -210,7 +215,8 @@ class Transcoder {
     void run(Bytes input) {
         const uint8_t* const end = input.data() + input.size();
         const uint8_t* at = input.data();
-        while (at < end && !out_.failed()) at = token(at);
+        while (at < end && !out_.failed())
+            at = token(at);
     }
 
     // Wire forms may nest deeper than what they stand for.
@@ -221,22 +227,31 @@ class Transcoder {
         const uint8_t t = *at;
         switch (t) {
         case tag::false_:
-        case tag::true_: out_.boolean(t == tag::true_); return at + 1;
-        case tag::end: out_.end(); return at + 1;
+        case tag::true_:
+            out_.boolean(t == tag::true_);
+            return at + 1;
+        case tag::end:
+            out_.end();
+            return at + 1;
         case tag::annotated:
             if (annotations_ == Annotations::drop) return skip_value(at + 1);
             out_.begin_annotated();
             return at + 1;
-        case tag::embedded: return embedded(at);
+        case tag::embedded:
+            return embedded(at);
         case tag::record:
         case tag::sequence:
         case tag::set:
-        case tag::dictionary: out_.begin(t); return at + 1;
-        default: break;
+        case tag::dictionary:
+            out_.begin(t);
+            return at + 1;
+        default:
+            break;
         }
         const uint8_t* const next = skip_value(at);
         ++at;
-        while (*at >= 0x80) ++at; // the length, which is known
+        while (*at >= 0x80)
+            ++at; // the length, which is known
         const Bytes content(at + 1, next);
         if (t == tag::integer) {
             out_.integer_bytes(content);
@@ -248,8 +263,12 @@ class Transcoder {
 
     const uint8_t* embedded(const uint8_t* at) {
         switch (embedded_) {
-        case EmbeddedValues::refuse: out_.fail("an embedded value is not allowed here"); break;
-        case EmbeddedValues::raw: out_.begin_raw_embedded(); return at + 1;
+        case EmbeddedValues::refuse:
+            out_.fail("an embedded value is not allowed here");
+            break;
+        case EmbeddedValues::raw:
+            out_.begin_raw_embedded();
+            return at + 1;
         case EmbeddedValues::encode: {
             Embedded* const object = embedded_at(at);
             out_.begin_raw_embedded();

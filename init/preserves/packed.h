@@ -8,8 +8,8 @@ namespace muster::preserves {
 
 // What to make of the embedded values of a peer. `decode` gets the value behind 0x86 or "#:" (in
 // canonical form, never itself with capabilities) and gives the object it stands for; `encode` the
-// other way round appends exactly one value for an object. Both are called in the order in which the
-// embedded values stand.
+// other way round appends exactly one value for an object. Both are called in the order in which
+// the embedded values stand.
 class EmbeddedCodec {
   public:
     virtual Result<Ref<Embedded>> decode(View wire) = 0;
@@ -22,12 +22,12 @@ class EmbeddedCodec {
 struct Scan {
     enum class State : uint8_t { complete, need_more, malformed };
     State state = State::need_more;
-    size_t size = 0;             // of the first value, if complete
-    bool canonical = false;      // it is in canonical form
-    bool has_embedded = false;   // it contains 0x86
+    size_t size = 0;           // of the first value, if complete
+    bool canonical = false;    // it is in canonical form
+    bool has_embedded = false; // it contains 0x86
     bool has_annotations = false;
-    const char* problem = "";    // if malformed: what is wrong
-    size_t at = 0;               // if malformed: offset of the problem
+    const char* problem = ""; // if malformed: what is wrong
+    size_t at = 0;            // if malformed: offset of the problem
 };
 
 // One pass over the first value in `input`. Refuses more than max_depth levels. Does not allocate

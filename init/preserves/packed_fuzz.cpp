@@ -55,7 +55,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             require(from_text.ok() && *from_text == *value);
         }
         size_t count = 0;
-        for ([[maybe_unused]] const View item : view.items()) ++count;
+        for ([[maybe_unused]] const View item : view.items())
+            ++count;
         require(view.is(Kind::dictionary) || count == view.count());
     }
 

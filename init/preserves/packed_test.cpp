@@ -65,18 +65,18 @@ TEST_CASE("scan finds the end of the first value") {
 TEST_CASE("scan tells what is not canonical") {
     CHECK(scan_hex("b000").canonical);
     const char* const loose[] = {
-        "b00100",               // integers that are not minimal
-        "b0020001",             //
-        "b002ff80",             //
-        "b08000",               // lengths that are not minimal
-        "b1810061",             //
+        "b00100",   // integers that are not minimal
+        "b0020001", //
+        "b002ff80", //
+        "b08000",   // lengths that are not minimal
+        "b1810061", //
         "87 8800 3ff0000000000000",
-        "b6 b00102 b00101 84",  // order
+        "b6 b00102 b00101 84", // order
         "b7 b30162 80 b30161 80 84",
-        "85 80 81",             // annotations
-        "b5 85 80 81 84",       //
-        "b5 b6 81 80 84 84",    // within others
-        "86 b6 81 80 84",       //
+        "85 80 81",          // annotations
+        "b5 85 80 81 84",    //
+        "b5 b6 81 80 84 84", // within others
+        "86 b6 81 80 84",    //
     };
     for (const char* const text : loose) {
         INFO(text);
@@ -97,21 +97,21 @@ TEST_CASE("scan refuses what is malformed, and says where") {
         {"84", 0},
         {"b8", 0},
         {"ff", 0},
-        {"b484", 1},                 // no label
-        {"b7 80 84", 2},             // no value
-        {"b5 85 80 84", 3},          // an annotation of nothing
-        {"b5 86 84", 2},             // an embedded nothing
-        {"85 84", 1},                //
-        {"8707 00000000000000", 0},  // length of a number
-        {"b101 ff", 0},              // UTF-8
-        {"b302 c080", 0},            //
-        {"b103 eda080", 0},          // a surrogate
-        {"b104 f4908080", 0},        // above U+10FFFF
-        {"b2 8180808010", 0},        // lengths
-        {"b2 808080808000", 0},      //
-        {"b0 81 80 02 00", 0},       // an integer that is too long
-        {"b6 80 80 84", 2},          // doubles
-        {"b7 80 81 80 81 84", 3},    //
+        {"b484", 1},                // no label
+        {"b7 80 84", 2},            // no value
+        {"b5 85 80 84", 3},         // an annotation of nothing
+        {"b5 86 84", 2},            // an embedded nothing
+        {"85 84", 1},               //
+        {"8707 00000000000000", 0}, // length of a number
+        {"b101 ff", 0},             // UTF-8
+        {"b302 c080", 0},           //
+        {"b103 eda080", 0},         // a surrogate
+        {"b104 f4908080", 0},       // above U+10FFFF
+        {"b2 8180808010", 0},       // lengths
+        {"b2 808080808000", 0},     //
+        {"b0 81 80 02 00", 0},      // an integer that is too long
+        {"b6 80 80 84", 2},         // doubles
+        {"b7 80 81 80 81 84", 3},   //
         {"b5 b6 b580 84 b580 84 84 84", 5},
     };
     for (const auto& [text, at] : bad) {
@@ -152,7 +152,8 @@ TEST_CASE("nesting is bounded when scanning") {
     }
     // Many annotations of one value are no nesting.
     Buffer bytes;
-    for (int i = 0; i < 1000; ++i) bytes.insert(bytes.end(), {tag::annotated, tag::true_});
+    for (int i = 0; i < 1000; ++i)
+        bytes.insert(bytes.end(), {tag::annotated, tag::true_});
     bytes.push_back(tag::false_);
     CHECK(scan(bytes).state == Scan::State::complete);
     CHECK(*decode_packed(bytes, nullptr) == boolean(false));

@@ -29,30 +29,37 @@ class Random {
     bool rarely() { return below(5) == 0; }
 
     Node node(size_t depth) {
-        static constexpr uint8_t kinds[] = {tag::true_,   tag::false_,   tag::number, tag::integer,
-                                            tag::string,  tag::bytes,    tag::symbol, tag::record,
-                                            tag::sequence, tag::set, tag::dictionary};
+        static constexpr uint8_t kinds[] = {
+            tag::true_,  tag::false_, tag::number,   tag::integer, tag::string,    tag::bytes,
+            tag::symbol, tag::record, tag::sequence, tag::set,     tag::dictionary};
         Node n;
         n.kind = kinds[below(depth == 0 ? 7 : std::size(kinds))];
         switch (n.kind) {
         case tag::number:
-            for (int i = 0; i < 8; ++i) n.content.push_back(byte());
+            for (int i = 0; i < 8; ++i)
+                n.content.push_back(byte());
             break;
         case tag::integer:
-            for (size_t i = below(12); i > 0; --i) n.content.push_back(byte());
+            for (size_t i = below(12); i > 0; --i)
+                n.content.push_back(byte());
             break;
         case tag::bytes:
-            for (size_t i = below(20); i > 0; --i) n.content.push_back(byte());
+            for (size_t i = below(20); i > 0; --i)
+                n.content.push_back(byte());
             break;
         case tag::string:
-        case tag::symbol: n.content = text(); break;
-        default: break;
+        case tag::symbol:
+            n.content = text();
+            break;
+        default:
+            break;
         }
         if (n.kind < tag::record) return n;
         size_t count = below(6);
         if (n.kind == tag::record) ++count;
         if (n.kind == tag::dictionary) count *= 2;
-        for (; count > 0; --count) n.items.push_back(node(depth - 1));
+        for (; count > 0; --count)
+            n.items.push_back(node(depth - 1));
         return n;
     }
 
@@ -80,10 +87,12 @@ class Random {
         }
         const size_t step = n.kind == tag::dictionary ? 2 : 1;
         std::vector<size_t> order;
-        for (size_t i = 0; i < n.items.size(); i += step) order.push_back(i);
+        for (size_t i = 0; i < n.items.size(); i += step)
+            order.push_back(i);
         if (n.kind >= tag::set) std::shuffle(order.begin(), order.end(), engine_);
         for (const size_t i : order)
-            for (size_t j = 0; j < step; ++j) write_loosely(n.items[i + j], out);
+            for (size_t j = 0; j < step; ++j)
+                write_loosely(n.items[i + j], out);
         out.push_back(tag::end);
     }
 
@@ -94,8 +103,12 @@ class Random {
             const size_t at = below(bytes.size());
             const auto where = bytes.begin() + static_cast<std::ptrdiff_t>(at);
             switch (below(3)) {
-            case 0: bytes[at] = tags[below(std::size(tags))]; break;
-            case 1: bytes.insert(where, tags[below(std::size(tags))]); break;
+            case 0:
+                bytes[at] = tags[below(std::size(tags))];
+                break;
+            case 1:
+                bytes.insert(where, tags[below(std::size(tags))]);
+                break;
             default:
                 if (bytes.size() > 1) bytes.erase(where);
             }
@@ -109,10 +122,12 @@ class Random {
     }
 
     Buffer text() {
-        static constexpr const char* pieces[] = {"a", "b", "7", "-", ".", "e", " ", "|", "'",
-                                                 "\"", "\\", "\n", "\x01", "é", "水", "𝄞", "\u00a0"};
+        static constexpr const char* pieces[] = {"a",    "b", "7",  "-",  ".",     "e",
+                                                 " ",    "|", "'",  "\"", "\\",    "\n",
+                                                 "\x01", "é", "水", "𝄞",  "\u00a0"};
         std::string text;
-        for (size_t i = below(5); i > 0; --i) text += pieces[below(std::size(pieces))];
+        for (size_t i = below(5); i > 0; --i)
+            text += pieces[below(std::size(pieces))];
         return Buffer(text.begin(), text.end());
     }
 
@@ -124,22 +139,37 @@ void write(const Node& n, Encoder& e) {
     switch (n.kind) {
     case tag::number: {
         uint64_t bits = 0;
-        for (const uint8_t byte : n.content) bits = bits << 8 | byte;
+        for (const uint8_t byte : n.content)
+            bits = bits << 8 | byte;
         double value;
         std::memcpy(&value, &bits, sizeof value);
         return e.number(value);
     }
-    case tag::integer: return e.integer_bytes(n.content);
-    case tag::string: return e.string(text);
-    case tag::bytes: return e.bytes(n.content);
-    case tag::symbol: return e.symbol(text);
-    case tag::record: e.begin_record(); break;
-    case tag::sequence: e.begin_sequence(); break;
-    case tag::set: e.begin_set(); break;
-    case tag::dictionary: e.begin_dictionary(); break;
-    default: return e.boolean(n.kind == tag::true_);
+    case tag::integer:
+        return e.integer_bytes(n.content);
+    case tag::string:
+        return e.string(text);
+    case tag::bytes:
+        return e.bytes(n.content);
+    case tag::symbol:
+        return e.symbol(text);
+    case tag::record:
+        e.begin_record();
+        break;
+    case tag::sequence:
+        e.begin_sequence();
+        break;
+    case tag::set:
+        e.begin_set();
+        break;
+    case tag::dictionary:
+        e.begin_dictionary();
+        break;
+    default:
+        return e.boolean(n.kind == tag::true_);
     }
-    for (const Node& item : n.items) write(item, e);
+    for (const Node& item : n.items)
+        write(item, e);
     e.end();
 }
 
@@ -187,9 +217,8 @@ TEST_CASE("any spelling of a value is the same value") {
         Buffer loose;
         random.write_loosely(node, loose);
         const Scan look = scan(loose);
-        const auto value = look.state == Scan::State::complete
-                               ? decode_packed(loose, look, nullptr)
-                               : Result<Value>(Error{look.problem});
+        const auto value = look.state == Scan::State::complete ? decode_packed(loose, look, nullptr)
+                                                               : Result<Value>(Error{look.problem});
         if (!expected) {
             CHECK_FALSE(value.ok());
             ++bad;

@@ -25,7 +25,8 @@ std::optional<std::string> load(const std::string& name) {
     if (file == nullptr) return std::nullopt;
     std::string content;
     char piece[4096];
-    for (size_t n; (n = std::fread(piece, 1, sizeof piece, file)) > 0;) content.append(piece, n);
+    for (size_t n; (n = std::fread(piece, 1, sizeof piece, file)) > 0;)
+        content.append(piece, n);
     std::fclose(file);
     return content;
 }
@@ -80,13 +81,13 @@ bool binary_is_malformed(Bytes bytes) {
 
 void check_value(Bytes binary, const Buffer& annotated, bool deterministic) {
     const Buffer stripped = strip_annotations(annotated);
-    CHECK(binary_value(stripped) == stripped);                                       // 1
-    CHECK(strip_annotations(binary_value(binary)) == stripped);                      // 2
-    CHECK(binary_value(binary) == annotated);                                        // 3
-    CHECK(binary_value(annotated) == annotated);                                     // 4
-    CHECK(text_value(annotated_to_text(stripped, true)) == stripped);                // 5
-    CHECK(text_value(annotated_to_text(annotated, true)) == annotated);              // 6
-    if (deterministic) CHECK(Buffer(binary.begin(), binary.end()) == annotated);     // 7, 8
+    CHECK(binary_value(stripped) == stripped);                                   // 1
+    CHECK(strip_annotations(binary_value(binary)) == stripped);                  // 2
+    CHECK(binary_value(binary) == annotated);                                    // 3
+    CHECK(binary_value(annotated) == annotated);                                 // 4
+    CHECK(text_value(annotated_to_text(stripped, true)) == stripped);            // 5
+    CHECK(text_value(annotated_to_text(annotated, true)) == annotated);          // 6
+    if (deterministic) CHECK(Buffer(binary.begin(), binary.end()) == annotated); // 7, 8
 
     // And what the table does not say: without annotations, as a value, in the text of 0.996.
     const Scan look = scan(stripped);
@@ -107,7 +108,8 @@ void check_value(Bytes binary, const Buffer& annotated, bool deterministic) {
 // The value behind any annotations.
 View bare(Bytes annotated) {
     const uint8_t* at = annotated.data();
-    while (*at == tag::annotated) at = skip_value(at + 1);
+    while (*at == tag::annotated)
+        at = skip_value(at + 1);
     return View({at, skip_value(at)}, false);
 }
 

@@ -25,8 +25,10 @@ inline bool is_bare_ascii(char c) {
     case '+':
     case '-':
     case '/':
-    case '.': return true;
-    default: return false;
+    case '.':
+        return true;
+    default:
+        return false;
     }
 }
 

@@ -44,10 +44,14 @@ bool TextLexer::is_delimiter(char c, bool bar_symbols) {
     case '"':
     case '@':
     case ';':
-    case ',': return true;
-    case '|': return bar_symbols;
-    case '\'': return !bar_symbols;
-    default: return false;
+    case ',':
+        return true;
+    case '|':
+        return bar_symbols;
+    case '\'':
+        return !bar_symbols;
+    default:
+        return false;
     }
 }
 
@@ -112,7 +116,8 @@ Outcome TextLexer::quoted(char quote, std::string_view& content, std::string& sc
     const char* piece = at;
     bool escapes = false;
     for (;;) {
-        while (at != end && *at != quote && *at != '\\') ++at;
+        while (at != end && *at != quote && *at != '\\')
+            ++at;
         if (at == end) return Outcome::need_more;
         const std::string_view plain(piece, static_cast<size_t>(at - piece));
         const bool done = *at++ == quote;
@@ -168,7 +173,8 @@ Outcome TextLexer::byte_string(std::string& out) {
 Outcome TextLexer::hex(std::string& out) {
     out.clear();
     for (;;) {
-        while (at != end && is_space(*at)) ++at;
+        while (at != end && is_space(*at))
+            ++at;
         if (at == end) return Outcome::need_more;
         if (*at == '"') {
             ++at;
@@ -223,7 +229,8 @@ Outcome TextLexer::word(bool bar_symbols, std::string_view& content) {
         // A character may be cut off by the end of the text: at most three of its bytes are there.
         if (code_point == no_code_point && end - at < 4) {
             const char* p = at + 1;
-            while (p != end && (static_cast<uint8_t>(*p) & 0xc0) == 0x80) ++p;
+            while (p != end && (static_cast<uint8_t>(*p) & 0xc0) == 0x80)
+                ++p;
             if (p == end) return Outcome::need_more;
         }
         if (code_point == no_code_point) return fail(at, "text that is not UTF-8");

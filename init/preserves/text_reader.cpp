@@ -22,8 +22,8 @@ class TextReader::Parse {
     Parse(TextReader& reader, Encoder& encoder, bool as_bytes)
         : reader_(reader), options_(reader.options_), encoder_(encoder), sink_(&encoder),
           as_bytes_(as_bytes), keep_(as_bytes && options_.keep_annotations && !options_.locations),
-          locations_(as_bytes && options_.locations), begin_(reader.text_.data()),
-          lexer_{begin_ + reader.at_, begin_ + reader.text_.size()} {
+          locations_(as_bytes && options_.locations),
+          begin_(reader.text_.data()), lexer_{begin_ + reader.at_, begin_ + reader.text_.size()} {
         no_limit(encoder_); // `push` has the limit; locations come on top of it
         no_limit(wire_);
     }
@@ -109,25 +109,33 @@ class TextReader::Parse {
             return Step::go_on;
         }
         switch (c) {
-        case '<': return open(tag::record, 1);
-        case '[': return open(tag::sequence, 1);
-        case '{': return open(tag::dictionary, 1);
+        case '<':
+            return open(tag::record, 1);
+        case '[':
+            return open(tag::sequence, 1);
+        case '{':
+            return open(tag::dictionary, 1);
         case '>':
         case ']':
-        case '}': return close(c);
-        case '"': return text_atom('"');
+        case '}':
+            return close(c);
+        case '"':
+            return text_atom('"');
         case '|':
             if (options_.bar_symbols) return text_atom('|');
             break;
         case '\'':
             if (!options_.bar_symbols) return text_atom('\'');
             break;
-        case '#': return hash();
+        case '#':
+            return hash();
         case '@':
             ++lexer_.at;
             return open_annotation();
-        case ',': return fail("a comma is not allowed here");
-        default: break;
+        case ',':
+            return fail("a comma is not allowed here");
+        default:
+            break;
         }
         return word();
     }
@@ -206,7 +214,8 @@ class TextReader::Parse {
                     if (const Step step = translate(); step != Step::go_on) return step;
                 break;
             }
-            default: return Step::go_on;
+            default:
+                return Step::go_on;
             }
         }
     }
@@ -260,7 +269,8 @@ class TextReader::Parse {
     Step line_annotation(size_t prefix, bool interpreter) {
         const char* const start = lexer_.at + prefix;
         const char* stop = start;
-        while (stop != lexer_.end && *stop != '\n' && *stop != '\r') ++stop;
+        while (stop != lexer_.end && *stop != '\n' && *stop != '\r')
+            ++stop;
         if (stop == lexer_.end) return Step::need_more; // its value must follow anyway
         const std::string_view line(start, static_cast<size_t>(stop - start));
         if (!is_utf8(line)) return fail("a comment that is not UTF-8");
@@ -282,18 +292,26 @@ class TextReader::Parse {
         if (lexer_.end - lexer_.at < 2) return Step::need_more;
         switch (lexer_.at[1]) {
         case 't':
-        case 'f': return boolean();
-        case '{': return open(tag::set, 2);
-        case ':': return open_embedded();
+        case 'f':
+            return boolean();
+        case '{':
+            return open(tag::set, 2);
+        case ':':
+            return open_embedded();
         case '"':
         case '[':
-        case 'x': return binary_atom();
-        case '!': return line_annotation(2, true);
+        case 'x':
+            return binary_atom();
+        case '!':
+            return line_annotation(2, true);
         case ' ':
-        case '\t': return line_annotation(2, false);
+        case '\t':
+            return line_annotation(2, false);
         case '\n':
-        case '\r': return line_annotation(1, false);
-        default: return fail("an unknown character behind #", lexer_.at + 1);
+        case '\r':
+            return line_annotation(1, false);
+        default:
+            return fail("an unknown character behind #", lexer_.at + 1);
         }
     }
 
@@ -349,7 +367,8 @@ class TextReader::Parse {
         if (sink_ == nullptr) return item_done();
         if (number) {
             uint64_t bits = 0;
-            for (const char c : scratch_) bits = bits << 8 | static_cast<uint8_t>(c);
+            for (const char c : scratch_)
+                bits = bits << 8 | static_cast<uint8_t>(c);
             double value;
             std::memcpy(&value, &bits, sizeof value);
             sink_->number(value);
@@ -386,7 +405,8 @@ class TextReader::Parse {
         if (text.size() <= 18) { // fits in 64 bits
             const bool sign = text[0] == '-' || text[0] == '+';
             int64_t value = 0;
-            for (const char c : text.substr(sign ? 1 : 0)) value = value * 10 + (c - '0');
+            for (const char c : text.substr(sign ? 1 : 0))
+                value = value * 10 + (c - '0');
             if (sink_ != nullptr) sink_->integer(text[0] == '-' ? -value : value);
             return true;
         }
@@ -479,8 +499,8 @@ Result<Value> parse_text(std::string_view text, EmbeddedCodec* codec) {
     }
     if (state == TextReader::State::end) return Error{"no value in the text"};
     const Location where = reader.problem_location();
-    return Error{"line " + std::to_string(where.line) + ", column " +
-                 std::to_string(where.column) + ": " + reader.problem()};
+    return Error{"line " + std::to_string(where.line) + ", column " + std::to_string(where.column) +
+                 ": " + reader.problem()};
 }
 
 } // namespace muster::preserves

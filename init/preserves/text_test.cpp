@@ -120,7 +120,8 @@ TEST_CASE("errors name line and column") {
 TEST_CASE("nesting is bounded when reading text") {
     for (const char* const open : {"[", "<a ", "#:", "@"}) {
         std::string text;
-        for (size_t i = 0; i <= max_depth; ++i) text += open;
+        for (size_t i = 0; i <= max_depth; ++i)
+            text += open;
         TextReader reader(text);
         std::vector<uint8_t> bytes;
         CHECK(reader.next_bytes(bytes) == State::malformed);
@@ -130,7 +131,8 @@ TEST_CASE("nesting is bounded when reading text") {
     CHECK(round(std::string(max_depth, '[') + std::string(max_depth, ']')) ==
           std::string(max_depth, '[') + std::string(max_depth, ']'));
     std::string comments;
-    for (int i = 0; i < 1000; ++i) comments += "# a comment\n#\n";
+    for (int i = 0; i < 1000; ++i)
+        comments += "# a comment\n#\n";
     CHECK(round(comments + "1") == "1");
 }
 
@@ -201,7 +203,8 @@ TEST_CASE("the quotes of symbols depend on the edition") {
 
 TEST_CASE("no line feed appears in what is written") {
     std::string all;
-    for (int c = 0; c < 128; ++c) all += static_cast<char>(c);
+    for (int c = 0; c < 128; ++c)
+        all += static_cast<char>(c);
     const Value v = sequence({string(all), symbol(all),
                               byte_string({reinterpret_cast<const uint8_t*>(all.data()), 128})});
     const std::string text = to_text(v);

@@ -22,12 +22,24 @@ void append_quoted(std::string_view text, char quote, std::string& out) {
     out += quote;
     for (const char c : text) {
         switch (c) {
-        case '\\': out += "\\\\"; break;
-        case '\b': out += "\\b"; break;
-        case '\f': out += "\\f"; break;
-        case '\n': out += "\\n"; break;
-        case '\r': out += "\\r"; break;
-        case '\t': out += "\\t"; break;
+        case '\\':
+            out += "\\\\";
+            break;
+        case '\b':
+            out += "\\b";
+            break;
+        case '\f':
+            out += "\\f";
+            break;
+        case '\n':
+            out += "\\n";
+            break;
+        case '\r':
+            out += "\\r";
+            break;
+        case '\t':
+            out += "\\t";
+            break;
         default:
             if (c == quote) {
                 out += '\\';
@@ -64,7 +76,8 @@ class Writer {
 
     void run(Bytes bytes) {
         const uint8_t* const end = bytes.data() + bytes.size();
-        for (const uint8_t* at = bytes.data(); at < end;) at = token(at);
+        for (const uint8_t* at = bytes.data(); at < end;)
+            at = token(at);
     }
 
   private:
@@ -108,12 +121,24 @@ class Writer {
 
     const uint8_t* token(const uint8_t* at) {
         switch (*at) {
-        case tag::record: open(tag::record, "<"); return at + 1;
-        case tag::sequence: open(tag::sequence, "["); return at + 1;
-        case tag::set: open(tag::set, "#{"); return at + 1;
-        case tag::dictionary: open(tag::dictionary, "{"); return at + 1;
-        case tag::annotated: open(tag::annotated, "@"); return at + 1;
-        case tag::end: end(); return at + 1;
+        case tag::record:
+            open(tag::record, "<");
+            return at + 1;
+        case tag::sequence:
+            open(tag::sequence, "[");
+            return at + 1;
+        case tag::set:
+            open(tag::set, "#{");
+            return at + 1;
+        case tag::dictionary:
+            open(tag::dictionary, "{");
+            return at + 1;
+        case tag::annotated:
+            open(tag::annotated, "@");
+            return at + 1;
+        case tag::end:
+            end();
+            return at + 1;
         case tag::embedded:
             starting_item();
             out_ += "#:";
@@ -123,7 +148,8 @@ class Writer {
             capability(*embedded_at(at));
             item_done();
             return at + embedded_size;
-        default: break;
+        default:
+            break;
         }
         const uint8_t* const next = skip_value(at);
         starting_item();
@@ -134,19 +160,32 @@ class Writer {
 
     void end() {
         switch (frames_.back().kind) {
-        case tag::record: return close(">");
-        case tag::sequence: return close("]");
-        default: return close("}");
+        case tag::record:
+            return close(">");
+        case tag::sequence:
+            return close("]");
+        default:
+            return close("}");
         }
     }
 
     void atom(View view) {
         switch (view.kind()) {
-        case Kind::boolean: out_ += *view.as_bool() ? "#t" : "#f"; break;
-        case Kind::number: append_number(*view.as_number(), out_); break;
-        case Kind::integer: append_integer(view.integer_bytes(), out_); break;
-        case Kind::string: append_quoted(*view.as_string(), '"', out_); break;
-        case Kind::bytes: append_byte_string(*view.as_bytes(), out_); break;
+        case Kind::boolean:
+            out_ += *view.as_bool() ? "#t" : "#f";
+            break;
+        case Kind::number:
+            append_number(*view.as_number(), out_);
+            break;
+        case Kind::integer:
+            append_integer(view.integer_bytes(), out_);
+            break;
+        case Kind::string:
+            append_quoted(*view.as_string(), '"', out_);
+            break;
+        case Kind::bytes:
+            append_byte_string(*view.as_bytes(), out_);
+            break;
         case Kind::symbol: {
             const std::string_view text = *view.as_symbol();
             if (is_bare(text)) {
@@ -156,7 +195,8 @@ class Writer {
             }
             break;
         }
-        default: break; // compounds and embedded values are no atoms
+        default:
+            break; // compounds and embedded values are no atoms
         }
     }
 

@@ -20,7 +20,8 @@ inline bool is_ascii(const uint8_t* p, size_t size) {
     };
     if (size < 8) return ((load(p, 4) | load(p + size - 4, 4)) & high) == 0;
     uint64_t all = load(p + size - 8, 8);
-    for (size_t i = 0; i + 8 < size; i += 8) all |= load(p + i, 8);
+    for (size_t i = 0; i + 8 < size; i += 8)
+        all |= load(p + i, 8);
     return (all & high) == 0;
 }
 

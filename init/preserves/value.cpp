@@ -34,7 +34,8 @@ size_t take_long_length(const uint8_t*& at) {
 
 size_t length_size(size_t length) {
     size_t size = 1;
-    while (length >>= 7) ++size;
+    while (length >>= 7)
+        ++size;
     return size;
 }
 
@@ -229,7 +230,8 @@ void Value::drop() {
     Block* b = block();
     if (--b->references != 0) return;
     Embedded** const held = ValueBuilder::objects(b);
-    for (uint32_t i = 0; i < b->embedded; ++i) held[i]->release();
+    for (uint32_t i = 0; i < b->embedded; ++i)
+        held[i]->release();
     ::operator delete(b); // not by size: clang 14 needs an option for that
 }
 
@@ -255,14 +257,16 @@ std::optional<int64_t> View::as_int() const {
     const Bytes digits = integer_bytes();
     if (digits.size() > 8) return std::nullopt;
     uint64_t value = !digits.empty() && digits[0] >= 0x80 ? ~uint64_t{0} : 0;
-    for (const uint8_t byte : digits) value = value << 8 | byte;
+    for (const uint8_t byte : digits)
+        value = value << 8 | byte;
     return static_cast<int64_t>(value);
 }
 
 std::optional<double> View::as_number() const {
     if (!is(Kind::number)) return std::nullopt;
     uint64_t bits = 0;
-    for (size_t i = 2; i < 10; ++i) bits = bits << 8 | data_[i];
+    for (size_t i = 2; i < 10; ++i)
+        bits = bits << 8 | data_[i];
     double value;
     std::memcpy(&value, &bits, sizeof value);
     return value;
@@ -329,7 +333,8 @@ View View::at(size_t index) const {
 
 size_t View::count() const {
     size_t count = 0;
-    for ([[maybe_unused]] const View item : items()) ++count;
+    for ([[maybe_unused]] const View item : items())
+        ++count;
     return is(Kind::dictionary) ? count / 2 : count;
 }
 
@@ -368,7 +373,8 @@ int order_of(T a, T b) {
 // IEEE 754 totalOrder: negative numbers have their bits turned over, others only the sign.
 uint64_t ordered_bits(const uint8_t* big_endian) {
     uint64_t bits = 0;
-    for (int i = 0; i < 8; ++i) bits = bits << 8 | big_endian[i];
+    for (int i = 0; i < 8; ++i)
+        bits = bits << 8 | big_endian[i];
     return bits >> 63 ? ~bits : bits | uint64_t{1} << 63;
 }
 
@@ -390,7 +396,8 @@ int compare_lists(const std::vector<View>& a, const std::vector<View>& b) {
 std::vector<View> sorted_items(View v) {
     std::vector<View> items;
     if (v.is(Kind::set)) {
-        for (const View item : v.items()) items.push_back(item);
+        for (const View item : v.items())
+            items.push_back(item);
         std::sort(items.begin(), items.end(), [](View x, View y) { return compare(x, y) < 0; });
         return items;
     }
@@ -418,17 +425,24 @@ int compare(View a, View b) {
     const uint8_t* x = a.bytes().data();
     const uint8_t* y = b.bytes().data();
     switch (a.kind()) {
-    case Kind::boolean: return order_of(x[0], y[0]);
-    case Kind::number: return order_of(ordered_bits(x + 2), ordered_bits(y + 2));
-    case Kind::integer: return compare_integers(a.integer_bytes(), b.integer_bytes());
+    case Kind::boolean:
+        return order_of(x[0], y[0]);
+    case Kind::number:
+        return order_of(ordered_bits(x + 2), ordered_bits(y + 2));
+    case Kind::integer:
+        return compare_integers(a.integer_bytes(), b.integer_bytes());
     case Kind::string:
     case Kind::bytes:
-    case Kind::symbol: return compare_bytes(content(x), content(y));
-    case Kind::embedded: return order_of(embedded_at(x), embedded_at(y));
+    case Kind::symbol:
+        return compare_bytes(content(x), content(y));
+    case Kind::embedded:
+        return order_of(embedded_at(x), embedded_at(y));
     case Kind::set:
-    case Kind::dictionary: return compare_lists(sorted_items(a), sorted_items(b));
+    case Kind::dictionary:
+        return compare_lists(sorted_items(a), sorted_items(b));
     case Kind::record:
-    case Kind::sequence: break;
+    case Kind::sequence:
+        break;
     }
     // The label counts as the first item.
     auto i = ItemRange(x + 1, a.may_embed()).begin();
@@ -439,36 +453,36 @@ int compare(View a, View b) {
 }
 
 Value boolean(bool value) {
-    return ValueBuilder::build(
-        1, 0, [&](uint8_t* out) { out[0] = value ? tag::true_ : tag::false_; });
+    return ValueBuilder::build(1, 0,
+                               [&](uint8_t* out) { out[0] = value ? tag::true_ : tag::false_; });
 }
 
 Value integer(int64_t value) {
     uint8_t digits[8];
-    for (int i = 0; i < 8; ++i) digits[i] = static_cast<uint8_t>(value >> (56 - 8 * i));
+    for (int i = 0; i < 8; ++i)
+        digits[i] = static_cast<uint8_t>(value >> (56 - 8 * i));
     size_t skip = 0;
     while (skip < 7 && digits[skip] == (value < 0 ? 0xff : 0) &&
            (digits[skip + 1] >= 0x80) == (value < 0))
         ++skip;
     if (value == 0) skip = 8;
-    return ValueBuilder::build(10 - skip, 0, [&](uint8_t* out) {
-        put_atom(out, tag::integer, digits + skip, 8 - skip);
-    });
+    return ValueBuilder::build(
+        10 - skip, 0, [&](uint8_t* out) { put_atom(out, tag::integer, digits + skip, 8 - skip); });
 }
 
 Value number(double value) {
     uint64_t bits;
     std::memcpy(&bits, &value, sizeof bits);
     uint8_t digits[8];
-    for (int i = 0; i < 8; ++i) digits[i] = static_cast<uint8_t>(bits >> (56 - 8 * i));
+    for (int i = 0; i < 8; ++i)
+        digits[i] = static_cast<uint8_t>(bits >> (56 - 8 * i));
     return ValueBuilder::build(
         10, 0, [&](uint8_t* out) { put_atom(out, tag::number, digits, sizeof digits); });
 }
 
 static Value atom(uint8_t kind, const void* content, size_t size) {
-    return ValueBuilder::build(1 + length_size(size) + size, 0, [&](uint8_t* out) {
-        put_atom(out, kind, content, size);
-    });
+    return ValueBuilder::build(1 + length_size(size) + size, 0,
+                               [&](uint8_t* out) { put_atom(out, kind, content, size); });
 }
 
 Value string(std::string_view text) { return atom(tag::string, text.data(), text.size()); }
@@ -496,7 +510,8 @@ static Value compound(uint8_t kind, std::string_view label, const Items& items) 
     return ValueBuilder::build(size, embedded, [&](uint8_t* out) {
         *out++ = kind;
         if (kind == tag::record) out = put_atom(out, tag::symbol, label.data(), label.size());
-        for (const View item : items) out = put_bytes(out, item.bytes().data(), item.bytes().size());
+        for (const View item : items)
+            out = put_bytes(out, item.bytes().data(), item.bytes().size());
         *out = tag::end;
     });
 }

@@ -104,7 +104,7 @@ class View {
     std::optional<std::string_view> as_string() const;
     std::optional<std::string_view> as_symbol() const;
     std::optional<Bytes> as_bytes() const;
-    Bytes integer_bytes() const; // two's complement, big endian; REQUIRES kind integer
+    Bytes integer_bytes() const;   // two's complement, big endian; REQUIRES kind integer
     Embedded* as_embedded() const; // null if it is none
     bool is_symbol(std::string_view text) const { return as_symbol() == text; }
     // The text of a string or a symbol; names in configuration may be either.
