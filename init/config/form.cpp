@@ -1,0 +1,117 @@
+#include "init/config/form.h"
+
+namespace muster::config {
+
+namespace {
+
+using preserves::Bytes;
+using preserves::Kind;
+namespace tag = preserves::tag;
+
+// Walks what the text reader gives when asked for locations: every value behind the annotation
+// [line column]. The reader made these bytes, so they are well-formed, and it has refused more
+// than max_depth levels.
+class Walker {
+  public:
+    explicit Walker(Bytes bytes) : at_(bytes.data()) {}
+
+    Form form() {
+        Form result;
+        ++at_; // annotated
+        ++at_; // a sequence
+        result.at.line = coordinate();
+        result.at.column = coordinate();
+        ++at_; // its end
+        switch (*at_) {
+        case tag::record:
+            return compound(std::move(result), Kind::record);
+        case tag::sequence:
+            return compound(std::move(result), Kind::sequence);
+        case tag::set:
+            return compound(std::move(result), Kind::set);
+        case tag::dictionary:
+            return compound(std::move(result), Kind::dictionary);
+        case tag::embedded:
+            ++at_;
+            result.kind = Kind::embedded;
+            result.items.push_back(form());
+            return result;
+        default:
+            break;
+        }
+        const uint8_t* end = preserves::skip_value(at_);
+        result.atom = Value::from_canonical(Bytes(at_, static_cast<size_t>(end - at_)));
+        result.kind = result.atom.kind();
+        at_ = end;
+        return result;
+    }
+
+  private:
+    Form compound(Form result, Kind kind) {
+        result.kind = kind;
+        ++at_;
+        while (*at_ != tag::end)
+            result.items.push_back(form());
+        ++at_;
+        return result;
+    }
+
+    uint32_t coordinate() {
+        const uint8_t* end = preserves::skip_value(at_);
+        View number(Bytes(at_, static_cast<size_t>(end - at_)), false);
+        at_ = end;
+        return static_cast<uint32_t>(number.as_int().value_or(0));
+    }
+
+    const uint8_t* at_;
+};
+
+using State = preserves::TextReader::State;
+
+// A comment annotates the value after it (reference 1.4). At the end of a file there is none, and
+// yet it is fine.
+bool only_comments(std::string_view rest, const preserves::TextOptions& options) {
+    std::string padded(rest);
+    padded += "\n[]";
+    preserves::TextReader reader(padded, options);
+    std::vector<uint8_t> bytes;
+    if (reader.next_bytes(bytes) != State::value || reader.offset() != padded.size()) return false;
+    return Walker(bytes).form().kind == Kind::sequence;
+}
+
+} // namespace
+
+std::string to_string(const Problem& problem) {
+    return problem.file + ":" + std::to_string(problem.at.line) + ":" +
+           std::to_string(problem.at.column) + ": " + problem.message;
+}
+
+bool read_forms(std::string_view text, Forms& out, Problem& problem) {
+    preserves::TextOptions options;
+    options.locations = true;
+    preserves::TextReader reader(text, options);
+    std::vector<uint8_t> bytes;
+    for (;;) {
+        bytes.clear();
+        switch (reader.next_bytes(bytes)) {
+        case State::value:
+            break;
+        case State::end:
+            return true;
+        case State::need_more:
+            if (only_comments(text.substr(reader.offset()), options)) return true;
+            problem.at = reader.problem_location();
+            problem.message = reader.problem();
+            return false;
+        case State::malformed:
+            problem.at = reader.problem_location();
+            problem.message = reader.problem();
+            return false;
+        }
+        out.forms.push_back(Walker(bytes).form());
+        std::vector<uint8_t> plain = preserves::strip_annotations(bytes);
+        out.content.insert(out.content.end(), plain.begin(), plain.end());
+    }
+}
+
+} // namespace muster::config

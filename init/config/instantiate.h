@@ -1,0 +1,54 @@
+// Templates and patterns of a script, with the values of its variables put in.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "init/config/environment.h"
+#include "init/config/tree.h"
+#include "init/dataspace/actor.h"
+#include "init/preserves/encoder.h"
+
+namespace muster::config {
+
+// What went wrong, and where in the tree.
+struct Fault {
+    Place place = 0;
+    std::string message;
+};
+
+class Instantiator {
+  public:
+    // Both must outlive it.
+    Instantiator(const Environment& environment, Fault& fault)
+        : environment_(environment), fault_(fault) {}
+
+    // The value of a template; invalid, with a fault, if there is none.
+    Value value(const Node& node);
+    // The pattern as it goes over the wire (reference 2.9); `names` gets the variables in the
+    // order in which captures come: outer before inner, keys ascending.
+    Value pattern(const Node& node, std::vector<std::string>& names);
+
+  private:
+    using Encoder = preserves::Encoder;
+    using Names = std::vector<std::string>;
+
+    bool fail(const Node& node, std::string message);
+    View lookup(const Node& node);
+    Value finish(const Node& node, Encoder& out);
+
+    bool write_value(const Node& node, Encoder& out);
+    bool write_pattern(const Node& node, Names& names, Encoder& out);
+    bool write_entries(const Node& node, Names& names, Encoder& out, bool sturdy, bool capture);
+
+    bool write_caveats(const std::vector<Node::Caveat>& caveats, Encoder& out);
+    bool write_caveat(const Node::Caveat& caveat, Encoder& out);
+    bool write_sturdy(const Node& node, Names& names, bool capture, Encoder& out);
+    bool write_result(const Node& node, const Names& names, Encoder& out);
+
+    const Environment& environment_;
+    Fault& fault_;
+    Value all_; // what $. gives; made when first asked for
+};
+
+} // namespace muster::config

@@ -1,0 +1,84 @@
+// Configuration scripts: parsing and running (reference 3.5; README.md in this folder).
+//
+// Text becomes a Script, an immutable tree, or one Problem. A Script runs in a facet of its own
+// under the current one: what it asserts, observes and waits for lives as long as that facet. A
+// run-time error (an undefined variable, a target that is no capability) is reported and stops the
+// facet in which it happened: the file's, or that of one match of `?` or `??`.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "init/config/environment.h"
+#include "init/config/form.h"
+#include "init/dataspace/actor.h"
+
+namespace muster::config {
+
+struct Instruction;
+
+// Where a script comes from. Its places can be brought up to date while it runs: two texts with
+// the same content give the same places in the same order.
+struct Source : Counted {
+    std::string file;      // as problems name it
+    std::string directory; // what `scriptdir` gives
+    std::vector<Location> places;
+};
+
+class Script : public Counted {
+  public:
+    // `file` and `directory` are only names here: nothing is read. On failure empty, with the
+    // first problem.
+    static Ref<Script> parse(std::string_view text, std::string file, std::string directory,
+                             Problem& problem);
+    ~Script() override;
+
+    // Whether the other says the same, comments and layout aside.
+    bool same_content(const Script& other) const { return content_ == other.content_; }
+    // Takes over the places of one with the same content, for the messages to come.
+    void take_places(Script& other) { source_->places.swap(other.source_->places); }
+
+    const Ref<Source>& source() const { return source_; }
+    const Instruction& root() const { return *root_; }
+
+  private:
+    Script();
+    std::vector<uint8_t> content_;
+    Ref<Source> source_;
+    std::unique_ptr<Instruction> root_;
+};
+
+// Told about each run-time error, in the turn in which it happened.
+using ReportInTurn = std::function<void(dataspace::Turn&, const Problem&)>;
+
+// The name of the variable that is the target at the beginning of a file.
+inline constexpr std::string_view initial_target = "config";
+
+// A script in execution.
+//
+// Normally its effects are immediate. A *rehearsal* is how one version of a script takes over from
+// another without a blink: it is executed, its `?` observe and their bodies run, but what it would
+// assert, send or wait for (`??`) elsewhere is held back, until `release` lets all of it out in
+// one turn. Whoever stops the old version in that same turn makes the change as one step.
+struct Running {
+    Ref<dataspace::Facet> facet; // stop it to end the script
+    Ref<Counted> run;            // what holds it together
+    bool failed = false;         // an error stopped it at once
+};
+
+// Runs `script` in a new facet under the current one. The facet stays even if there is nothing in
+// it, until it is stopped, unless an error or the script itself (`facet`) stops it.
+Running run_script(dataspace::Turn& turn, const Ref<Script>& script, const Environment& environment,
+                   ReportInTurn report, bool rehearsal = false);
+
+// Ends the rehearsal (nothing if it is none).
+void release(dataspace::Turn& turn, const Running& running);
+
+// How many turns of the engine's queue a rehearsal needs until the bodies of `?` on dataspaces of
+// this process have run.
+size_t rehearsal_turns(const Script& script);
+
+} // namespace muster::config

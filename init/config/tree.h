@@ -1,0 +1,85 @@
+// A script as a tree of instructions (reference 3.5). Made once by the parser, never changed after
+// that, shared by everything that runs it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "init/config/form.h"
+#include "init/config/script.h"
+
+namespace muster::config {
+
+// Where a part of the tree stands: an index into Source::places.
+using Place = uint32_t;
+
+// A template or a pattern.
+struct Node {
+    enum class Op : uint8_t {
+        literal,    // value
+        variable,   // $name
+        bind,       // ?name, with items[0] to match, if any
+        discard,    // _
+        record,     // items: label, fields
+        sequence,   // items
+        set,        // items
+        dictionary, // items: keys and values in turn
+        attenuate,  // items[0] gives the capability
+    };
+    struct Caveat;
+
+    Op op = Op::literal;
+    Place place = 0;
+    Value value;
+    std::string name;
+    std::vector<Node> items;
+    std::vector<Caveat> caveats;
+};
+
+struct Node::Caveat {
+    enum class Op : uint8_t { rewrite, accept, reject, alternatives };
+    Op op;
+    Node pattern;
+    Node result;                      // of a rewrite
+    std::vector<Caveat> alternatives; // rewrite or accept
+};
+
+struct Expression {
+    enum class Op : uint8_t {
+        node, // a template
+        dataspace,
+        timestamp,
+        facet,
+        scriptdir,
+        stringify, // arguments[0]
+        join,      // separator, pieces
+        pattern,   // node
+    };
+    Op op = Op::node;
+    Place place = 0;
+    Node node;
+    std::vector<Expression> arguments;
+};
+
+struct Instruction {
+    enum class Op : uint8_t {
+        assert_,    // node
+        block,      // body
+        target,     // body[0] at $name
+        during,     // node, body[0]
+        on_message, // node, body[0]
+        on_stop,    // body[0]
+        let,        // node, expression
+        message,    // node
+        match,      // $name against node: body[0], and no more of the block
+    };
+    Op op;
+    Place place = 0;
+    std::string name;
+    Node node;
+    Expression expression;
+    std::vector<Instruction> body;
+};
+
+} // namespace muster::config
