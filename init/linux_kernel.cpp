@@ -177,9 +177,15 @@ void LinuxKernel::print(std::string_view line) {
     // A container's stderr is shared with its engine and may not be set to not block; a pipe that
     // can be written takes this much at once.
     pollfd ready{console_, POLLOUT, 0};
-    if (poll(&ready, 1, 0) != 1 || !(ready.revents & POLLOUT)) return;
+    bool shared = console_ == 2;
+    if (shared && (poll(&ready, 1, 0) != 1 || !(ready.revents & POLLOUT))) return;
     ssize_t written = write(console_, text, size);
-    static_cast<void>(written); // nowhere to say it
+    if (shared || written == static_cast<ssize_t>(size)) return;
+    // The console is full or held up: the kernel's log takes it.
+    int log = open("/dev/kmsg", O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    if (log < 0) return;
+    written = write(log, text, size);
+    close(log);
 }
 
 } // namespace muster::pid1

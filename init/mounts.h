@@ -16,8 +16,8 @@ namespace muster::pid1 {
 void mount_file_systems(Kernel& kernel, const State& state);
 
 // Makes init.scope, muster.scope and services, and moves this process to init.scope. Sets
-// state.cgroup2 and state.cgroup_kill. In a container only if the top of the tree that is seen is not
-// the host's: a cgroup namespace, made from within a cgroup.
+// state.cgroup2 and state.cgroup_kill. In a container only if the top of the tree that is seen is
+// not the host's: a cgroup namespace, made from within a cgroup.
 void make_cgroups(Kernel& kernel, State& state);
 
 } // namespace muster::pid1

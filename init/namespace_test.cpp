@@ -103,15 +103,24 @@ class SecondStage {
                 if (!link_.acknowledge(status)) say("error acknowledge");
                 break;
             }
-            case Kind::kept_fd: say("kept " + std::string(record.payload.kept_fd.name)); break;
-            case Kind::kept_end: say("kept-end"); break;
-            case Kind::refused: say("refused " + std::string(record.payload.refused.reason)); break;
+            case Kind::kept_fd:
+                say("kept " + std::string(record.payload.kept_fd.name));
+                break;
+            case Kind::kept_end:
+                say("kept-end");
+                break;
+            case Kind::refused:
+                say("refused " + std::string(record.payload.refused.reason));
+                break;
             case Kind::stop:
                 say("stop " + std::to_string(static_cast<int>(record.payload.stop.action)) + " " +
                     std::to_string(record.payload.stop.signal));
                 break;
-            case Kind::signal: say("signal " + std::to_string(record.payload.signal.signal)); break;
-            default: break;
+            case Kind::signal:
+                say("signal " + std::to_string(record.payload.signal.signal));
+                break;
+            default:
+                break;
             }
         }
     }
@@ -124,20 +133,29 @@ class SecondStage {
         std::string_view word = line.substr(0, line.find(' '));
         std::string rest(line.substr(std::min(line.size(), word.size() + 1)));
         Result<> done;
-        if (word == "up") done = link_.up();
-        else if (word == "stopped") done = link_.services_stopped();
-        else if (word == "die") raise(SIGKILL);
-        else if (word == "exit") _exit(std::atoi(rest.c_str()));
-        else if (word == "crash-init") kill(1, SIGSEGV);
+        if (word == "up")
+            done = link_.up();
+        else if (word == "stopped")
+            done = link_.services_stopped();
+        else if (word == "die")
+            raise(SIGKILL);
+        else if (word == "exit")
+            _exit(std::atoi(rest.c_str()));
+        else if (word == "crash-init")
+            kill(1, SIGSEGV);
         else if (word == "shutdown") {
             int action = 0;
             int status = 0;
             std::sscanf(rest.c_str(), "%d %d", &action, &status);
             done = link_.shutdown(static_cast<records::Action>(action), status);
-        } else if (word == "keep") done = link_.store_fd(rest, 0);
-        else if (word == "spawn") spawn(rest, false);
-        else if (word == "orphans") spawn(rest, true);
-        else if (word == "cat") say("text " + read_whole(rest));
+        } else if (word == "keep")
+            done = link_.store_fd(rest, 0);
+        else if (word == "spawn")
+            spawn(rest, false);
+        else if (word == "orphans")
+            spawn(rest, true);
+        else if (word == "cat")
+            say("text " + read_whole(rest));
         else if (word == "count") {
             int living = 0;
             int zombies = 0;
@@ -282,8 +300,8 @@ class Container {
             std::string line = hear();
             if (line.starts_with(text)) return line;
             if (line == "nothing" || line == "end" || line.starts_with("error")) {
-                FAIL_CHECK("heard \"" << line << "\" instead of \"" << text << "\"; init said: "
-                                      << said_so_far());
+                FAIL_CHECK("heard \"" << line << "\" instead of \"" << text
+                                      << "\"; init said: " << said_so_far());
                 return line;
             }
         }
@@ -372,7 +390,8 @@ class Container {
         close(control);
         close(log);
         int status = 0;
-        while (waitpid(init, &status, 0) < 0 && errno == EINTR) {}
+        while (waitpid(init, &status, 0) < 0 && errno == EINTR) {
+        }
         if (WIFSIGNALED(status)) {
             signal_self(WTERMSIG(status));
         }
@@ -402,7 +421,8 @@ class Container {
     void remove_cgroup() {
         if (cgroup_.empty()) return;
         for (const char* below : {"/services/a", "/services", "/init.scope", "/muster.scope", ""}) {
-            while (rmdir((cgroup_ + below).c_str()) < 0 && errno == EBUSY) sched_yield();
+            while (rmdir((cgroup_ + below).c_str()) < 0 && errno == EBUSY)
+                sched_yield();
         }
     }
 
@@ -599,7 +619,7 @@ TEST_CASE("the host's mounts and cgroups are as they were") {
     if (!possible()) return;
     std::string before = read_whole("/proc/self/mountinfo");
     auto cgroups = [] {
-        struct stat root{};
+        struct stat root {};
         return stat("/sys/fs/cgroup/services", &root) == 0 ||
                stat("/sys/fs/cgroup/unified/services", &root) == 0;
     };

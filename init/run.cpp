@@ -6,7 +6,6 @@
 #include <string_view>
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -176,6 +175,19 @@ void read_kernel_command_line(State& state, Kernel& kernel, char** argv) {
     copy_field(state.config, sizeof state.config, line.config[0] != 0 ? line.config : kConfig);
 }
 
+// What the kernel unpacked its initramfs to has the type rootfs, whatever is below it, and nothing
+// is mounted over it.
+bool root_is_initramfs() {
+    LineReader lines("/proc/self/mounts");
+    std::string_view line;
+    bool initramfs = false;
+    while (lines.next(line)) {
+        next_word(line);
+        if (next_word(line) == "/") initramfs = next_word(line) == "rootfs";
+    }
+    return initramfs;
+}
+
 // Mounts of ours must be seen by nobody else, and those of others must not be touched: a mount
 // namespace of our own, whatever we were given, with private propagation.
 bool enter_container(Kernel& kernel) {
@@ -287,8 +299,7 @@ int run_as_pid1(int argc, char** argv) {
             state->command_line = CommandLine{};
             read_kernel_command_line(*state, kernel, argv);
             state->shell_done = shell_done;
-            long root = kernel.file_system("/");
-            state->initramfs = root == RAMFS_MAGIC || root == TMPFS_MAGIC;
+            state->initramfs = root_is_initramfs();
         }
         copy_field(state->second_stage, sizeof state->second_stage, options.second_stage);
         read_own_path(*state, argv[0]);

@@ -84,6 +84,11 @@ Result<SecondStageLink> SecondStageLink::connect(int init_fd) {
     if (link.shared_->magic != records::kMagic || link.shared_->version != records::kVersion ||
         link.shared_->slot_count != records::kSlots)
         return Error{"the state memfd has another version"};
+    // What a predecessor meant to start and did not: without a pid there was no clone.
+    for (std::uint32_t index = 0; index < records::kSlots; ++index) {
+        if (link.shared_->slots[index].state != records::kSlotFree && link.pid(index) == 0)
+            link.release({index, link.shared_->slots[index].generation});
+    }
     Record hello = records::make_record(Kind::hello);
     hello.payload.hello.version = records::kVersion;
     if (auto sent = link.send(hello); !sent) return sent.error();

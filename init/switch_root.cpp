@@ -6,12 +6,10 @@
 #include <cstring>
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -44,12 +42,6 @@ int program_in(int root, const char* path) {
     close(fd);
     if (status < 0) return status;
     return S_ISREG(file.st_mode) && (file.st_mode & 0111) ? 0 : -EACCES;
-}
-
-bool is_initramfs() {
-    struct statfs fs {};
-    if (statfs("/", &fs) < 0) return false;
-    return fs.f_type == RAMFS_MAGIC || fs.f_type == TMPFS_MAGIC;
 }
 
 struct Level {
@@ -175,7 +167,6 @@ int switch_root(const records::SwitchRoot& to, State& state, int state_fd, char*
         if (mount(path, target.c_str(), nullptr, MS_MOVE, nullptr) < 0)
             umount2(path, MNT_DETACH); // the new init mounts its own
     }
-    bool initramfs = is_initramfs();
     int old_root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (old_root < 0 || chdir(to.new_root) < 0) return -errno;
     if (mount(".", "/", nullptr, MS_MOVE, nullptr) < 0) {
@@ -184,7 +175,7 @@ int switch_root(const records::SwitchRoot& to, State& state, int state_fd, char*
         return -error;
     }
     if (chroot(".") < 0 || chdir("/") < 0) return -errno;
-    if (initramfs)
+    if (state.initramfs)
         empty_in_child(old_root);
     else
         close(old_root);
