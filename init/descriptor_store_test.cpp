@@ -43,7 +43,8 @@ TEST_CASE("descriptors are kept by name, each once, until dropped") {
 TEST_CASE("a full store refuses and evicts nothing") {
     auto store = std::make_unique<DescriptorStore>();
     int many = static_cast<int>(muster::records::kStoredFds);
-    for (int i = 0; i < many; ++i) REQUIRE(store->store(Name(i).text, kNone) == 0);
+    for (int i = 0; i < many; ++i)
+        REQUIRE(store->store(Name(i).text, kNone) == 0);
     CHECK(store->store(Name("more").text, kNone) == -ENOSPC);
     CHECK(store->drop(Name(7).text) == 0);
     CHECK(store->store(Name("more").text, kNone) == 0);
@@ -60,7 +61,8 @@ TEST_CASE("a full store refuses and evicts nothing") {
 TEST_CASE("a name that is not ended within its field is refused") {
     auto store = std::make_unique<DescriptorStore>();
     char name[muster::records::kFdNameSize];
-    for (char& c : name) c = 'x';
+    for (char& c : name)
+        c = 'x';
     CHECK(store->store(name, kNone) == -EINVAL);
     CHECK(store->drop(name) == -EINVAL);
 }

@@ -77,8 +77,7 @@ struct ScriptedKernel final : Kernel {
             start_errors.pop_front();
         }
         if (error != 0) return -error;
-        if (helper == Helper::second_stage)
-            second_stage_end.reset(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+        if (helper == Helper::second_stage) second_stage_end.reset(fcntl(fd, F_DUPFD_CLOEXEC, 3));
         started.emplace_back(helper, next_pid);
         return next_pid++;
     }
@@ -106,7 +105,8 @@ struct ScriptedKernel final : Kernel {
 
     int count(Helper helper) const {
         int found = 0;
-        for (const auto& one : started) found += one.first == helper;
+        for (const auto& one : started)
+            found += one.first == helper;
         return found;
     }
     pid_t last_pid() const { return started.back().second; }
@@ -189,7 +189,8 @@ struct Machine {
     }
     std::vector<Kind> kinds() {
         std::vector<Kind> all;
-        for (auto& one : received()) all.push_back(static_cast<Kind>(one.record.kind));
+        for (auto& one : received())
+            all.push_back(static_cast<Kind>(one.record.kind));
         return all;
     }
     void pass(std::int64_t ms) {
@@ -233,9 +234,11 @@ TEST_CASE("a death after it was up counts for nothing and restarts at once") {
         CHECK(machine.kernel.count(Helper::second_stage) == attempt + 1);
     }
     // Four failures, a success, four failures: never five in a row.
-    for (int failure = 0; failure < 4; ++failure) machine.second_stage_dies();
+    for (int failure = 0; failure < 4; ++failure)
+        machine.second_stage_dies();
     machine.up();
-    for (int failure = 0; failure < 5; ++failure) machine.second_stage_dies();
+    for (int failure = 0; failure < 5; ++failure)
+        machine.second_stage_dies();
     CHECK(machine.kernel.count(Helper::shell) == 0);
 }
 
@@ -323,7 +326,8 @@ TEST_CASE("2,000 orphans at once: none is kept, no registered status is lost") {
     Machine machine;
     machine.pid1->begin();
     machine.up();
-    for (int i = 0; i < 300; ++i) machine.start_service("daemon", 10000 + i);
+    for (int i = 0; i < 300; ++i)
+        machine.start_service("daemon", 10000 + i);
     // 2,000 strangers, the registered ones among them; more than one round's worth of both.
     for (int i = 0; i < 2000; ++i) {
         machine.kernel.exits.push_back({50000 + i, exit_code(1), 0, 0, 0});
@@ -450,7 +454,8 @@ TEST_CASE("nonsense in the shared memory never makes init kill itself or everyth
     machine.pid1->begin();
     machine.up();
     pid_t nonsense[] = {-1, 0, 1, -300, INT32_MIN};
-    for (pid_t pid : nonsense) machine.start_service("nonsense", pid);
+    for (pid_t pid : nonsense)
+        machine.start_service("nonsense", pid);
     machine.second_stage_dies();
     CHECK(machine.kernel.kills.empty());
     CHECK(machine.state->phase == Phase::running);
@@ -540,7 +545,8 @@ TEST_CASE("the signals of busybox init, and those that engines send") {
         machine.pid1->begin();
         machine.kernel.no_children = true;
         machine.pid1->on_signal(signal);
-        for (int i = 0; i < 3; ++i) machine.pid1->on_time();
+        for (int i = 0; i < 3; ++i)
+            machine.pid1->on_time();
         if (machine.state->phase == Phase::finishing)
             machine.die(machine.kernel.last_pid(), exit_code(0));
         return machine.kernel.ended.empty() ? Action::none : machine.kernel.ended[0];
@@ -562,8 +568,10 @@ TEST_CASE("in a container nothing is unmounted, and no shell where nobody could 
     machine.state->container = true;
     machine.pid1->begin();
     machine.kernel.no_children = true;
-    for (int failure = 0; failure < 5; ++failure) machine.second_stage_dies(exit_code(127));
-    for (int i = 0; i < 3; ++i) machine.pid1->on_time();
+    for (int failure = 0; failure < 5; ++failure)
+        machine.second_stage_dies(exit_code(127));
+    for (int i = 0; i < 3; ++i)
+        machine.pid1->on_time();
     CHECK(machine.kernel.count(Helper::shell) == 0);
     CHECK(machine.kernel.count(Helper::finish) == 0);
     CHECK(machine.kernel.ended == std::vector<Action>{Action::exit});
@@ -575,9 +583,7 @@ TEST_CASE("records that cannot be obeyed are refused with a reason") {
     machine.pid1->begin();
     machine.up();
     machine.kinds();
-    SECTION("exit outside a container") {
-        REQUIRE(machine.link->shutdown(Action::exit, 3).ok());
-    }
+    SECTION("exit outside a container") { REQUIRE(machine.link->shutdown(Action::exit, 3).ok()); }
     SECTION("an action that there is not") {
         REQUIRE(machine.link->shutdown(static_cast<Action>(99)).ok());
     }
@@ -590,7 +596,9 @@ TEST_CASE("records that cannot be obeyed are refused with a reason") {
         status.slot = 0xFFFFFFFF;
         REQUIRE(machine.link->acknowledge(status).ok());
     }
-    SECTION("services stopped when nobody asked") { REQUIRE(machine.link->services_stopped().ok()); }
+    SECTION("services stopped when nobody asked") {
+        REQUIRE(machine.link->services_stopped().ok());
+    }
     machine.pid1->on_link_readable();
     auto all = machine.received();
     REQUIRE(all.size() == 1);
@@ -629,7 +637,8 @@ TEST_CASE("switching the root ends everything first; if it fails there is a shel
     CHECK(machine.kernel.switched == 0);
     machine.kernel.no_children = true;
     machine.second_stage_dies(exit_code(0));
-    for (int i = 0; i < 3; ++i) machine.pid1->on_time();
+    for (int i = 0; i < 3; ++i)
+        machine.pid1->on_time();
     CHECK(machine.kernel.switched == 1);
     CHECK(machine.kernel.count(Helper::finish) == 0);
     CHECK(machine.kernel.ended.empty());
@@ -650,14 +659,16 @@ TEST_CASE("a second stage that does not read loses nothing and holds nobody up")
     Machine machine;
     machine.pid1->begin();
     machine.up();
-    for (int i = 0; i < 1000; ++i) machine.start_service("daemon", 10000 + i);
+    for (int i = 0; i < 1000; ++i)
+        machine.start_service("daemon", 10000 + i);
     for (int i = 0; i < 1000; ++i)
         machine.kernel.exits.push_back({10000 + i, exit_code(0), 0, 0, 0});
     machine.pid1->on_signal(SIGCHLD);
     CHECK(machine.state->statuses.count() == 1000);
     CHECK(machine.pid1->wants_to_write()); // the socket holds fewer
     std::size_t statuses = 0;
-    for (Kind kind : machine.kinds()) statuses += kind == Kind::status;
+    for (Kind kind : machine.kinds())
+        statuses += kind == Kind::status;
     CHECK(statuses == 1000);
     CHECK_FALSE(machine.pid1->wants_to_write());
 }
