@@ -7,10 +7,14 @@ fail() { echo "$*" >&2; muster status >&2 || :; exit 1; }
 same() { [ "$2" = "$3" ] || fail "$1: is '$2', should be '$3'"; }
 
 # none PATTERN: nothing that matches is asserted
-none() { [ -z "$(muster list "$1")" ] || fail "asserted, but should not be: $(muster list "$1")"; }
+none() { nothing "$1" || fail "asserted, but should not be: $(muster list "$1")"; }
 
 # some PATTERN: something that matches is asserted now
-some() { [ -n "$(muster list "$1")" ] || fail "not asserted: $1"; }
+some() { ! nothing "$1" || fail "not asserted: $1"; }
+
+# gone PATTERN: waits until nothing matches
+gone() { until_so nothing "$1"; }
+nothing() { [ -z "$(muster list "$1")" ]; }
 
 # until_so COMMAND...: for what cannot be waited for; each try is a round trip through the system
 until_so() { until "$@"; do muster status >/dev/null; done; }
