@@ -1,0 +1,161 @@
+#include "services/muster/bus.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cerrno>
+
+#include "init/base/event_loop.h"
+#include "init/dataspace/pattern.h"
+#include "services/muster/notation.h"
+
+namespace muster::command {
+
+using protocol::Client;
+using protocol::Reference;
+namespace pat = dataspace::pattern;
+
+namespace {
+
+Ref<Reference> reference_of(View value) {
+    return Ref<Reference>(static_cast<Reference*>(value.as_embedded()));
+}
+
+} // namespace
+
+Result<Fd> connect_to_bus(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof address.sun_path) return Error{path + ": too long for a socket"};
+    path.copy(address.sun_path, path.size());
+    Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!socket) return system_error("socket", errno);
+    if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+        return system_error("cannot reach the system bus " + path, errno);
+    return socket;
+}
+
+Result<std::unique_ptr<Bus>> Bus::connect(const std::string& path) {
+    Result<Fd> socket = connect_to_bus(path);
+    if (!socket) return socket.error();
+    std::unique_ptr<Bus> bus(new Bus(*std::move(socket)));
+    bus->config_ = bus->client_.root();
+    Bus* raw = bus.get();
+    Client::Handler handler;
+    handler.asserted = [raw](const Value& seen, Client::Handle) {
+        auto name = seen.view().at(0).as_symbol();
+        Ref<Reference> capability = reference_of(seen.view().at(1));
+        if (name && capability) raw->capabilities_[std::string(*name)] = capability;
+    };
+    bus->client_.observe(bus->config_, pat::record("capability", {pat::bind(), pat::bind()}),
+                         std::move(handler));
+    Result<> settled = bus->settle();
+    if (!settled) return settled.error();
+    return bus;
+}
+
+Ref<Reference> Bus::capability(const std::string& name) const {
+    if (name == "config") return config_;
+    auto found = capabilities_.find(name);
+    return found == capabilities_.end() ? Ref<Reference>() : found->second;
+}
+
+Result<bool> Bus::run_until(const std::function<bool()>& done, uint64_t deadline) {
+    for (;;) {
+        Result<bool> flushed = client_.flush();
+        if (!flushed) return flushed.error();
+        if (done()) return true;
+        if (deadline) {
+            uint64_t now = monotonic_now();
+            if (now >= deadline) return false;
+            pollfd poll_for{.fd = client_.input_fd(), .events = POLLIN, .revents = 0};
+            uint64_t left = (deadline - now) / millisecond + 1;
+            int ready = poll(&poll_for, 1, static_cast<int>(std::min<uint64_t>(left, 1'000'000)));
+            if (ready == 0 || (ready < 0 && errno == EINTR)) continue;
+        }
+        Result<bool> alive = client_.receive();
+        if (!alive) return alive.error();
+        if (!*alive) return Error{"the system bus closed the connection"};
+    }
+}
+
+Result<> Bus::settle() {
+    bool synced = false;
+    client_.sync(config_, [&synced] { synced = true; });
+    Result<bool> done = run_until([&] { return synced; });
+    if (!done) return done.error();
+    return {};
+}
+
+Result<std::vector<Value>> Bus::query(const std::vector<std::string>& spaces,
+                                      const Value& pattern) {
+    std::map<std::string, Value> found;
+    auto follower = Follower::start(*this, spaces, pattern,
+                                    {.appeared =
+                                         [&](View value) {
+                                             auto bytes = value.bytes();
+                                             found.emplace(std::string(bytes.begin(), bytes.end()),
+                                                           Value(value));
+                                         },
+                                     .gone = {},
+                                     .message = {}});
+    size_t answers = 0;
+    size_t asked = 0;
+    for (const std::string& space : spaces) {
+        Ref<Reference> target = capability(space);
+        if (!target) continue;
+        ++asked;
+        client_.sync(target, [&answers] { ++answers; });
+    }
+    Result<bool> done = run_until([&] { return answers == asked; });
+    if (!done) return done.error();
+    std::vector<Value> values;
+    for (const auto& [bytes, value] : found) values.push_back(value);
+    return values;
+}
+
+Ref<Follower> Follower::start(Bus& bus, const std::vector<std::string>& spaces,
+                              const Value& pattern, Events events) {
+    auto follower = make_ref<Follower>();
+    Result<dataspace::Pattern> filter = dataspace::Pattern::parse(pattern);
+    if (!filter) return follower;
+    auto shared = std::make_shared<std::pair<dataspace::Pattern, Events>>(*std::move(filter),
+                                                                          std::move(events));
+    Value whole = pat::bind(harmless(pattern));
+    bus.client().begin();
+    for (size_t i = 0; i < spaces.size(); ++i) {
+        Ref<Reference> space = bus.capability(spaces[i]);
+        if (!space) continue;
+        Client::Handler handler;
+        handler.asserted = [follower, shared, i](const Value& seen, Client::Handle handle) {
+            View value = seen.view().at(0);
+            if (!shared->first.matches(value)) return;
+            follower->by_handle_[{i, handle}] = Value(value);
+            auto bytes = value.bytes();
+            if (follower->copies_[std::string(bytes.begin(), bytes.end())]++ == 0 &&
+                shared->second.appeared)
+                shared->second.appeared(value);
+        };
+        handler.retracted = [follower, shared, i](Client::Handle handle) {
+            auto found = follower->by_handle_.find({i, handle});
+            if (found == follower->by_handle_.end()) return;
+            Value value = std::move(found->second);
+            follower->by_handle_.erase(found);
+            auto copies = follower->copies_.find(std::string(value.bytes().begin(), value.bytes().end()));
+            if (--copies->second > 0) return;
+            follower->copies_.erase(copies);
+            if (shared->second.gone) shared->second.gone(value);
+        };
+        handler.message = [shared](const Value& seen) {
+            View value = seen.view().at(0);
+            if (shared->first.matches(value) && shared->second.message)
+                shared->second.message(value);
+        };
+        bus.client().observe(space, whole, std::move(handler));
+    }
+    bus.client().commit();
+    return follower;
+}
+
+} // namespace muster::command

@@ -1,0 +1,65 @@
+// A connection to the system bus, for one command.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "init/protocol/client.h"
+
+namespace muster::command {
+
+using preserves::Value;
+using preserves::View;
+
+// A stream to the bus itself. ERRORS: nobody listens there, no permission.
+Result<Fd> connect_to_bus(const std::string& path);
+
+class Bus {
+  public:
+    // Connects, and learns what capabilities there are.
+    // ERRORS: as connect_to_bus; the connection ends.
+    static Result<std::unique_ptr<Bus>> connect(const std::string& path);
+
+    protocol::Client& client() { return client_; }
+    const Ref<protocol::Reference>& config() const { return config_; }
+    // `$machine`, `$status`, `$log`, `$system`, `$config` by name; null if it was not granted.
+    Ref<protocol::Reference> capability(const std::string& name) const;
+
+    // Sends what is buffered and handles what comes until `done` is true. `deadline`: monotonic
+    // nanoseconds, 0 for none; false if it passed first.
+    Result<bool> run_until(const std::function<bool()>& done, uint64_t deadline = 0);
+    // Waits until the other side has handled everything sent so far.
+    Result<> settle();
+
+    // What matches `pattern` (a wire pattern) in the dataspaces of these names, now.
+    Result<std::vector<Value>> query(const std::vector<std::string>& spaces, const Value& pattern);
+
+  private:
+    explicit Bus(Fd socket) : client_(std::move(socket), Fd()) {}
+
+    protocol::Client client_;
+    Ref<protocol::Reference> config_;
+    std::map<std::string, Ref<protocol::Reference>> capabilities_;
+};
+
+// Assertions that match a pattern in several dataspaces, each value once: `appeared` when it is in
+// the first of them, `gone` when it has left the last. Messages come as they are.
+class Follower : public Counted {
+  public:
+    struct Events {
+        std::function<void(View)> appeared;
+        std::function<void(View)> gone;
+        std::function<void(View)> message;
+    };
+    static Ref<Follower> start(Bus& bus, const std::vector<std::string>& spaces,
+                               const Value& pattern, Events events);
+
+  private:
+    std::map<std::pair<size_t, uint64_t>, Value> by_handle_; // (dataspace, handle)
+    std::map<std::string, size_t> copies_;                   // by canonical bytes
+};
+
+} // namespace muster::command

@@ -1,0 +1,71 @@
+#include "services/muster/status_line.h"
+
+#include "init/preserves/text_writer.h"
+#include "services/tracker/service.h"
+
+namespace muster::command {
+
+using preserves::View;
+using services::display_name;
+
+namespace {
+
+constexpr size_t name_width = 24;
+constexpr size_t word_width = 9;
+
+void pad(std::string& line, size_t to) {
+    line.append(line.size() < to ? to - line.size() : 0, ' ');
+    line += ' ';
+}
+
+// "mount-root ready" for <service-state <daemon mount-root> ready>.
+std::string dependency_text(View dependee) {
+    if (dependee.is_record("service-state", 2))
+        return display_name(dependee.at(0)) + " " + preserves::to_text(dependee.at(1));
+    return preserves::to_text(dependee);
+}
+
+void add(std::string& detail, const std::string& more) {
+    if (!detail.empty()) detail += ", ";
+    detail += more;
+}
+
+} // namespace
+
+std::string status_line(View record) {
+    std::string line = display_name(record.at(0));
+    pad(line, name_width);
+    line += preserves::to_text(record.at(1));
+    View facts = record.at(2);
+    std::string detail;
+    if (auto pid = facts.get("pid").as_int()) add(detail, "pid " + std::to_string(*pid));
+    if (auto restarts = facts.get("restarts").as_int(); restarts && *restarts > 0)
+        add(detail, "restarts " + std::to_string(*restarts));
+    if (facts.get("undefined").valid()) add(detail, "nobody defines it");
+    if (View cycle = facts.get("cycle"); cycle.valid()) {
+        std::string names;
+        for (View name : cycle.items()) names += display_name(name) + " -> ";
+        add(detail, "cycle: " + names + display_name(cycle.at(0)));
+    } else if (View waiting = facts.get("waiting-for"); waiting.valid()) {
+        for (View each : waiting.items()) add(detail, "waits for " + dependency_text(each));
+    }
+    if (auto last = facts.get("last").as_string(); last && !last->empty())
+        add(detail, "last: " + std::string(*last));
+    if (auto delay = facts.get("delayMs").as_int())
+        add(detail, "again after " + std::to_string(*delay) + " ms");
+    if (View override = facts.get("override"); override.valid())
+        add(detail, override.is_symbol("down") ? "held down" : "held up");
+    if (detail.empty()) return line;
+    pad(line, name_width + 1 + word_width);
+    return line + detail;
+}
+
+std::string config_error_line(View record) {
+    auto file = record.at(0).as_string();
+    std::string line(file ? *file : "?");
+    line += ":" + preserves::to_text(record.at(1)) + ":" + preserves::to_text(record.at(2)) + ": ";
+    auto message = record.at(3).as_string();
+    return line + std::string(message ? *message : "");
+}
+
+} // namespace muster::command

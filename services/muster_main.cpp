@@ -1,0 +1,359 @@
+// `muster`: the command for people and scripts.
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "init/base/event_loop.h"
+#include "init/dataspace/pattern.h"
+#include "init/preserves/text_writer.h"
+#include "services/muster/bus.h"
+#include "services/muster/notation.h"
+#include "services/muster/status_line.h"
+
+namespace muster::command {
+namespace {
+
+namespace pat = dataspace::pattern;
+
+constexpr const char* usage =
+    "usage: muster [--bus PATH] COMMAND\n"
+    "\n"
+    "  status [SERVICE...]       what runs and what it waits for, one line a service\n"
+    "  list [--in SPACE] PATTERN assertions that match, one a line\n"
+    "  watch [--in SPACE] PATTERN\n"
+    "                            what comes (+), goes (-) and passes (!), until interrupted\n"
+    "  wait [--in SPACE] [--timeout SECONDS] PATTERN\n"
+    "                            until something matches, and print it; 1 if none came in time\n"
+    "  start SERVICE...          have it run, whether or not anybody needs it\n"
+    "  stop SERVICE...           have it stopped, whoever needs it\n"
+    "  release SERVICE...        undo start or stop: run if somebody needs it\n"
+    "  restart SERVICE...        stop it and start it again\n"
+    "  assert [--in SPACE] VALUE...\n"
+    "                            assert this until interrupted\n"
+    "  send [--in SPACE] VALUE...\n"
+    "                            send this as a message\n"
+    "  poweroff, reboot, halt    stop all services, and then the machine\n"
+    "  pipe                      join standard input and output to the bus\n"
+    "\n"
+    "SERVICE is a name, as in `sshd` for <daemon sshd>, or a value such as '<milestone default>'.\n"
+    "PATTERN is a value in which _ stands for anything: '<device block _ {DEVNAME: \"vda\"}>'.\n"
+    "SPACE is config, machine, status or log. Looking at a service never starts it.\n"
+    "Exit status: 0, 1 if it could not be done, 2 if the command is wrong.\n";
+
+// What the command line said, apart from the command itself.
+struct Arguments {
+    std::string bus = "/run/muster/bus";
+    std::string command;
+    std::vector<std::string> words;
+    std::vector<std::string> spaces;
+    uint64_t deadline = 0;
+};
+
+[[noreturn]] void wrong(const std::string& what) {
+    std::fprintf(stderr, "muster: %s\n%s", what.c_str(), usage);
+    std::exit(2);
+}
+
+int failed(const Error& error) {
+    std::fprintf(stderr, "muster: %s\n", error.message.c_str());
+    return 1;
+}
+
+// Spaces that are looked at when none is named: `$status` last, it repeats the others.
+const std::vector<std::string> all_spaces{"config", "machine", "log", "status"};
+
+Arguments parse_arguments(int argc, char** argv) {
+    Arguments arguments;
+    if (const char* bus = std::getenv("MUSTER_BUS"); bus && *bus) arguments.bus = bus;
+    bool only_words = false;
+    for (int i = 1; i < argc; ++i) {
+        std::string word = argv[i];
+        auto argument = [&]() -> std::string {
+            if (i + 1 >= argc) wrong(word + " needs an argument");
+            return argv[++i];
+        };
+        if (only_words) arguments.words.push_back(word);
+        else if (word == "-h" || word == "--help") {
+            std::fputs(usage, stdout);
+            std::exit(0);
+        } else if (word == "-V" || word == "--version") {
+            std::puts("muster 0.1");
+            std::exit(0);
+        } else if (word == "--bus") arguments.bus = argument();
+        else if (word == "--in") arguments.spaces.push_back(argument());
+        else if (word == "--timeout") {
+            std::string text = argument();
+            char* end = nullptr;
+            double seconds = std::strtod(text.c_str(), &end);
+            if (end == text.c_str() || *end || !(seconds >= 0 && seconds < 1e9))
+                wrong("--timeout: " + text + " is no number of seconds");
+            arguments.deadline = monotonic_now() + static_cast<uint64_t>(seconds * 1e9);
+        } else if (word == "--") only_words = true;
+        else if (word.size() > 1 && word[0] == '-' && arguments.words.empty())
+            wrong("unknown option " + word);
+        else if (arguments.command.empty()) arguments.command = word;
+        else arguments.words.push_back(word);
+    }
+    for (const std::string& space : arguments.spaces)
+        if (std::find(all_spaces.begin(), all_spaces.end(), space) == all_spaces.end())
+            wrong("there is no dataspace `" + space + "`");
+    return arguments;
+}
+
+std::vector<std::string> spaces_or(const Arguments& arguments, std::vector<std::string> others) {
+    return arguments.spaces.empty() ? others : arguments.spaces;
+}
+
+Value pattern_argument(const Arguments& arguments) {
+    if (arguments.words.size() != 1) wrong(arguments.command + " takes one pattern");
+    Result<Value> pattern = parse_pattern(arguments.words[0]);
+    if (!pattern) wrong("pattern " + arguments.words[0] + ": " + pattern.error().message);
+    return *pattern;
+}
+
+std::vector<Value> value_arguments(const Arguments& arguments) {
+    if (arguments.words.empty()) wrong(arguments.command + " needs a value");
+    std::vector<Value> values;
+    for (const std::string& word : arguments.words) {
+        Result<Value> value = parse_value(word);
+        if (!value) wrong("value " + word + ": " + value.error().message);
+        values.push_back(*value);
+    }
+    return values;
+}
+
+void print(const char* before, View value) {
+    std::string line = before + preserves::to_text(value);
+    std::puts(line.c_str());
+    std::fflush(stdout); // for whoever reads along
+}
+
+// All services, as `$status` knows them.
+Result<std::vector<Value>> services(Bus& bus) {
+    return bus.query({"status"}, pat::record("service", {pat::discard(), pat::discard(),
+                                                         pat::discard()}));
+}
+
+// A bare name is a daemon's, or else a milestone's.
+Value find_service(const std::string& word, const std::vector<Value>& known) {
+    Result<Value> service = parse_service(word);
+    if (!service) wrong("service " + word + ": " + service.error().message);
+    auto is_known = [&](View name) {
+        return std::any_of(known.begin(), known.end(),
+                           [&](const Value& each) { return each.view().at(0) == name; });
+    };
+    if (is_known(*service) || !service->view().is_record("daemon", 1)) return *service;
+    Value milestone = preserves::record("milestone", {service->view().at(0)});
+    return is_known(milestone) ? milestone : *service;
+}
+
+int status(Bus& bus, const Arguments& arguments) {
+    auto known = services(bus);
+    if (!known) return failed(known.error());
+    std::vector<std::string> lines;
+    int result = 0;
+    if (arguments.words.empty()) {
+        for (const Value& each : *known) lines.push_back(status_line(each));
+    }
+    for (const std::string& word : arguments.words) {
+        Value name = find_service(word, *known);
+        bool found = false;
+        for (const Value& each : *known) {
+            if (!(each.view().at(0) == name.view())) continue;
+            lines.push_back(status_line(each));
+            found = true;
+        }
+        if (found) continue;
+        result = 1;
+        std::fprintf(stderr, "muster: nobody defines or needs %s\n",
+                     preserves::to_text(name).c_str());
+    }
+    std::sort(lines.begin(), lines.end());
+    for (const std::string& line : lines) std::puts(line.c_str());
+    if (!arguments.words.empty()) return result;
+    auto errors = bus.query({"status"}, pat::record("config-error", {pat::discard()}));
+    if (!errors) return failed(errors.error());
+    for (const Value& each : *errors) std::puts(config_error_line(each).c_str());
+    return result;
+}
+
+int list(Bus& bus, const Arguments& arguments) {
+    auto found = bus.query(spaces_or(arguments, all_spaces), pattern_argument(arguments));
+    if (!found) return failed(found.error());
+    std::vector<std::string> lines;
+    for (const Value& each : *found) lines.push_back(preserves::to_text(each));
+    std::sort(lines.begin(), lines.end());
+    for (const std::string& line : lines) std::puts(line.c_str());
+    return 0;
+}
+
+int watch(Bus& bus, const Arguments& arguments) {
+    auto follower = Follower::start(bus, spaces_or(arguments, all_spaces),
+                                    pattern_argument(arguments),
+                                    {.appeared = [](View value) { print("+ ", value); },
+                                     .gone = [](View value) { print("- ", value); },
+                                     .message = [](View value) { print("! ", value); }});
+    Result<bool> done = bus.run_until([] { return false; });
+    return done ? 0 : failed(done.error());
+}
+
+int wait(Bus& bus, const Arguments& arguments) {
+    bool seen = false;
+    auto follower = Follower::start(bus, spaces_or(arguments, all_spaces),
+                                    pattern_argument(arguments),
+                                    {.appeared =
+                                         [&](View value) {
+                                             if (!seen) print("", value);
+                                             seen = true;
+                                         },
+                                     .gone = {},
+                                     .message = {}});
+    Result<bool> done = bus.run_until([&] { return seen; }, arguments.deadline);
+    if (!done) return failed(done.error());
+    if (*done) return 0;
+    std::fprintf(stderr, "muster: nothing matched %s in time\n", arguments.words[0].c_str());
+    return 1;
+}
+
+// `start`, `stop`, `release`, `restart`: a message each, to whoever implements it.
+int order(Bus& bus, const Arguments& arguments) {
+    auto known = services(bus);
+    if (!known) return failed(known.error());
+    int result = 0;
+    for (const std::string& word : arguments.words) {
+        Value name = find_service(word, *known);
+        auto found = std::find_if(known->begin(), known->end(), [&](const Value& each) {
+            return each.view().at(0) == name.view();
+        });
+        bool undefined = found == known->end() || found->view().at(2).get("undefined").valid();
+        if (undefined && arguments.command != "release") {
+            std::fprintf(stderr, "muster: nobody defines %s\n", preserves::to_text(name).c_str());
+            result = 1;
+            continue;
+        }
+        bus.client().message(bus.config(), preserves::record(arguments.command + "-service", {name}));
+    }
+    Result<> settled = bus.settle();
+    return settled ? result : failed(settled.error());
+}
+
+Ref<protocol::Reference> target_of(Bus& bus, const Arguments& arguments) {
+    if (arguments.spaces.size() > 1) wrong(arguments.command + " takes one --in");
+    return arguments.spaces.empty() ? bus.config() : bus.capability(arguments.spaces[0]);
+}
+
+int assert_values(Bus& bus, const Arguments& arguments) {
+    std::vector<Value> values = value_arguments(arguments);
+    bus.client().begin();
+    for (const Value& value : values) bus.client().assert_(target_of(bus, arguments), value);
+    bus.client().commit();
+    Result<bool> done = bus.run_until([] { return false; });
+    return done ? 0 : failed(done.error());
+}
+
+int send(Bus& bus, const Arguments& arguments) {
+    std::vector<Value> values = value_arguments(arguments);
+    for (const Value& value : values) bus.client().message(target_of(bus, arguments), value);
+    Result<> settled = bus.settle();
+    return settled ? 0 : failed(settled.error());
+}
+
+int power(Bus& bus, const Arguments& arguments) {
+    Ref<protocol::Reference> system = bus.capability("system");
+    if (!system) return failed(Error{"the system bus does not grant this"});
+    Value word = preserves::symbol(arguments.command);
+    bus.client().message(system, preserves::record("system", {word}));
+    Result<> settled = bus.settle();
+    return settled ? 0 : failed(settled.error());
+}
+
+// Bytes both ways between our standard descriptors and the bus, until either side ends.
+int pipe_bytes(int socket) {
+    char buffer[65'536];
+    auto copy = [&](int from, int to) {
+        ssize_t count = read(from, buffer, sizeof buffer);
+        if (count <= 0) return count < 0 && errno == EINTR;
+        for (ssize_t sent = 0; sent < count;) {
+            ssize_t more = write(to, buffer + sent, static_cast<size_t>(count - sent));
+            if (more < 0 && errno == EINTR) continue;
+            if (more < 0) return false;
+            sent += more;
+        }
+        return true;
+    };
+    pollfd fds[2] = {{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0},
+                     {.fd = socket, .events = POLLIN, .revents = 0}};
+    for (;;) {
+        if (poll(fds, 2, -1) < 0 && errno != EINTR) return 1;
+        if (fds[1].revents && !copy(socket, STDOUT_FILENO)) return 0;
+        if (fds[0].revents && !copy(STDIN_FILENO, socket)) {
+            shutdown(socket, SHUT_WR);
+            fds[0].fd = -1;
+        }
+    }
+}
+
+// What a command takes, so that a wrong one is told from one that failed before the bus is asked.
+enum class Takes { anything, pattern, values, services, nothing };
+
+struct Command {
+    const char* name;
+    Takes takes;
+    int (*run)(Bus&, const Arguments&);
+};
+
+constexpr Command commands[] = {
+    {"status", Takes::anything, status},    {"list", Takes::pattern, list},
+    {"watch", Takes::pattern, watch},       {"wait", Takes::pattern, wait},
+    {"start", Takes::services, order},      {"stop", Takes::services, order},
+    {"release", Takes::services, order},    {"restart", Takes::services, order},
+    {"assert", Takes::values, assert_values}, {"send", Takes::values, send},
+    {"poweroff", Takes::nothing, power},    {"reboot", Takes::nothing, power},
+    {"halt", Takes::nothing, power},
+};
+
+void check(const Arguments& arguments, Takes takes) {
+    switch (takes) {
+    case Takes::anything: break;
+    case Takes::pattern: (void)pattern_argument(arguments); break;
+    case Takes::values: (void)value_arguments(arguments); break;
+    case Takes::services:
+        if (arguments.words.empty()) wrong(arguments.command + ": which service?");
+        break;
+    case Takes::nothing:
+        if (!arguments.words.empty()) wrong(arguments.command + " takes no argument");
+        break;
+    }
+    for (const std::string& word : arguments.words)
+        if (takes == Takes::services || takes == Takes::anything) (void)find_service(word, {});
+}
+
+} // namespace
+
+int run(int argc, char** argv) {
+    signal(SIGPIPE, SIG_DFL);
+    Arguments arguments = parse_arguments(argc, argv);
+    if (arguments.command.empty()) wrong("which command?");
+    for (const Command& command : commands) {
+        if (arguments.command != command.name) continue;
+        check(arguments, command.takes);
+        auto bus = Bus::connect(arguments.bus);
+        if (!bus) return failed(bus.error());
+        return command.run(**bus, arguments);
+    }
+    if (arguments.command != "pipe") wrong("unknown command " + arguments.command);
+    check(arguments, Takes::nothing);
+    Result<Fd> socket = connect_to_bus(arguments.bus);
+    return socket ? pipe_bytes(socket->get()) : failed(socket.error());
+}
+
+} // namespace muster::command
+
+int main(int argc, char** argv) { return muster::command::run(argc, argv); }
