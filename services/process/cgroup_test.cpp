@@ -80,7 +80,7 @@ TEST_CASE("cgroup: a tree of processes, killed whole, and its directory removed"
         CHECK_FALSE(group->populated());
         // A grandchild in a session of its own that ignores what it can.
         pid_t pid = start(*spawner, *group,
-                          "setsid sh -c 'trap \"\" TERM; echo up; read x </dev/zero' & wait");
+                          "setsid sh -c 'trap \"\" TERM; echo up; exec sleep 1000' & wait");
         CHECK(group->populated());
         group->kill();
         wait_until_empty(*group);
@@ -105,8 +105,8 @@ TEST_CASE("cgroup: a signal to all; the same name twice; groups made by the serv
     REQUIRE(one.ok());
     REQUIRE(two.ok());
     CHECK(one->path() + "+2" == two->path());
-    pid_t pid = start(*spawner, *one, "echo up; exec cat /dev/zero >/dev/null");
-    pid_t other = start(*spawner, *two, "echo up; exec cat /dev/zero >/dev/null");
+    pid_t pid = start(*spawner, *one, "echo up; exec sleep 1000");
+    pid_t other = start(*spawner, *two, "echo up; exec sleep 1000");
     one->signal(SIGTERM);
     int status = 0;
     CHECK(::waitpid(pid, &status, 0) == pid);

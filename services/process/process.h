@@ -46,6 +46,8 @@ class Process : public Counted {
     pid_t pid() const { return pid_; }
     bool running() const { return running_; }
     bool gone() const { return gone_; }
+    // Whether the end of a leftover will be told.
+    bool watched() const { return in_cgroup_; }
 
     // To the process group of the process; to everything in the tree when the process itself has
     // ended. Stopped ones are woken for it.

@@ -111,8 +111,7 @@ TEST_CASE("process: what outlives the process belongs to its tree") {
         // The child ignores SIGTERM and goes on when its parent ends.
         auto started = stage.processes->start(
             "tree",
-            shell("sh -c 'trap \"\" TERM; echo $$; read x </dev/zero' & exit 0",
-                  output.write.get()),
+            shell("sh -c 'trap \"\" TERM; echo $$; exec sleep 1000' & exit 0", output.write.get()),
             seen.events());
         REQUIRE(started.ok());
         pid_t child = std::stoi(output.get());
@@ -158,7 +157,7 @@ TEST_CASE("process: nothing is left when the processes are given up") {
         {
             Stage stage(groups);
             auto started = stage.processes->start(
-                "left", shell("echo up; read x </dev/zero", output.write.get()), {});
+                "left", shell("echo up; exec sleep 1000", output.write.get()), {});
             REQUIRE(started.ok());
             REQUIRE(output.get() == "up\n");
             output.write.reset();

@@ -1,0 +1,32 @@
+// What the supervisor of daemons works with. Everything referred to must outlive it.
+#pragma once
+
+#include <cstdint>
+
+#include "init/base/event_loop.h"
+#include "init/dataspace/dataspace.h"
+#include "init/dataspace/engine.h"
+#include "services/process/process.h"
+
+namespace muster::services {
+
+// How long things take, in nanoseconds; see instance.h. Tests make them short.
+struct Timing {
+    uint64_t first_delay = 200 * millisecond;
+    uint64_t longest_delay = 30 * second;
+    uint64_t good_run = 10 * second;
+    // After a process tree has ended: how long its protocol channel may take to be read to its end.
+    uint64_t channel_grace = 1 * second;
+};
+
+struct Context {
+    EventLoop& loop;
+    Processes& processes;
+    dataspace::CapRef config;
+    dataspace::CapRef machine; // may be null
+    dataspace::CapRef log;
+    dataspace::CapRef status; // may be null
+    Timing timing{};
+};
+
+} // namespace muster::services

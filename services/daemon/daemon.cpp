@@ -1,0 +1,244 @@
+#include "services/daemon/daemon.h"
+
+#include <algorithm>
+
+#include "init/preserves/encoder.h"
+#include "init/preserves/text_writer.h"
+#include "init/preserves/utf8.h"
+
+namespace muster::services {
+
+namespace {
+
+using Phase = Instance::Phase;
+
+// Which of several instances people should hear about first.
+int weight(const Instance& instance) {
+    switch (instance.phase()) {
+    case Phase::failed:
+        return 7;
+    case Phase::backoff:
+        return 6;
+    case Phase::ending:
+        return 5;
+    case Phase::stopping:
+        return 4;
+    case Phase::idle:
+        return 3;
+    case Phase::starting:
+        return 2;
+    case Phase::running:
+        return 1;
+    case Phase::complete:
+        return 0;
+    }
+    return 0;
+}
+
+std::string_view phase_name(const Instance& instance, bool declared_ready) {
+    switch (instance.phase()) {
+    case Phase::idle:
+        return "starting";
+    case Phase::starting:
+        return declared_ready ? "running" : "starting";
+    case Phase::running:
+        return "running";
+    case Phase::ending:
+    case Phase::backoff:
+        return "backoff";
+    case Phase::stopping:
+        return "stopping";
+    case Phase::complete:
+        return "complete";
+    case Phase::failed:
+        return "failed";
+    }
+    return "failed";
+}
+
+} // namespace
+
+Daemon::Daemon(const Context& context, dataspace::Engine& engine, Value id, TurnAction on_gone)
+    : context_(context), engine_(engine), id_(std::move(id)),
+      service_(preserves::record("daemon", {id_})), name_(preserves::to_text(service_)),
+      on_gone_(std::move(on_gone)) {}
+
+void Daemon::attach(Ref<Facet> facet) {
+    facet_ = std::move(facet);
+    keep_ = dataspace::KeepAlive(facet_);
+}
+
+// --- what is wanted ---
+
+void Daemon::run(Turn& turn, const std::vector<Value>& specs) {
+    wanted_ = true;
+    std::vector<Ref<Instance>> before = instances_;
+    for (const Ref<Instance>& instance : before)
+        if (!instance->retired() &&
+            std::find(specs.begin(), specs.end(), instance->spec()) == specs.end())
+            instance->retire(turn);
+    for (const Value& spec : specs) {
+        bool there = std::any_of(instances_.begin(), instances_.end(), [&](const auto& instance) {
+            return !instance->retired() && instance->spec() == spec;
+        });
+        if (!there) instances_.push_back(make_ref<Instance>(*this, spec));
+    }
+    start_idle(turn);
+    changed(turn);
+}
+
+void Daemon::stop(Turn& turn) {
+    Ref<Daemon> self(this);
+    wanted_ = false;
+    restarting_ = false;
+    std::vector<Ref<Instance>> before = instances_;
+    for (const Ref<Instance>& instance : before)
+        instance->retire(turn);
+    changed(turn);
+    if (instances_.empty()) finish(turn);
+}
+
+void Daemon::restart(Turn& turn) {
+    if (!wanted_) return;
+    restarting_ = true;
+    std::vector<Ref<Instance>> before = instances_;
+    for (const Ref<Instance>& instance : before)
+        if (!instance->retired()) instance->reset(turn);
+    changed(turn);
+}
+
+void Daemon::set_declared_ready(Turn& turn, bool ready) {
+    declared_ready_ = ready;
+    changed(turn);
+}
+
+// --- from instances ---
+
+void Daemon::restart_others(Turn& turn, Instance& failed) {
+    restarting_ = true;
+    std::vector<Ref<Instance>> before = instances_;
+    for (const Ref<Instance>& instance : before)
+        if (instance.get() != &failed && !instance->retired()) instance->reset(turn);
+}
+
+void Daemon::instance_idle(Turn& turn) {
+    start_idle(turn);
+    changed(turn);
+}
+
+void Daemon::instance_gone(Turn& turn, Instance& instance) {
+    Ref<Daemon> self(this);
+    std::erase_if(instances_, [&](const auto& each) { return each.get() == &instance; });
+    if (wanted_) {
+        start_idle(turn);
+        changed(turn);
+    } else if (instances_.empty()) {
+        finish(turn);
+    }
+}
+
+// Never two of each: new ones wait until nothing is left of those that they replace.
+void Daemon::start_idle(Turn& turn) {
+    if (!wanted_) return;
+    for (const Ref<Instance>& instance : instances_) {
+        if (instance->retired()) return;
+        if (restarting_ && instance->phase() != Phase::idle) return;
+    }
+    restarting_ = false;
+    std::vector<Ref<Instance>> before = instances_;
+    for (const Ref<Instance>& instance : before)
+        if (instance->phase() == Phase::idle && !instance->retired()) instance->start(turn);
+}
+
+void Daemon::finish(Turn& turn) {
+    if (!facet_->alive()) return;
+    keep_ = dataspace::KeepAlive();
+    turn.stop(*facet_);
+    on_gone_(turn);
+}
+
+// --- what is asserted ---
+
+void Daemon::changed(Turn& turn) {
+    if (std::exchange(publishing_, true)) return;
+    turn.before_commit([self = Ref<Daemon>(this)](Turn& last) {
+        self->publishing_ = false;
+        last.in(*self->facet_, [&](Turn& inner) { self->publish(inner); });
+    });
+}
+
+void Daemon::publish(Turn& turn) {
+    std::string state = state_;
+    bool ready = false;
+    if (wanted_) { // else what there was stays until nothing is left, but for `ready`
+        bool any_failed = false, all_complete = true, all_ready = true;
+        for (const Ref<Instance>& instance : instances_) {
+            bool complete = instance->phase() == Phase::complete && !instance->retired();
+            if (instance->failed() && !instance->retired()) any_failed = true;
+            if (!complete) all_complete = false;
+            if (!complete && !instance->ready()) all_ready = false;
+        }
+        if (instances_.empty())
+            state.clear();
+        else
+            state = any_failed ? "failed" : all_complete ? "complete" : "started";
+        ready = state == "started" && all_ready;
+    }
+    auto service_state = [&](std::string_view word) {
+        return preserves::record("service-state", {service_, preserves::symbol(word)});
+    };
+    if (state != state_) {
+        dataspace::Handle old = state_handle_;
+        state_handle_ = state.empty() ? 0 : turn.assert_(context_.config, service_state(state));
+        turn.retract(old);
+        state_ = state;
+    }
+    if (ready && ready_handle_ == 0) {
+        ready_handle_ = turn.assert_(context_.config, service_state("ready"));
+    } else if (!ready && ready_handle_ != 0) {
+        turn.retract(std::exchange(ready_handle_, 0));
+    }
+    Value now = status();
+    if (now == status_) return;
+    status_ = now;
+    status_handle_ = turn.replace(context_.config, status_handle_,
+                                  preserves::record("daemon-status", {id_, status_}));
+}
+
+Value Daemon::status() const {
+    preserves::Encoder out;
+    auto text = [&](std::string_view key, const std::string& value) {
+        out.symbol(key);
+        if (preserves::is_utf8(value))
+            out.string(value);
+        else
+            out.bytes({reinterpret_cast<const uint8_t*>(value.data()), value.size()});
+    };
+    auto number = [&](std::string_view key, uint64_t value) {
+        out.symbol(key);
+        out.integer(static_cast<int64_t>(value));
+    };
+    out.begin_dictionary();
+    out.symbol("phase");
+    if (instances_.empty()) {
+        out.symbol(wanted_ ? "undefined" : "stopping");
+    } else {
+        auto first =
+            std::max_element(instances_.begin(), instances_.end(),
+                             [](const auto& a, const auto& b) { return weight(*a) < weight(*b); });
+        const Instance& instance = **first;
+        out.symbol(phase_name(instance, declared_ready_));
+        uint64_t restarts = 0;
+        for (const Ref<Instance>& each : instances_)
+            restarts += each->restarts();
+        number("restarts", restarts);
+        if (instance.pid() != 0) number("pid", static_cast<uint64_t>(instance.pid()));
+        if (!instance.last().empty()) text("last", instance.last());
+        if (instance.phase() == Phase::backoff) number("delayMs", instance.delay() / millisecond);
+        if (instances_.size() > 1) number("processes", instances_.size());
+    }
+    out.end();
+    return *out.finish();
+}
+
+} // namespace muster::services
