@@ -32,7 +32,8 @@ TEST_CASE("channel: a service gets its capabilities and says that it is ready") 
     world.until_state("x ready");
     CHECK(world.phase("x") == "running");
     CHECK(world.take_states() == Strings{"+x started", "+x ready"});
-    CHECK(world.has_line("x stderr: [[0, <A {config: #:[0, 1], machine: #:[0, 2]} 3>]]"));
+    REQUIRE(world.lines.size() == 1);
+    CHECK(world.lines[0].starts_with("x stderr: [[0, <A {config: #:[0, 0], machine: #:[0, 1]} "));
     // What it said goes as soon as it is asked to stop, the rest when it is gone.
     world.stop("x");
     CHECK(world.now == std::set<std::string>{"x started"});
@@ -94,7 +95,8 @@ TEST_CASE("channel: more is granted by the specification") {
         service("echo \"$line\" >&2; read stop", "grant: {answer: 42 config: none}");
     world.run("x", plain);
     world.until([&] { return !world.lines.empty(); });
-    CHECK(world.lines[0] == "x stderr: [[0, <A {answer: 42, config: none, machine: #:[0, 1]} 3>]]");
+    CHECK(world.lines[0].starts_with(
+        "x stderr: [[0, <A {answer: 42, config: none, machine: #:[0, 0]} "));
 }
 
 TEST_CASE("channel: garbage ends the process by its policy and nobody else") {
