@@ -7,9 +7,9 @@ import subprocess
 
 from .failure import Failure
 from .vm import need
-from .workspace import LOGS
 
-TREES = os.path.join(LOGS, "trees")
+# Not in build/, where make looks for files.
+TREES = os.path.join(os.environ.get("MUSTER_CACHE") or os.path.expanduser("~/.cache/muster"), "trees")
 MAGIC = {b"\x1f\x8b": ["gzip", "-dc"], b"\x28\xb5": ["zstd", "-dc"], b"\xfd7": ["xz", "-dc"],
          b"07": ["cat"]}
 
