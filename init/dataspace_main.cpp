@@ -199,14 +199,20 @@ void SecondStage::boot(Turn& turn) {
                                                     .machine = machine_,
                                                     .log = log_,
                                                     .status = status_});
-    config::serve_config_watchers(turn, loop_, config_, log_);
+    // Reports come from within turns of their own or from none: they are said in one of ours.
+    auto report = [this, facet](std::string line) {
+        engine_.external(facet, [this, line = std::move(line)](Turn& t) {
+            services::say(t, log_, line);
+        });
+    };
+    config::serve_config_watchers(turn, loop_, config_, [report](const config::Problem& problem) {
+        report(config::to_string(problem));
+    });
     protocol::ListenerOptions listener;
     listener.name = "bus";
     listener.max_unsent = bus_max_unsent;
     listener.max_stall = bus_max_stall;
-    listener.report = [this, facet](const std::string& line) {
-        engine_.external(facet, [this, line](Turn& t) { services::say(t, log_, line); });
-    };
+    listener.report = report;
     protocol::serve_relay_listeners(turn, loop_, config_, listener);
 
     assert_capabilities(turn);

@@ -22,6 +22,7 @@ TEST_CASE("two cycles are two, the shortest way is told of a tangled one") {
 
 TEST_CASE("a long chain needs no deep stack") {
     std::vector<std::vector<size_t>> edges(100'000);
-    for (size_t i = 0; i < edges.size(); ++i) edges[i] = {(i + 1) % edges.size()};
+    for (size_t i = 0; i < edges.size(); ++i)
+        edges[i] = {(i + 1) % edges.size()};
     CHECK(find_cycles(edges).at(0).size() == edges.size());
 }
