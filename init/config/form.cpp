@@ -82,6 +82,7 @@ bool only_comments(std::string_view rest, const preserves::TextOptions& options)
 } // namespace
 
 std::string to_string(const Problem& problem) {
+    if (problem.at.line == 0) return problem.file + ": " + problem.message;
     return problem.file + ":" + std::to_string(problem.at.line) + ":" +
            std::to_string(problem.at.column) + ": " + problem.message;
 }

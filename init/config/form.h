@@ -14,13 +14,13 @@ using preserves::Location;
 using preserves::Value;
 using preserves::View;
 
-// A place in a file and what is wrong there.
+// A place in a file and what is wrong there. Line 0: the file as a whole.
 struct Problem {
     std::string file;
     Location at;
     std::string message;
 };
-// "FILE:LINE:COLUMN: MESSAGE"
+// "FILE:LINE:COLUMN: MESSAGE", or "FILE: MESSAGE".
 std::string to_string(const Problem& problem);
 
 struct Form {

@@ -1,0 +1,430 @@
+#include "init/config/watcher.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "init/config/file_tree.h"
+#include "init/dataspace/dataspace.h"
+#include "init/dataspace/engine.h"
+#include "init/dataspace/pattern.h"
+#include "init/preserves/text_writer.h"
+
+namespace muster::config {
+
+using dataspace::CapRef;
+using dataspace::Facet;
+using dataspace::Handle;
+using dataspace::KeepAlive;
+using dataspace::Turn;
+
+namespace {
+
+// How long a file that was moved away may be absent before it counts as gone.
+constexpr uint64_t absence = 100 * millisecond;
+
+// How many different run-time errors of one file are told apart.
+constexpr size_t max_errors = 20;
+
+enum class Reading : uint8_t { good, missing, bad };
+
+// Reads a regular file of a sensible size; never blocks on anything else.
+Reading read_script(const std::string& path, std::string& text, std::string& problem) {
+    struct stat about;
+    auto failed = [&](const char* what) {
+        if (errno == ENOENT || errno == ENOTDIR) return Reading::missing;
+        problem = system_error(what, errno).message;
+        return Reading::bad;
+    };
+    // Opening a device may do something to it: look first.
+    if (stat(path.c_str(), &about) != 0) return failed("cannot be read");
+    if (!S_ISREG(about.st_mode)) {
+        problem = "is not a regular file";
+        return Reading::bad;
+    }
+    Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+    if (!fd) return failed("cannot be read");
+    if (fstat(fd.get(), &about) != 0 || !S_ISREG(about.st_mode)) {
+        problem = "is not a regular file";
+        return Reading::bad;
+    }
+    text.clear();
+    char buffer[16'384];
+    for (;;) {
+        ssize_t size = read(fd.get(), buffer, sizeof buffer);
+        if (size < 0 && errno == EINTR) continue;
+        if (size < 0) return failed("cannot be read");
+        if (size == 0) return Reading::good;
+        text.append(buffer, static_cast<size_t>(size));
+        if (text.size() > max_script_size) {
+            problem = "is larger than 1 MiB";
+            return Reading::bad;
+        }
+    }
+}
+
+std::string directory_of(const std::string& path) {
+    size_t slash = path.rfind('/');
+    return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+class ConfigWatcher : public std::enable_shared_from_this<ConfigWatcher> {
+  public:
+    ConfigWatcher(EventLoop& loop, Turn& turn, WatchOptions options)
+        : loop_(loop), engine_(turn.engine()), facet_(&turn.current()), keep_(facet_),
+          options_(std::move(options)), tree_(options_.path) {}
+
+    void start(Turn& turn);
+
+  private:
+    // A version of a file that runs, ran, or is about to.
+    struct Version {
+        uint64_t id = 0; // by which its errors find it
+        Ref<Script> script;
+        Running running;
+        std::map<std::string, Handle> errors;
+    };
+    struct File {
+        std::unique_ptr<Version> current;
+        std::unique_ptr<Version> next; // being rehearsed
+        // Why the file as it is now is not in force: it is no good, or stopped at once.
+        std::string load_error;
+        Handle load_error_handle = 0;
+        std::map<std::string, Handle> start_errors;
+    };
+
+    void on_events();
+    void on_absence();
+    void schedule();
+    void apply(Turn& turn);
+    void load(Turn& turn, const std::string& path);
+    void begin(Turn& turn, const std::string& path, Ref<Script> script, bool rehearsal);
+    void hop(Turn& turn, size_t turns);
+    void finish(Turn& turn);
+    void settle(Turn& turn, File& file, std::vector<Ref<Facet>>& to_stop);
+
+    void run_time_error(Turn& turn, const std::string& path, uint64_t id, const Problem& problem);
+    void set_load_error(Turn& turn, File& file, const Problem* problem);
+    void clear_load_errors(Turn& turn, File& file);
+    void retract_all(Turn& turn, std::map<std::string, Handle>& errors);
+    void show_tree_problems(Turn& turn);
+    Handle assert_error(Turn& turn, const Problem& problem);
+    void tell(const Problem& problem) {
+        if (options_.report) options_.report(problem);
+    }
+
+    EventLoop& loop_;
+    dataspace::Engine& engine_;
+    Ref<Facet> facet_;
+    KeepAlive keep_;
+    WatchOptions options_;
+    FileTree tree_;
+    Watch watch_; // of the tree's descriptor: goes before it
+    Timer timer_;
+    std::map<std::string, File, PathLess> files_;
+    std::map<std::string, std::pair<std::string, Handle>> tree_problems_;
+    FileTree::Changes pending_; // not yet applied
+    Paths absent_;              // moved away, while the timer runs
+    std::vector<std::pair<std::string, Ref<Script>>> starting_;
+    Paths stopping_;         // gone, stopped when what changed with them is in force
+    bool scheduled_ = false; // a turn is on its way
+    bool waiting_ = false;   // something has happened that no turn has looked at
+    bool rehearsing_ = false;
+    bool ready_ = false;
+    uint64_t next_id_ = 1;
+};
+
+void ConfigWatcher::start(Turn& turn) {
+    // The facet owns this; everything else only knows it.
+    turn.on_stop([self = shared_from_this()](Turn&) {});
+    if (Result<> opened = tree_.open(); !opened) {
+        tell({tree_.path(), {0, 0}, "changes will not be noticed: " + opened.error().message});
+    } else {
+        auto weak = weak_from_this();
+        Result<Watch> watch = loop_.watch(tree_.fd(), EPOLLIN, [weak](uint32_t) {
+            if (auto self = weak.lock()) self->on_events();
+        });
+        if (watch)
+            watch_ = std::move(*watch);
+        else
+            tell({tree_.path(), {0, 0}, watch.error().message});
+    }
+    pending_ = tree_.rescan();
+    apply(turn);
+}
+
+void ConfigWatcher::on_events() {
+    FileTree::Changes changes = tree_.read_events();
+    for (const Paths* paths : {&changes.changed, &changes.gone}) {
+        for (const std::string& path : *paths)
+            absent_.erase(path);
+    }
+    for (const std::string& path : changes.moved_away)
+        absent_.insert(path);
+    if (!changes.moved_away.empty() && !timer_.pending()) {
+        auto weak = weak_from_this();
+        timer_ = loop_.after(absence, [weak] {
+            if (auto self = weak.lock()) self->on_absence();
+        });
+    }
+    changes.moved_away.clear();
+    pending_.merge(std::move(changes));
+    schedule();
+}
+
+void ConfigWatcher::on_absence() {
+    for (const std::string& path : absent_) {
+        struct stat about;
+        if (lstat(path.c_str(), &about) != 0) pending_.gone.insert(path);
+    }
+    absent_.clear();
+    schedule();
+}
+
+void ConfigWatcher::schedule() {
+    waiting_ = true;
+    if (scheduled_ || rehearsing_) return;
+    scheduled_ = true;
+    engine_.external(facet_, [weak = weak_from_this()](Turn& turn) {
+        if (auto self = weak.lock()) self->apply(turn);
+    });
+}
+
+// Takes up what has changed on disk.
+void ConfigWatcher::apply(Turn& turn) {
+    scheduled_ = waiting_ = false;
+    FileTree::Changes changes = std::exchange(pending_, {});
+    show_tree_problems(turn);
+    stopping_ = std::move(changes.gone);
+    for (const std::string& path : changes.changed)
+        load(turn, path);
+    // Something has to be there for a rehearsal to make sense.
+    bool replacing = !stopping_.empty() && !starting_.empty();
+    size_t turns = 0;
+    for (const auto& [path, script] : starting_) {
+        if (files_[path].current) replacing = true;
+        turns = std::max(turns, rehearsal_turns(*script));
+    }
+    for (auto& [path, script] : starting_)
+        begin(turn, path, std::move(script), replacing);
+    if (!replacing) {
+        finish(turn);
+    } else {
+        rehearsing_ = true;
+        hop(turn, turns);
+    }
+}
+
+void ConfigWatcher::load(Turn& turn, const std::string& path) {
+    std::string text;
+    Problem problem{path, {0, 0}, {}};
+    switch (read_script(path, text, problem.message)) {
+    case Reading::good:
+        break;
+    case Reading::missing:
+        stopping_.insert(path);
+        return;
+    case Reading::bad:
+        tree_.look_again(path);
+        set_load_error(turn, files_[path], &problem);
+        return;
+    }
+    File& file = files_[path];
+    Ref<Script> script = Script::parse(text, path, directory_of(path), problem);
+    if (!script) {
+        set_load_error(turn, file, &problem);
+        return;
+    }
+    if (file.current && file.current->script->same_content(*script)) {
+        file.current->script->take_places(*script);
+        clear_load_errors(turn, file);
+        return;
+    }
+    starting_.emplace_back(path, std::move(script));
+}
+
+void ConfigWatcher::begin(Turn& turn, const std::string& path, Ref<Script> script, bool rehearsal) {
+    File& file = files_[path];
+    file.next = std::make_unique<Version>();
+    uint64_t id = next_id_++;
+    file.next->id = id;
+    file.next->script = script;
+    auto report = [weak = weak_from_this(), path, id](Turn& inner, const Problem& problem) {
+        if (auto self = weak.lock()) self->run_time_error(inner, path, id, problem);
+    };
+    file.next->running =
+        run_script(turn, script, options_.environment, std::move(report), rehearsal);
+}
+
+// Lets the engine work until what is rehearsed has seen what is there.
+void ConfigWatcher::hop(Turn& turn, size_t turns) {
+    if (turns == 0) {
+        rehearsing_ = false;
+        finish(turn);
+        return;
+    }
+    engine_.external(facet_, [weak = weak_from_this(), turns](Turn& next) {
+        if (auto self = weak.lock()) self->hop(next, turns - 1);
+    });
+}
+
+// New versions take effect, old ones and files that are gone stop, in this turn.
+void ConfigWatcher::finish(Turn& turn) {
+    std::vector<Ref<Facet>> to_stop;
+    for (const auto& [path, script] : std::exchange(starting_, {})) {
+        settle(turn, files_[path], to_stop);
+    }
+    for (const std::string& path : std::exchange(stopping_, {})) {
+        auto found = files_.find(path);
+        if (found == files_.end()) continue;
+        File& file = found->second;
+        clear_load_errors(turn, file);
+        if (file.current) {
+            for (const auto& [text, handle] : file.current->errors)
+                turn.retract(handle);
+            to_stop.push_back(file.current->running.facet);
+        }
+        files_.erase(found);
+    }
+    for (const Ref<Facet>& facet : to_stop)
+        turn.stop(*facet);
+    if (!ready_ && tree_.present()) {
+        ready_ = true;
+        if (options_.on_ready) options_.on_ready(turn);
+    }
+    if (waiting_) schedule();
+}
+
+void ConfigWatcher::settle(Turn& turn, File& file, std::vector<Ref<Facet>>& to_stop) {
+    std::unique_ptr<Version> next = std::move(file.next);
+    set_load_error(turn, file, nullptr);
+    if (next->running.failed && file.current) {
+        std::swap(file.start_errors, next->errors);
+        retract_all(turn, next->errors);
+        return;
+    }
+    retract_all(turn, file.start_errors);
+    release(turn, next->running);
+    if (file.current) {
+        for (const auto& [text, handle] : file.current->errors)
+            turn.retract(handle);
+        to_stop.push_back(file.current->running.facet);
+    }
+    file.current = std::move(next);
+}
+
+// ---- Errors ----
+
+Handle ConfigWatcher::assert_error(Turn& turn, const Problem& problem) {
+    Handle handle = 0;
+    if (!options_.errors) return handle;
+    turn.in(*facet_, [&](Turn& mine) {
+        handle =
+            mine.assert_(options_.errors,
+                         preserves::record("config-error", {preserves::string(problem.file),
+                                                            preserves::integer(problem.at.line),
+                                                            preserves::integer(problem.at.column),
+                                                            preserves::string(problem.message)}));
+    });
+    return handle;
+}
+
+void ConfigWatcher::run_time_error(Turn& turn, const std::string& path, uint64_t id,
+                                   const Problem& problem) {
+    auto found = files_.find(path);
+    if (found == files_.end()) return;
+    for (Version* version : {found->second.current.get(), found->second.next.get()}) {
+        if (!version || version->id != id) continue;
+        std::string text = to_string(problem);
+        if (version->errors.size() >= max_errors || version->errors.count(text) != 0) return;
+        version->errors[text] = assert_error(turn, problem);
+        tell(problem);
+    }
+}
+
+// With null there is none any more.
+void ConfigWatcher::set_load_error(Turn& turn, File& file, const Problem* problem) {
+    std::string text = problem ? to_string(*problem) : std::string();
+    if (file.load_error == text) return;
+    Handle old = file.load_error_handle;
+    file.load_error = std::move(text);
+    file.load_error_handle = problem ? assert_error(turn, *problem) : 0;
+    turn.retract(old);
+    if (problem) tell(*problem);
+}
+
+void ConfigWatcher::clear_load_errors(Turn& turn, File& file) {
+    set_load_error(turn, file, nullptr);
+    retract_all(turn, file.start_errors);
+}
+
+void ConfigWatcher::retract_all(Turn& turn, std::map<std::string, Handle>& errors) {
+    for (const auto& [text, handle] : errors)
+        turn.retract(handle);
+    errors.clear();
+}
+
+void ConfigWatcher::show_tree_problems(Turn& turn) {
+    for (auto at = tree_problems_.begin(); at != tree_problems_.end();) {
+        auto still = tree_.problems().find(at->first);
+        if (still != tree_.problems().end() && still->second == at->second.first) {
+            ++at;
+            continue;
+        }
+        turn.retract(at->second.second);
+        at = tree_problems_.erase(at);
+    }
+    for (const auto& [path, message] : tree_.problems()) {
+        if (tree_problems_.count(path) != 0) continue;
+        Problem problem{path, {0, 0}, message};
+        tree_problems_[path] = {message, assert_error(turn, problem)};
+        tell(problem);
+    }
+}
+
+} // namespace
+
+void watch_config(Turn& turn, EventLoop& loop, WatchOptions options) {
+    std::make_shared<ConfigWatcher>(loop, turn, std::move(options))->start(turn);
+}
+
+void serve_config_watchers(Turn& turn, EventLoop& loop, const CapRef& config,
+                           std::function<void(const Problem&)> report) {
+    namespace pattern = dataspace::pattern;
+    Value any = pattern::discard();
+    Value service = pattern::bind(pattern::record("config-watcher", {any, any}));
+    Value wanted = pattern::record("run-service", {service});
+    auto body = [&loop, config, report](Turn& inner, View captures) {
+        Value name(captures.at(0));
+        auto state = [config, name](Turn& t, std::string_view word) {
+            t.assert_(config, preserves::record("service-state", {name, preserves::symbol(word)}));
+        };
+        auto path = name.view().at(0).as_string();
+        if (!path || path->empty() || !name.view().at(1).is(preserves::Kind::dictionary)) {
+            if (report) {
+                report({preserves::to_text(name),
+                        {0, 0},
+                        "<config-watcher \"PATH\" {NAME: VALUE …}> was expected"});
+            }
+            state(inner, "failed");
+            return;
+        }
+        WatchOptions options;
+        options.path = *path;
+        options.environment = Environment::from_dictionary(name.view().at(1));
+        options.errors = config;
+        options.report = report;
+        options.on_ready = [state](Turn& t) { state(t, "ready"); };
+        state(inner, "started");
+        watch_config(inner, loop, std::move(options));
+    };
+    dataspace::during(turn, config, wanted, body);
+}
+
+} // namespace muster::config

@@ -1,0 +1,563 @@
+// The watcher on real files, with the real event loop.
+
+#include "init/config/watcher.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "init/base/catch.h"
+#include "init/config/file_tree.h"
+#include "init/config/script_world.h"
+
+using namespace muster;
+using namespace muster::config;
+using Facts = std::set<std::string>;
+using Strings = std::vector<std::string>;
+
+namespace {
+
+// A directory that goes away with everything in it.
+class Folder {
+  public:
+    Folder() {
+        char name[] = "/tmp/muster-config-XXXXXX";
+        REQUIRE(mkdtemp(name));
+        path_ = name;
+    }
+    ~Folder() { CHECK(std::system(("rm -rf '" + path_ + "'").c_str()) == 0); }
+
+    std::string at(const std::string& name) const { return path_ + "/" + name; }
+    const std::string& path() const { return path_; }
+    void write(const std::string& name, std::string_view text) const {
+        Fd fd(open(at(name).c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+        REQUIRE(fd);
+        REQUIRE(::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+    }
+    void make(const std::string& name) const { REQUIRE(mkdir(at(name).c_str(), 0755) == 0); }
+    void move(const std::string& from, const std::string& to) const {
+        REQUIRE(rename(at(from).c_str(), at(to).c_str()) == 0);
+    }
+    void remove(const std::string& name) const { REQUIRE(::remove(at(name).c_str()) == 0); }
+
+  private:
+    std::string path_;
+};
+
+struct Site {
+    Folder folder;
+    std::unique_ptr<EventLoop> loop;
+    World world;
+    Strings reports;
+    bool ready = false;
+    Ref<dataspace::Facet> facet;
+
+    Site() {
+        Result<std::unique_ptr<EventLoop>> made = EventLoop::create();
+        REQUIRE(made);
+        loop = std::move(*made);
+        loop->set_after_round([this] { return world.engine.run(); });
+    }
+    ~Site() { stop(); }
+
+    void watch(const std::string& path) {
+        world.turn([&](dataspace::Turn& turn) {
+            facet = turn.facet([&](dataspace::Turn& inner) {
+                WatchOptions options;
+                options.path = path;
+                options.environment = world.environment;
+                options.errors = world.config;
+                options.report = [this](const Problem& problem) { report(problem); };
+                options.on_ready = [this](dataspace::Turn&) { ready = true; };
+                watch_config(inner, *loop, std::move(options));
+            });
+        });
+    }
+    void watch() { watch(folder.path()); }
+    void stop() {
+        if (facet) world.turn([&](dataspace::Turn& turn) { turn.stop(*facet); });
+        facet = nullptr;
+    }
+    void report(const Problem& problem) {
+        std::string text = to_string(problem);
+        size_t at = text.find(folder.path());
+        if (at != std::string::npos) text.replace(at, folder.path().size(), "DIR");
+        reports.push_back(text);
+    }
+
+    // Waits for what must come. The limit only ends a test that has failed.
+    template <typename Condition>
+    bool until(Condition condition) {
+        bool late = false;
+        Timer limit = loop->after(20 * second, [&] { late = true; });
+        while (!condition() && !late) loop->run_once(true);
+        return condition();
+    }
+    bool until_fact(const std::string& fact) {
+        return until([&] { return world.has(fact); });
+    }
+    bool until_gone(const std::string& fact) {
+        return until([&] { return !world.has(fact); });
+    }
+    // Lets everything that happened before be noticed: a mark comes last.
+    void catch_up() {
+        std::string mark = "<mark " + std::to_string(++marks_) + ">";
+        folder.write("zz-mark.pr", mark);
+        CHECK(until_fact(mark));
+        world.facts.erase(mark);
+        std::erase_if(world.events, [](const std::string& event) {
+            return event.find("<mark ") != std::string::npos;
+        });
+    }
+
+  private:
+    int marks_ = 0;
+};
+
+} // namespace
+
+TEST_CASE("paths sort depth first, by name") {
+    Paths paths{"/d/b.pr", "/d/a.pr", "/d/a/x.pr", "/d/ab/x.pr", "/d/a/b/c.pr"};
+    CHECK(Strings(paths.begin(), paths.end()) ==
+          Strings{"/d/a/b/c.pr", "/d/a/x.pr", "/d/a.pr", "/d/ab/x.pr", "/d/b.pr"});
+}
+
+TEST_CASE("the first scan: scripts only, depth first by name, then ready") {
+    Site site;
+    site.folder.make("sub");
+    site.folder.make(".hidden");
+    site.folder.write("b.pr", "<b> ! <order b>");
+    site.folder.write("sub/a.pr", "<sub-a> ! <order sub-a>");
+    site.folder.write("a.pr", "<a> ! <order a>");
+    site.folder.write(".c.pr", "<hidden>");
+    site.folder.write("c.pr~", "<backup>");
+    site.folder.write("c.txt", "<other>");
+    site.folder.write(".hidden/c.pr", "<hidden>");
+    site.watch();
+    CHECK(site.ready);
+    CHECK(site.reports.empty());
+    CHECK(site.world.facts == Facts{"<a>", "<b>", "<sub-a>"});
+    Strings order;
+    for (const std::string& event : site.world.events) {
+        if (event.starts_with("!")) order.push_back(event);
+    }
+    CHECK(order == Strings{"!<order a>", "!<order b>", "!<order sub-a>"});
+    site.stop();
+    CHECK(site.world.facts.empty());
+}
+
+TEST_CASE("files are added, changed, deleted") {
+    Site site;
+    site.watch();
+    CHECK(site.ready);
+    site.folder.write("a.pr", "<a 1> <same>");
+    CHECK(site.until_fact("<a 1>"));
+    site.world.events.clear();
+    site.folder.write("a.pr", "<a 2> <same>");
+    CHECK(site.until_gone("<a 1>"));
+    CHECK(site.world.events == Strings{"+<a 2>", "-<a 1>"});
+    site.folder.remove("a.pr");
+    CHECK(site.until([&] { return site.world.facts.empty(); }));
+    CHECK(site.reports.empty());
+}
+
+TEST_CASE("what is derived does not blink when its file changes") {
+    Site site;
+    site.world.add("<x 1>");
+    site.world.add("<y>");
+    site.folder.write("a.pr", "? <x ?n> [ <b $n> ? <y> <deep $n> ]");
+    site.watch();
+    REQUIRE(site.until_fact("<deep 1>"));
+    site.world.events.clear();
+    site.folder.write("a.pr", "<new> ? <x ?n> [ <b $n> ? <y> [ <deep $n> <deeper $n> ] ]");
+    CHECK(site.until_fact("<deeper 1>"));
+    CHECK(site.world.events == Strings{"+<new>", "+<deeper 1>"});
+}
+
+TEST_CASE("saving the same again restarts nothing, also with other comments") {
+    Site site;
+    site.folder.write("a.pr", "<a> ! <started> ? <x> <no $y>");
+    site.watch();
+    site.world.events.clear();
+    site.folder.write("a.pr", "<a> ! <started> ? <x> <no $y>");
+    site.catch_up();
+    site.folder.write("a.pr", "# says the same\n<a>\n! <started>\n? <x>\n<no $y>\n");
+    site.catch_up();
+    CHECK(site.world.events.empty());
+    // Messages name the places as they are now.
+    site.world.add("<x>");
+    CHECK(site.reports == Strings{"DIR/a.pr:5:5: undefined variable $y"});
+}
+
+TEST_CASE("the last good version stays in force while there is an error") {
+    Site site;
+    site.folder.write("a.pr", "<a 1>");
+    site.folder.write("b.pr", "<b>");
+    site.watch();
+    site.world.events.clear();
+    site.folder.write("a.pr", "<a 2>\n? <b> [\n  <c\n");
+    CHECK(site.until([&] { return !site.reports.empty(); }));
+    CHECK(site.reports[0].starts_with("DIR/a.pr:3:3: "));
+    CHECK(site.world.has("<a 1>"));
+    std::string error = "<config-error \"" + site.folder.at("a.pr") + "\" 3 3 ";
+    CHECK(site.world.events.size() == 1);
+    CHECK(site.world.events[0].starts_with("+" + error));
+    // Another kind of error: a bad instruction.
+    site.folder.write("a.pr", "<a 2>\n? <b> oops");
+    CHECK(site.until([&] { return site.reports.size() == 2; }));
+    CHECK(site.reports[1].starts_with("DIR/a.pr:2:7: an instruction was expected"));
+    CHECK(site.world.has("<a 1>"));
+    // Put right: the error goes.
+    site.folder.write("a.pr", "<a 2>");
+    CHECK(site.until_fact("<a 2>"));
+    CHECK(site.world.facts == Facts{"<a 2>", "<b>"});
+    CHECK_FALSE(site.world.has("-<b>"));
+    CHECK(std::count(site.world.events.begin(), site.world.events.end(), "-<b>") == 0);
+}
+
+TEST_CASE("an error at first: nothing runs, and the same error is told once") {
+    Site site;
+    site.folder.write("a.pr", "<a> oops");
+    site.watch();
+    CHECK(site.ready);
+    CHECK(site.reports.size() == 1);
+    site.folder.write("a.pr", "<a> oops");
+    site.catch_up();
+    CHECK(site.reports.size() == 1);
+    site.folder.remove("a.pr");
+    CHECK(site.until([&] { return site.world.facts.empty() || site.world.facts.size() == 1; }));
+    site.catch_up();
+    CHECK(site.world.facts.empty());
+}
+
+TEST_CASE("a version that stops at once on a run-time error does not replace what runs") {
+    Site site;
+    site.folder.write("a.pr", "<a 1>");
+    site.watch();
+    site.folder.write("a.pr", "<a 2>\n<b $undefined>");
+    CHECK(site.until([&] { return !site.reports.empty(); }));
+    site.catch_up();
+    CHECK(site.reports == Strings{"DIR/a.pr:2:4: undefined variable $undefined"});
+    std::string error = "<config-error \"" + site.folder.at("a.pr") +
+                        "\" 2 4 \"undefined variable $undefined\">";
+    CHECK(site.world.facts == Facts{"<a 1>", error});
+    site.folder.write("a.pr", "<a 1>");
+    site.catch_up();
+    CHECK(site.world.facts == Facts{"<a 1>"});
+}
+
+TEST_CASE("run-time errors stand as long as the version they are in") {
+    Site site;
+    site.folder.write("a.pr", "<a> ? <x ?n> <b $m>");
+    site.watch();
+    site.world.add("<x 1>");
+    site.world.add("<x 2>");
+    CHECK(site.reports == Strings{"DIR/a.pr:1:17: undefined variable $m"});
+    std::string error =
+        "<config-error \"" + site.folder.at("a.pr") + "\" 1 17 \"undefined variable $m\">";
+    CHECK(site.world.has(error));
+    CHECK(site.world.has("<a>"));
+    site.folder.write("a.pr", "<a> ? <x ?n> <b $n>");
+    CHECK(site.until_fact("<b 2>"));
+    CHECK_FALSE(site.world.has(error));
+}
+
+TEST_CASE("write to a temporary file and rename") {
+    Site site;
+    site.folder.write("a.pr", "<a 1>");
+    site.watch();
+    site.folder.write(".a.pr.tmp", "<a 2>");
+    site.folder.move(".a.pr.tmp", "a.pr");
+    CHECK(site.until_fact("<a 2>"));
+    CHECK_FALSE(site.world.has("<a 1>"));
+}
+
+TEST_CASE("move away, write anew: the way of some editors") {
+    Site site;
+    site.folder.write("a.pr", "<a 1> <same>");
+    site.watch();
+    site.world.events.clear();
+    site.folder.move("a.pr", "a.pr~");
+    // The watcher sees the file gone before it is written again.
+    site.catch_up();
+    site.folder.write("a.pr", "<a 2> <same>");
+    CHECK(site.until_fact("<a 2>"));
+    site.folder.remove("a.pr~");
+    site.catch_up();
+    CHECK(site.world.events == Strings{"+<a 2>", "-<a 1>"});
+    // And if it does not come back, it is gone.
+    site.folder.move("a.pr", "a.pr~");
+    CHECK(site.until_gone("<a 2>"));
+}
+
+TEST_CASE("a file is not read before its writer closes it") {
+    Site site;
+    site.folder.write("a.pr", "<a 1>");
+    site.watch();
+    site.world.events.clear();
+    Fd fd(open(site.folder.at("a.pr").c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC));
+    Fd other(open(site.folder.at("b.pr").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+    REQUIRE(write(fd.get(), "<a ", 3) == 3);
+    REQUIRE(write(other.get(), "<b ", 3) == 3);
+    site.catch_up();
+    CHECK(site.world.events.empty());
+    CHECK(site.reports.empty());
+    REQUIRE(write(fd.get(), "2>", 2) == 2);
+    fd.reset();
+    CHECK(site.until_fact("<a 2>"));
+}
+
+TEST_CASE("renaming a file is one step") {
+    Site site;
+    site.folder.write("a.pr", "<a>");
+    site.watch();
+    site.world.events.clear();
+    site.folder.move("a.pr", "b.pr");
+    site.catch_up();
+    CHECK(site.world.events.empty());
+    site.folder.remove("b.pr");
+    CHECK(site.until_gone("<a>"));
+}
+
+TEST_CASE("files that change together change in one turn") {
+    Site site;
+    site.folder.write("a.pr", "<one 1> <a>");
+    site.folder.write("b.pr", "<two 1> <b>");
+    site.watch();
+    site.world.events.clear();
+    // A fact moves from one file to the other.
+    site.folder.write("a.pr", "<one 1>");
+    site.folder.write("b.pr", "<two 1> <b> <a>");
+    site.catch_up();
+    CHECK(site.world.events.empty());
+    CHECK(site.world.has("<a>"));
+}
+
+TEST_CASE("directories come, move and go") {
+    Site site;
+    site.watch();
+    site.folder.make("d");
+    site.folder.make("d/e");
+    site.folder.write("d/e/a.pr", "<a> let ?dir = scriptdir <dir $dir>");
+    CHECK(site.until_fact("<a>"));
+    CHECK(site.world.has("<dir \"" + site.folder.at("d/e") + "\">"));
+    site.world.events.clear();
+    site.folder.move("d", "f");
+    CHECK(site.until_fact("<dir \"" + site.folder.at("f/e") + "\">"));
+    CHECK(std::count(site.world.events.begin(), site.world.events.end(), "-<a>") == 0);
+    // What happens in it is still seen.
+    site.folder.write("f/e/b.pr", "<b>");
+    CHECK(site.until_fact("<b>"));
+    site.folder.make("outside.d");
+    site.folder.move("f", ".f");
+    CHECK(site.until_gone("<a>"));
+    CHECK_FALSE(site.world.has("<b>"));
+    site.folder.move(".f", "f");
+    CHECK(site.until_fact("<b>"));
+    CHECK(std::system(("rm -r " + site.folder.at("f")).c_str()) == 0);
+    CHECK(site.until_gone("<b>"));
+    CHECK(site.until_gone("<a>"));
+    CHECK(site.reports.empty());
+}
+
+TEST_CASE("a path that is not there yet") {
+    Site site;
+    site.watch(site.folder.at("x/y/z"));
+    CHECK_FALSE(site.ready);
+    CHECK(site.reports == Strings{"DIR/x/y/z: is not there yet; waiting for it"});
+    CHECK(site.world.facts.size() == 1);
+    site.folder.make("x");
+    site.folder.make("x/y");
+    CHECK(site.until([&] {
+        struct stat about;
+        if (stat(site.folder.at("x/y/z").c_str(), &about) != 0) site.folder.make("x/y/z");
+        return site.ready;
+    }));
+    CHECK(site.world.facts.empty());
+    site.folder.write("x/y/z/a.pr", "<a>");
+    CHECK(site.until_fact("<a>"));
+    // It goes, and comes back.
+    site.folder.move("x/y/z", "x/y/w");
+    CHECK(site.until_gone("<a>"));
+    site.folder.move("x/y/w", "x/y/z");
+    CHECK(site.until_fact("<a>"));
+    CHECK(site.until([&] { return site.world.facts == Facts{"<a>"}; }));
+}
+
+TEST_CASE("one file as the path") {
+    Site site;
+    site.folder.write("single.conf", "<a 1>");
+    site.folder.write("other.pr", "<other>");
+    site.watch(site.folder.at("single.conf"));
+    CHECK(site.ready);
+    CHECK(site.world.facts == Facts{"<a 1>"});
+    site.folder.write("single.conf", "<a 2>");
+    CHECK(site.until_fact("<a 2>"));
+    site.folder.write("temporary", "<a 3>");
+    site.folder.move("temporary", "single.conf");
+    CHECK(site.until_fact("<a 3>"));
+    site.folder.remove("single.conf");
+    CHECK(site.until_gone("<a 3>"));
+    Fd fd(open(site.folder.at("single.conf").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+    REQUIRE(write(fd.get(), "<a 4>", 5) == 5);
+    fd.reset();
+    CHECK(site.until_fact("<a 4>"));
+}
+
+TEST_CASE("links") {
+    Site site;
+    Folder elsewhere;
+    elsewhere.write("target.txt", "<linked>");
+    elsewhere.make("tree");
+    elsewhere.write("tree/a.pr", "<in-tree>");
+    site.watch();
+    REQUIRE(symlink(elsewhere.at("target.txt").c_str(), site.folder.at("l.pr").c_str()) == 0);
+    CHECK(site.until_fact("<linked>"));
+    site.folder.remove("l.pr");
+    CHECK(site.until_gone("<linked>"));
+    REQUIRE(link(elsewhere.at("target.txt").c_str(), site.folder.at("h.pr").c_str()) == 0);
+    CHECK(site.until_fact("<linked>"));
+    REQUIRE(symlink(elsewhere.at("tree").c_str(), site.folder.at("tree").c_str()) == 0);
+    CHECK(site.until_fact("<in-tree>"));
+    site.folder.remove("tree");
+    CHECK(site.until_gone("<in-tree>"));
+    // A loop is named, and ends.
+    REQUIRE(symlink(".", site.folder.at("loop").c_str()) == 0);
+    CHECK(site.until([&] { return !site.reports.empty(); }));
+    CHECK(site.reports[0].starts_with("DIR/loop: is the same directory as "));
+    site.folder.remove("loop");
+}
+
+TEST_CASE("what is no script file is named, and nothing waits for it") {
+    Site site;
+    REQUIRE(mkfifo(site.folder.at("fifo.pr").c_str(), 0644) == 0);
+    site.folder.write("large.pr", "#" + std::string(max_script_size, 'x'));
+    site.folder.write("bytes.pr", "<a \xff>");
+    REQUIRE(symlink("/nowhere/at/all", site.folder.at("dangling.pr").c_str()) == 0);
+    site.folder.write("good.pr", "<good>");
+    site.watch();
+    CHECK(site.ready);
+    CHECK(site.world.has("<good>"));
+    REQUIRE(site.reports.size() == 3);
+    CHECK(site.reports[0].starts_with("DIR/bytes.pr:1:"));
+    CHECK(site.reports[1] == "DIR/fifo.pr: is not a regular file");
+    CHECK(site.reports[2] == "DIR/large.pr: is larger than 1 MiB");
+}
+
+TEST_CASE("an unreadable file: the last good version stays") {
+    if (geteuid() == 0) return muster::test::skip("root can read everything");
+    Site site;
+    site.folder.write("a.pr", "<a 1>");
+    site.watch();
+    site.folder.write("b.pr", "<a 2>");
+    REQUIRE(chmod(site.folder.at("b.pr").c_str(), 0) == 0);
+    site.folder.move("b.pr", "a.pr");
+    CHECK(site.until([&] { return !site.reports.empty(); }));
+    CHECK(site.reports == Strings{"DIR/a.pr: cannot be read: Permission denied"});
+    CHECK(site.world.has("<a 1>"));
+    REQUIRE(chmod(site.folder.at("a.pr").c_str(), 0644) == 0);
+    CHECK(site.until_fact("<a 2>"));
+}
+
+TEST_CASE("after an overflow everything is looked at again") {
+    Folder folder;
+    folder.write("a.pr", "<a>");
+    folder.write("b.pr", "<b>");
+    folder.make("d");
+    FileTree tree(folder.path());
+    REQUIRE(tree.open());
+    CHECK(tree.rescan().changed == Paths{folder.at("a.pr"), folder.at("b.pr")});
+    folder.remove("a.pr");
+    folder.write("d/c.pr", "<c>");
+    // As read_events does it on IN_Q_OVERFLOW; the events above are then stale.
+    FileTree::Changes changes = tree.rescan();
+    CHECK(changes.changed == Paths{folder.at("b.pr"), folder.at("d/c.pr")});
+    CHECK(changes.gone == Paths{folder.at("a.pr")});
+    CHECK(tree.read_events().empty());
+    folder.write("d/c.pr", "<c>");
+    CHECK(tree.read_events().changed == Paths{folder.at("d/c.pr")});
+    // A real one: more events than the kernel keeps.
+    Fd limit(open("/proc/sys/fs/inotify/max_queued_events", O_RDONLY | O_CLOEXEC));
+    char text[32] = {};
+    REQUIRE(read(limit.get(), text, sizeof text - 1) > 0);
+    long queue = std::strtol(text, nullptr, 10);
+    if (queue > 100'000) return;
+    for (long i = 0; i < queue; ++i) {
+        // Two different ones, so that they are not merged into one.
+        folder.write(i % 2 ? "b.pr" : "noise", "<b>");
+    }
+    folder.write("late.pr", "<late>");
+    Paths seen;
+    while (seen.count(folder.at("late.pr")) == 0) {
+        FileTree::Changes more = tree.read_events();
+        if (more.empty()) break;
+        seen.merge(more.changed);
+    }
+    CHECK(seen == Paths{folder.at("b.pr"), folder.at("d/c.pr"), folder.at("late.pr")});
+}
+
+TEST_CASE("the service") {
+    Site site;
+    site.folder.write("a.pr", "<a> let ?x = $who <who $x>");
+    Value name = preserves::record(
+        "config-watcher",
+        {preserves::string(site.folder.path()),
+         preserves::dictionary({{"config", dataspace::embed(site.world.config)},
+                                {"who", preserves::symbol("me")}})});
+    Value run = preserves::record("run-service", {name});
+    Ref<dataspace::Facet> server;
+    site.world.turn([&](dataspace::Turn& turn) {
+        server = turn.facet([&](dataspace::Turn& inner) {
+            serve_config_watchers(inner, *site.loop, site.world.config,
+                                  [&](const Problem& problem) { site.report(problem); });
+        });
+    });
+    auto count_states = [&](const char* state) {
+        return std::count_if(site.world.facts.begin(), site.world.facts.end(),
+                             [&](const std::string& fact) {
+                                 return fact.starts_with("<service-state <config-watcher ") &&
+                                        fact.ends_with(std::string(" ") + state + ">");
+                             });
+    };
+    dataspace::Handle handle = 0;
+    site.world.turn([&](dataspace::Turn& t) { handle = t.assert_(site.world.config, run); });
+    CHECK(count_states("started") == 1);
+    CHECK(count_states("ready") == 1);
+    CHECK(site.world.has("<who me>"));
+    site.world.remove(handle);
+    CHECK(site.world.facts.empty());
+    site.world.add("<run-service <config-watcher what {}>>");
+    CHECK(count_states("failed") == 1);
+    CHECK(site.reports.size() == 1);
+    site.world.turn([&](dataspace::Turn& turn) { turn.stop(*server); });
+}
+
+TEST_CASE("scripts can watch further directories, with a narrower config") {
+    Site site;
+    site.folder.make("core");
+    site.folder.make("top");
+    site.folder.write("core/a.pr", "<require-service <daemon x>>");
+    site.folder.write("top/top.pr",
+                      "let ?narrow = <* $config [<or [\n"
+                      "  <rewrite <require-service ?s> <require-core-service $s>>\n"
+                      "  <accept _>]>]>\n"
+                      "let ?base = scriptdir\n"
+                      "let ?dir = join \"/\" [$base \"..\" \"core\"]\n"
+                      "<run-service <config-watcher $dir {config: $narrow}>>\n");
+    Ref<dataspace::Facet> server;
+    site.world.turn([&](dataspace::Turn& turn) {
+        server = turn.facet([&](dataspace::Turn& inner) {
+            serve_config_watchers(inner, *site.loop, site.world.config,
+                                  [&](const Problem& problem) { site.report(problem); });
+        });
+    });
+    site.watch(site.folder.at("top"));
+    CHECK(site.until_fact("<require-core-service <daemon x>>"));
+    site.stop();
+    site.world.turn([&](dataspace::Turn& turn) { turn.stop(*server); });
+    CHECK(site.world.facts.empty());
+}
