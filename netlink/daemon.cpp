@@ -1,0 +1,173 @@
+#include "netlink/daemon.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "init/preserves/text_reader.h"
+#include "netlink/records.h"
+#include "netlink/say.h"
+
+namespace muster::netlink {
+
+using preserves::Value;
+
+namespace {
+
+constexpr int events_per_round = 64;
+
+Ref<protocol::Reference> capability(const Value& dictionary, std::string_view name) {
+    auto* object = dictionary.view().get(name).as_embedded();
+    return Ref<protocol::Reference>(static_cast<protocol::Reference*>(object));
+}
+
+} // namespace
+
+Daemon::Daemon(EventLoop& loop, Fd input, Fd output, Options options)
+    : loop_(loop), options_(std::move(options)), client_(std::move(input), std::move(output)),
+      sysfs_(options_.root + "/sys") {}
+
+void Daemon::finish(int status) {
+    status_ = status;
+    loop_.stop();
+}
+
+int Daemon::run() {
+    const int flags = ::fcntl(client_.output_fd(), F_GETFL);
+    ::fcntl(client_.output_fd(), F_SETFL, flags | O_NONBLOCK);
+    client_.export_entity(
+        {.asserted = [this](const Value& value, Client::Handle) { on_capabilities(value); },
+         .retracted = {},
+         .message = {}});
+
+    auto uevents = UeventSocket::open();
+    if (uevents) uevents_ = std::move(*uevents);
+    else say(uevents.error().message + ": devices that come and go are not seen");
+
+    auto input_watch = loop_.watch(client_.input_fd(), EPOLLIN, [this](uint32_t) { on_input(); });
+    if (!input_watch) {
+        say("stdin: " + input_watch.error().message);
+        return 1;
+    }
+    input_watch_ = std::move(*input_watch);
+    // Reading and writing is done by `work`; the watches only wake it.
+    if (auto watch = loop_.watch(client_.output_fd(), 0, [](uint32_t) {}))
+        output_watch_ = std::move(*watch);
+    loop_.set_after_round([this] { return work(); });
+    loop_.run();
+    return status_;
+}
+
+void Daemon::on_input() {
+    Result<bool> received = client_.receive();
+    if (received && *received) return;
+    if (!received) say(received.error().message);
+    finish(received ? 0 : 1);
+}
+
+void Daemon::on_capabilities(const Value& dictionary) {
+    const auto machine = capability(dictionary, "machine");
+    if (stage_ != Stage::waiting || !machine) return;
+    machine_.emplace(client_, machine);
+    devices_.emplace(sysfs_, *machine_, nullptr);
+    stage_ = Stage::coldplugging;
+    if (!sysfs_.available()) say(options_.root + "/sys: cannot be read: no devices from there");
+    scan();
+    if (uevents_) {
+        auto watch = loop_.watch(uevents_->fd(), EPOLLIN, [](uint32_t) {});
+        if (watch) uevent_watch_ = std::move(*watch);
+    }
+
+    const auto config = capability(dictionary, "config");
+    if (!config || options_.service.empty()) return;
+    auto service = preserves::parse_text(options_.service);
+    if (!service) return say("MUSTER_SERVICE: " + service.error().message);
+    client_.assert_(config, preserves::record("service-state",
+                                              {*service, preserves::symbol("ready")}));
+}
+
+void Daemon::scan() {
+    // What events up to this one told is in what the scan finds.
+    handled_ = std::max(handled_, sysfs_.last_seqnum());
+    devices_->scan([this] { send_all(); });
+}
+
+bool Daemon::handle_events() {
+    UeventSocket::Buffer buffer;
+    for (int i = 0; uevents_ && i < events_per_round; ++i) {
+        std::string_view message;
+        switch (uevents_->receive(buffer, message)) {
+        case UeventSocket::Received::message: {
+            const auto event = parse_uevent(message);
+            if (!event) {
+                say(event.error().message);
+                break;
+            }
+            devices_->handle(*event);
+            handled_ = std::max(handled_, event->seqnum);
+            break;
+        }
+        case UeventSocket::Received::lost: lost_ = true; break;
+        case UeventSocket::Received::empty: return false;
+        case UeventSocket::Received::failed:
+            say(system_error("uevents: receive", errno).message);
+            uevent_watch_.cancel();
+            uevents_.reset();
+            return false;
+        }
+    }
+    return uevents_.has_value();
+}
+
+bool Daemon::work() {
+    if (stage_ == Stage::waiting) {
+        send();
+        return false;
+    }
+    bool more = false;
+    if (!blocked_) {
+        more = handle_events();
+        if (!more && std::exchange(lost_, false)) {
+            say("uevents: the kernel dropped events; reading /sys again");
+            scan();
+            more = true;
+        }
+        if (!more && stage_ == Stage::coldplugging) check_complete();
+    }
+    send();
+    return more && !blocked_;
+}
+
+void Daemon::check_complete() {
+    stage_ = Stage::complete;
+    machine_->assert_(coldplug_complete_record(handled_));
+}
+
+void Daemon::send() {
+    const Result<bool> sent = client_.flush();
+    if (!sent) {
+        // At the end of the connection its input says so, which is no error.
+        pollfd input{.fd = client_.input_fd(), .events = POLLIN, .revents = 0};
+        const bool ended = ::poll(&input, 1, 0) == 1 && (input.revents & POLLHUP) != 0;
+        if (!ended) say(sent.error().message);
+        return finish(ended ? 0 : 1);
+    }
+    if (blocked_ == !*sent) return;
+    blocked_ = !*sent;
+    output_watch_.want(blocked_ ? EPOLLOUT : 0);
+    uevent_watch_.want(blocked_ ? 0 : EPOLLIN);
+}
+
+void Daemon::send_all() {
+    while (status_ == 0) {
+        send();
+        if (!blocked_) return;
+        pollfd output{.fd = client_.output_fd(), .events = POLLOUT, .revents = 0};
+        ::poll(&output, 1, -1);
+    }
+}
+
+} // namespace muster::netlink

@@ -1,0 +1,73 @@
+// What the program does, from its first look at the dataspace to the end of its input.
+//
+//   waiting for $machine    the event socket is open already, so nothing is missed
+//   scanning                /sys is read, every device asserted; then we say that we are ready
+//   coldplugging            events are handled; for devices without a driver modules are loaded, one
+//                           after the other, and what they bring is handled, until nothing is left
+//                           to load and every event up to the last load has been handled
+//   complete                <coldplug-complete SEQNUM> is asserted; the rest goes on as before
+// After lost events, /sys is read again when those that were not lost have been handled: an old
+// `remove` must not undo what the scan found.
+//
+// While the other side does not read, no event is read either: the kernel keeps them, in bounds,
+// and when it keeps no more we read /sys.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "init/base/event_loop.h"
+#include "netlink/devices.h"
+#include "netlink/publisher.h"
+#include "netlink/sysfs.h"
+#include "netlink/uevent_socket.h"
+
+namespace muster::netlink {
+
+class Daemon {
+  public:
+    struct Options {
+        std::string root;     // put in front of /sys, /lib/modules and /etc; for tests
+        bool modules = false; // load modules
+        std::string service;  // text of what we are as a service; empty: say nothing of readiness
+    };
+
+    // `input` and `output` are the connection to the dataspace, which asserts the dictionary of
+    // capabilities at our entity 0. `output` is made non-blocking.
+    Daemon(EventLoop& loop, Fd input, Fd output, Options options);
+
+    // Runs until the input ends. Gives the program's exit status.
+    int run();
+
+  private:
+    enum class Stage : uint8_t { waiting, coldplugging, complete };
+
+    void on_capabilities(const preserves::Value& dictionary);
+    void on_input();
+    bool work(); // after each round; true if there is more to do at once
+    bool handle_events();
+    void scan();
+    void check_complete();
+    void send();
+    void send_all();
+    void finish(int status);
+
+    EventLoop& loop_;
+    Options options_;
+    Client client_;
+    Sysfs sysfs_;
+    std::optional<UeventSocket> uevents_;
+    Watch input_watch_;
+    Watch output_watch_;
+    Watch uevent_watch_;
+    std::optional<Publisher> machine_;
+    std::optional<Devices> devices_;
+    Stage stage_ = Stage::waiting;
+    uint64_t handled_ = 0; // every event up to this number is, as far as it was sent to us
+    bool lost_ = false;
+    bool blocked_ = false; // the other side does not read
+    int status_ = 0;
+};
+
+} // namespace muster::netlink

@@ -1,0 +1,41 @@
+// `netlink`: publishes devices, links and routes, and loads the modules that devices ask for.
+// Started by the second stage, with the protocol on stdin and stdout.
+#include <signal.h>
+
+#include <cstdlib>
+#include <string_view>
+
+#include "netlink/daemon.h"
+#include "netlink/say.h"
+
+namespace {
+
+constexpr const char* usage = "usage: netlink [--modules] [--root DIR]\n"
+                              "  --modules   load the modules that devices ask for\n"
+                              "  --root DIR  where sys, lib/modules and etc are found (default /)";
+
+} // namespace
+
+int main(int argc, char** argv) {
+    using namespace muster;
+    netlink::Daemon::Options options;
+    for (int i = 1; i < argc; ++i) {
+        const std::string_view word = argv[i];
+        if (word == "--modules") {
+            options.modules = true;
+        } else if (word == "--root" && i + 1 < argc) {
+            options.root = argv[++i];
+        } else {
+            netlink::say("netlink: unknown argument: " + std::string(word) + "\n" + usage);
+            return 2;
+        }
+    }
+    if (const char* service = ::getenv("MUSTER_SERVICE")) options.service = service;
+    ::signal(SIGPIPE, SIG_IGN);
+    auto loop = EventLoop::create();
+    if (!loop) {
+        netlink::say(loop.error().message);
+        return 1;
+    }
+    return netlink::Daemon(**loop, Fd(0), Fd(1), std::move(options)).run();
+}
