@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -72,7 +73,15 @@ void Daemon::on_capabilities(const Value& dictionary) {
     const auto machine = capability(dictionary, "machine");
     if (stage_ != Stage::waiting || !machine) return;
     machine_.emplace(client_, machine);
-    devices_.emplace(sysfs_, *machine_, nullptr);
+    if (options_.modules) {
+        utsname system{};
+        ::uname(&system);
+        modules_.emplace(options_.root, system.release,
+                         [this](const ModuleToLoad& module) { return loader_.load(module); });
+    }
+    devices_.emplace(sysfs_, *machine_, [this](std::string_view device, std::string_view modalias) {
+        if (modules_) modules_->request(device, modalias);
+    });
     stage_ = Stage::coldplugging;
     if (!sysfs_.available()) say(options_.root + "/sys: cannot be read: no devices from there");
     scan();
@@ -135,14 +144,34 @@ bool Daemon::work() {
             scan();
             more = true;
         }
-        if (!more && stage_ == Stage::coldplugging) check_complete();
+        if (!more && modules_ && modules_->step()) {
+            awaited_.reset();
+            not_ours_.cancel();
+            more = true;
+        }
+        if (!more && stage_ == Stage::coldplugging && all_handled()) complete();
     }
     send();
     return more && !blocked_;
 }
 
-void Daemon::check_complete() {
+// Whether every event that was made up to now has been handled; asked when nothing is left to load
+// and no event is waiting.
+bool Daemon::all_handled() {
+    // Without modules nothing came of what the scan found.
+    if (!modules_) return true;
+    if (!awaited_) awaited_ = sysfs_.last_seqnum();
+    if (handled_ >= *awaited_ || !uevents_) return true;
+    // The kernel counts an event just before it sends it, so this one is on its way: it wakes us. Or
+    // it belongs to another network namespace and never comes; nothing but time tells.
+    if (!not_ours_.pending())
+        not_ours_ = loop_.after(100 * millisecond, [this] { handled_ = *awaited_; });
+    return false;
+}
+
+void Daemon::complete() {
     stage_ = Stage::complete;
+    not_ours_.cancel();
     machine_->assert_(coldplug_complete_record(handled_));
 }
 

@@ -19,6 +19,8 @@
 
 #include "init/base/event_loop.h"
 #include "netlink/devices.h"
+#include "netlink/module_loader.h"
+#include "netlink/modules.h"
 #include "netlink/publisher.h"
 #include "netlink/sysfs.h"
 #include "netlink/uevent_socket.h"
@@ -48,7 +50,8 @@ class Daemon {
     bool work(); // after each round; true if there is more to do at once
     bool handle_events();
     void scan();
-    void check_complete();
+    bool all_handled();
+    void complete();
     void send();
     void send_all();
     void finish(int status);
@@ -63,8 +66,13 @@ class Daemon {
     Watch uevent_watch_;
     std::optional<Publisher> machine_;
     std::optional<Devices> devices_;
+    ModuleLoader loader_;
+    std::optional<Modules> modules_;
     Stage stage_ = Stage::waiting;
     uint64_t handled_ = 0; // every event up to this number is, as far as it was sent to us
+    // Once there is nothing left to load: the last event that had been made by then.
+    std::optional<uint64_t> awaited_;
+    Timer not_ours_;
     bool lost_ = false;
     bool blocked_ = false; // the other side does not read
     int status_ = 0;
