@@ -43,7 +43,8 @@ class Kernel {
     virtual int check_new_root(const records::SwitchRoot& to, const State& state) = 0;
     // Returns only on failure.
     virtual int switch_root(const records::SwitchRoot& to, State& state) = 0;
-    // Powers off, reboots, halts, or ends the process (in a container). Returns only on failure.
+    // Powers off, reboots, halts, or ends the process (in a container). May return before it
+    // happens.
     virtual int end(records::Action action, int exit_status, bool container) = 0;
 
     virtual int mount(const char* source, const char* target, const char* type, unsigned long flags,

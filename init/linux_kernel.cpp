@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "init/helpers.h"
+#include "init/line.h"
 #include "init/switch_root.h"
 
 namespace muster::pid1 {
@@ -125,7 +126,14 @@ int LinuxKernel::end(records::Action action, int exit_status, bool container) {
     int command = action == records::Action::reboot ? RB_AUTOBOOT
                   : action == records::Action::halt ? RB_HALT_SYSTEM
                                                     : RB_POWER_OFF;
-    return result(::reboot(command));
+    // In a child: where the machine cannot be turned off or halted, reboot(2) ends its caller, and
+    // the end of process 1 is a panic.
+    pid_t pid = fork();
+    if (pid > 0) return 0;
+    int error = result(::reboot(command));
+    if (pid < 0) return error;
+    print(Line("init: reboot: ", strerror(-error)).view());
+    _exit(1);
 }
 
 int LinuxKernel::mount(const char* source, const char* target, const char* type,

@@ -306,10 +306,10 @@ void Pid1::start_sweep() {
     bool any = false;
     if (state_.cgroup_kill) kernel_.kill_services_cgroup();
     for (std::uint32_t slot = 0; slot < records::kSlots; ++slot) {
-        if (__atomic_load_n(&shared_.slots[slot].state, __ATOMIC_ACQUIRE) != records::kSlotClaimed)
-            continue;
         pid_t pid = __atomic_load_n(&shared_.pids[slot], __ATOMIC_ACQUIRE);
         if (pid <= 1) continue; // never a broadcast, never init
+        if (__atomic_load_n(&shared_.slots[slot].state, __ATOMIC_ACQUIRE) != records::kSlotClaimed)
+            continue;
         any = true;
         kernel_.kill(-pid, SIGKILL);
         // The leader may be reaped and its number used by another: only if it is still ours.
@@ -601,7 +601,7 @@ void Pid1::act() {
     }
     enter(Phase::over, 0);
     int error = kernel_.end(state_.action, state_.exit_status, state_.container);
-    warn(action_name(state_.action), ": ", strerror(-error));
+    if (error < 0) warn(action_name(state_.action), ": ", strerror(-error));
 }
 
 // --- time ---

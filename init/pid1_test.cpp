@@ -362,17 +362,33 @@ TEST_CASE("a slot may be used again as soon as the acknowledgement is sent") {
     auto first = machine.received();
     REQUIRE(first.size() == 1);
     REQUIRE(machine.link->acknowledge(first[0].record.payload.status).ok());
-    // init has not read the acknowledgement yet; every other slot is taken, so it is the same one.
-    for (std::size_t i = 0; i + 1 < records::kSlots; ++i)
-        machine.start_service("filler", 30000 + static_cast<pid_t>(i));
+    // init has not read the acknowledgement yet.
     SlotRef again = machine.start_service("two", 201);
     CHECK(again.index == first[0].record.payload.status.slot);
-    CHECK_FALSE(machine.link->claim("one too many", "").ok());
     machine.die(201, exit_code(2));
     auto second = machine.received();
     REQUIRE(second.size() == 1);
     CHECK(second[0].record.payload.status.pid == 201);
     CHECK(second[0].record.payload.status.generation == again.generation);
+}
+
+TEST_CASE("when every slot is taken no other is claimed, until one is released") {
+    auto link = SecondStageLink::standalone();
+    REQUIRE(link.ok());
+    SlotRef last;
+    for (std::size_t i = 0; i < records::kSlots; ++i) {
+        auto slot = link->claim("daemon", "");
+        REQUIRE(slot.ok());
+        last = *slot;
+    }
+    CHECK_FALSE(link->claim("one too many", "").ok());
+    link->release(last);
+    auto slot = link->claim("daemon", "");
+    REQUIRE(slot.ok());
+    CHECK(slot->index == last.index);
+    CHECK(slot->generation != last.generation);
+    link->release(last); // of an earlier generation: nothing happens
+    CHECK_FALSE(link->claim("one too many", "").ok());
 }
 
 TEST_CASE("what was kept comes back after a restart, statuses first") {

@@ -245,11 +245,24 @@ int hopeless(LinuxKernel& kernel, std::string_view what, bool container) {
         pause();
 }
 
+// Process 1 of a pid namespace that is not the machine's, whoever forgot to say so: what is done to
+// a machine would be done to somebody else's.
+bool is_contained(Kernel& kernel) {
+    constexpr std::uint64_t kFirstPidNamespace = 0xEFFFFFFC; // include/linux/proc_ns.h
+    std::uint64_t ours = kernel.inode("/proc/self/ns/pid");  // 0: no /proc yet, as on a machine
+    return (ours != 0 && ours != kFirstPidNamespace) || variable("container") != nullptr;
+}
+
 int run_as_pid1(int argc, char** argv) {
     bool resumed = argc == 3 && std::strcmp(argv[1], "--resume") == 0;
     bool container = argc > 1 && std::strcmp(argv[1], "--container") == 0;
     Options options;
-    if (container) {
+    char* nothing[] = {nullptr};
+    LinuxKernel early(nullptr, -1, nothing);
+    if (!container && !resumed && is_contained(early)) {
+        early.print("init: not process 1 of the machine: as with --container");
+        container = true;
+    } else if (container) {
         if (int status = read_options(argc, argv, options); status != 0) return status;
     }
     prctl(PR_SET_NAME, "init");
@@ -257,8 +270,6 @@ int run_as_pid1(int argc, char** argv) {
     int state_fd = number_or_none(resumed ? argv[2] : variable(kStateVariable));
     State* state = state_fd >= 0 && !container ? adopt_state(state_fd) : nullptr;
     bool switched = state != nullptr && !resumed;
-    char* nothing[] = {nullptr};
-    LinuxKernel early(nullptr, -1, nothing);
     if (state == nullptr) {
         resumed = false;
         state = make_state(state_fd);

@@ -85,7 +85,8 @@ Result<SecondStageLink> SecondStageLink::connect(int init_fd) {
         link.shared_->slot_count != records::kSlots)
         return Error{"the state memfd has another version"};
     // What a predecessor meant to start and did not: without a pid there was no clone.
-    for (std::uint32_t index = 0; index < records::kSlots; ++index) {
+    std::uint32_t slots = link.welcome_.starts > 0 ? records::kSlots : 0;
+    for (std::uint32_t index = 0; index < slots; ++index) {
         if (link.shared_->slots[index].state != records::kSlotFree && link.pid(index) == 0)
             link.release({index, link.shared_->slots[index].generation});
     }
@@ -137,8 +138,7 @@ Result<std::optional<SecondStageLink::Received>> SecondStageLink::receive() {
 }
 
 Result<SlotRef> SecondStageLink::claim(std::string_view name, std::string_view cgroup) {
-    for (std::uint32_t tried = 0; tried < records::kSlots; ++tried) {
-        std::uint32_t index = (next_ + tried) % records::kSlots;
+    for (std::uint32_t index = next_; index < records::kSlots; ++index) {
         records::Slot& slot = shared_->slots[index];
         if (slot.state != records::kSlotFree) continue;
         next_ = index + 1;
@@ -166,6 +166,7 @@ void SecondStageLink::release(SlotRef ref) {
     if (ref.index >= records::kSlots) return;
     records::Slot& slot = shared_->slots[ref.index];
     if (slot.generation != ref.generation) return;
+    next_ = std::min(next_, ref.index);
     __atomic_store_n(&slot.state, static_cast<std::uint32_t>(records::kSlotFree), __ATOMIC_RELEASE);
     __atomic_store_n(&shared_->pids[ref.index], 0, __ATOMIC_RELEASE);
 }

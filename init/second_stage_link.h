@@ -99,7 +99,7 @@ class SecondStageLink {
     Fd socket_;
     records::SharedState* shared_ = nullptr; // mmap of kSharedSize bytes
     records::Welcome welcome_{};
-    std::uint32_t next_ = 0;         // where the search for a free slot begins
+    std::uint32_t next_ = 0;         // no slot below it is free
     std::vector<std::string> names_; // of the stored descriptors
 };
 

@@ -12,10 +12,11 @@ std::uint32_t StatusTable::find(const records::SharedState& shared, pid_t pid) c
 }
 
 pid_t StatusTable::live(const records::SharedState& shared, std::uint32_t slot) const {
+    // The slot itself is looked at last: one that was never used takes no memory.
+    pid_t pid = __atomic_load_n(&shared.pids[slot], __ATOMIC_ACQUIRE);
+    if (pid <= 1) return 0; // none, or nonsense: no process of ours has it
     if (__atomic_load_n(&shared.slots[slot].state, __ATOMIC_ACQUIRE) != records::kSlotClaimed)
         return 0;
-    pid_t pid = __atomic_load_n(&shared.pids[slot], __ATOMIC_ACQUIRE);
-    if (pid <= 1) return 0; // nonsense: no process of ours has it
     // The pid of a process that is booked already may be in use again by a stranger.
     if (entries_[slot].used && entries_[slot].status.pid == pid) return 0;
     return pid;
@@ -62,6 +63,7 @@ void StatusTable::mark_sent() {
 
 void StatusTable::resend_all() {
     unsent_ = used_;
+    if (used_ == 0) return; // and take no memory for it
     for (Entry& entry : entries_)
         entry.sent = false;
 }
