@@ -22,22 +22,41 @@ class Tree:
         status = os.stat(image)
         name = "%x-%x" % (status.st_mtime_ns, status.st_size)
         os.makedirs(TREES, exist_ok=True)
-        self.lock = os.open(TREES + "/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.folder = os.path.join(TREES, name)
+        self.lock = open_lock(name)
         fcntl.flock(self.lock, fcntl.LOCK_SH)
         if os.path.isdir(self.folder):
             return
-        # waits for the runs that use the tree before
         fcntl.flock(self.lock, fcntl.LOCK_EX)
         if not os.path.isdir(self.folder):
-            for old in os.listdir(TREES):
-                if old != "lock":
-                    shutil.rmtree(os.path.join(TREES, old))
+            remove_others(name)
             unpack(image, self.folder)
         fcntl.flock(self.lock, fcntl.LOCK_SH)
 
     def end(self):
         os.close(self.lock)
+
+
+def open_lock(name):
+    path = os.path.join(TREES, name + ".lock")
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def remove_others(name):
+    """Trees that are not in use, of images that were made anew or of other checkouts."""
+    for entry in os.listdir(TREES):
+        other = entry.split(".")[0]
+        if other == name or entry.endswith(".lock"):
+            continue
+        lock = open_lock(other)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(os.path.join(TREES, entry), ignore_errors=True)
+            os.unlink(os.path.join(TREES, other + ".lock"))
+        except OSError:
+            pass
+        finally:
+            os.close(lock)
 
 
 def unpack(image, folder):
