@@ -57,6 +57,21 @@ void write_sturdy_literal(View value, preserves::Encoder& out) {
 
 } // namespace
 
+Result<dataspace::CapRef> Narrowed::get(const dataspace::CapRef& base, const Value& caveats) {
+    Value key = preserves::sequence({dataspace::embed(base), caveats});
+    auto known = caps_.find(key);
+    if (known != caps_.end()) return known->second;
+    Result<Ref<dataspace::Caveats>> all = dataspace::Caveats::join(base->caveats(), caveats);
+    if (!all) return all.error();
+    if (caps_.size() >= sweep_at_) {
+        std::erase_if(caps_, [](const auto& entry) { return entry.second->references() == 1; });
+        sweep_at_ = 2 * caps_.size() + 64;
+    }
+    auto narrowed = make_ref<dataspace::Cap>(&base->facet(), &base->entity(), *all);
+    caps_.emplace(std::move(key), narrowed);
+    return dataspace::CapRef(narrowed);
+}
+
 bool Instantiator::fail(const Node& node, std::string message) {
     fault_.place = node.place;
     fault_.message = std::move(message);
@@ -125,9 +140,9 @@ bool Instantiator::write_value(const Node& node, Encoder& out) {
         if (!write_caveats(node.caveats, wire)) return false;
         Value caveats = finish(node, wire);
         if (!caveats.valid()) return false;
-        Result<Ref<dataspace::Caveats>> all = dataspace::Caveats::join(cap->caveats(), caveats);
-        if (!all) return fail(node, all.error().message);
-        out.embedded(make_ref<dataspace::Cap>(&cap->facet(), &cap->entity(), *all));
+        Result<dataspace::CapRef> narrowed = narrowed_.get(cap, caveats);
+        if (!narrowed) return fail(node, narrowed.error().message);
+        out.embedded(*narrowed);
         return true;
     }
     case Node::Op::bind:

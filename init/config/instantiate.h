@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "init/config/environment.h"
@@ -17,11 +18,23 @@ struct Fault {
     std::string message;
 };
 
+// The capabilities that `<* $x [CAVEAT …]>` gave. As long as somebody has one, the same caveats on
+// the same capability give the same one again, so that a new version of a script says the same
+// where it is the same.
+class Narrowed : public Counted {
+  public:
+    Result<dataspace::CapRef> get(const dataspace::CapRef& base, const Value& caveats);
+
+  private:
+    std::unordered_map<Value, dataspace::CapRef, preserves::ValueHash, preserves::ValueEqual> caps_;
+    size_t sweep_at_ = 64;
+};
+
 class Instantiator {
   public:
-    // Both must outlive it.
-    Instantiator(const Environment& environment, Fault& fault)
-        : environment_(environment), fault_(fault) {}
+    // All must outlive it.
+    Instantiator(const Environment& environment, Narrowed& narrowed, Fault& fault)
+        : environment_(environment), narrowed_(narrowed), fault_(fault) {}
 
     // The value of a template; invalid, with a fault, if there is none.
     Value value(const Node& node);
@@ -47,6 +60,7 @@ class Instantiator {
     bool write_result(const Node& node, const Names& names, Encoder& out);
 
     const Environment& environment_;
+    Narrowed& narrowed_;
     Fault& fault_;
     Value all_; // what $. gives; made when first asked for
 };

@@ -70,9 +70,11 @@ struct Running {
 };
 
 // Runs `script` in a new facet under the current one. The facet stays even if there is nothing in
-// it, until it is stopped, unless an error or the script itself (`facet`) stops it.
+// it, until it is stopped, unless an error or the script itself (`facet`) stops it. With a
+// predecessor, which may be empty, it is a rehearsal, and capabilities that the two narrow in the
+// same way are the same.
 Running run_script(dataspace::Turn& turn, const Ref<Script>& script, const Environment& environment,
-                   ReportInTurn report, bool rehearsal = false);
+                   ReportInTurn report, const Running* predecessor = nullptr);
 
 // Ends the rehearsal (nothing if it is none).
 void release(dataspace::Turn& turn, const Running& running);

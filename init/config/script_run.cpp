@@ -59,8 +59,10 @@ struct Frame {
 
 class ScriptRun : public Counted {
   public:
-    ScriptRun(Ref<Script> script, ReportInTurn report, bool rehearsal)
-        : script_(std::move(script)), report_(std::move(report)), rehearsal_(rehearsal) {}
+    ScriptRun(Ref<Script> script, ReportInTurn report, bool rehearsal, Ref<Narrowed> narrowed)
+        : script_(std::move(script)), report_(std::move(report)), rehearsal_(rehearsal),
+          narrowed_(std::move(narrowed)) {}
+    const Ref<Narrowed>& narrowed() const { return narrowed_; }
 
     bool execute(Turn& turn, const Instruction& instruction, Environment& environment,
                  const Frame& frame);
@@ -105,6 +107,7 @@ class ScriptRun : public Counted {
     Ref<Script> script_;
     ReportInTurn report_;
     bool rehearsal_;
+    Ref<Narrowed> narrowed_;
     std::vector<Held> held_;
     std::vector<CapRef> own_; // dataspaces made in the rehearsal: nobody else sees them yet
 };
@@ -195,7 +198,7 @@ bool ScriptRun::test(Turn& turn, const Instruction& match, const Environment& en
     variable.op = Node::Op::variable;
     variable.place = match.place;
     variable.name = match.name;
-    Value value = Instantiator(environment, fault).value(variable);
+    Value value = Instantiator(environment, *narrowed_, fault).value(variable);
     if (!value.valid()) return fail(turn, fault);
     Environment inner = environment;
     if (!compare(turn, match.node, value, inner, matched)) return false;
@@ -212,7 +215,7 @@ bool ScriptRun::compare(Turn& turn, const Node& pattern, const Value& value,
     }
     Fault fault;
     std::vector<std::string> names;
-    Value wire = Instantiator(environment, fault).pattern(pattern, names);
+    Value wire = Instantiator(environment, *narrowed_, fault).pattern(pattern, names);
     if (!wire.valid()) return fail(turn, fault);
     Result<dataspace::Pattern> parsed = dataspace::Pattern::parse(wire);
     if (!parsed) return fail(turn, pattern.place, parsed.error().message);
@@ -241,7 +244,7 @@ CapRef ScriptRun::find_target(Turn& turn, Place place, const Environment& enviro
 bool ScriptRun::send(Turn& turn, const Instruction& instruction, const Environment& environment,
                      const Frame& frame) {
     Fault fault;
-    Value value = Instantiator(environment, fault).value(instruction.node);
+    Value value = Instantiator(environment, *narrowed_, fault).value(instruction.node);
     if (!value.valid()) return fail(turn, fault);
     CapRef target = find_target(turn, instruction.place, environment, frame);
     if (!target) return false;
@@ -257,7 +260,7 @@ bool ScriptRun::observe(Turn& turn, const Instruction& instruction, const Enviro
                         const Frame& frame) {
     Fault fault;
     std::vector<std::string> names;
-    Value wire = Instantiator(environment, fault).pattern(instruction.node, names);
+    Value wire = Instantiator(environment, *narrowed_, fault).pattern(instruction.node, names);
     if (!wire.valid()) return fail(turn, fault);
     CapRef target = find_target(turn, instruction.place, environment, frame);
     if (!target) return false;
@@ -310,11 +313,11 @@ Value ScriptRun::evaluate(Turn& turn, const Expression& expression,
     Value result;
     switch (expression.op) {
     case Expression::Op::node:
-        result = Instantiator(environment, fault).value(expression.node);
+        result = Instantiator(environment, *narrowed_, fault).value(expression.node);
         break;
     case Expression::Op::pattern: {
         std::vector<std::string> names;
-        result = Instantiator(environment, fault).pattern(expression.node, names);
+        result = Instantiator(environment, *narrowed_, fault).pattern(expression.node, names);
         break;
     }
     case Expression::Op::dataspace: {
@@ -364,9 +367,12 @@ Value ScriptRun::evaluate(Turn& turn, const Expression& expression,
 }
 
 Running run_script(Turn& turn, const Ref<Script>& script, const Environment& environment,
-                   ReportInTurn report, bool rehearsal) {
+                   ReportInTurn report, const Running* predecessor) {
     Running running;
-    Ref<ScriptRun> run = make_ref<ScriptRun>(script, std::move(report), rehearsal);
+    Ref<Narrowed> narrowed = predecessor && predecessor->run
+                                 ? static_cast<ScriptRun&>(*predecessor->run).narrowed()
+                                 : make_ref<Narrowed>();
+    auto run = make_ref<ScriptRun>(script, std::move(report), predecessor != nullptr, narrowed);
     running.run = run;
     running.facet = turn.facet([&](Turn& inner) {
         stay(inner);

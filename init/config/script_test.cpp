@@ -417,7 +417,7 @@ TEST_CASE("a rehearsal shows nothing until it is released, derived things includ
     world.events.clear();
     Running next = world.start("<a 1> <a 2> ? <x ?n> [ <b $n> ? <y> [ <d> <e> ] ] "
                                "?? <m> ! <new> ? <x ?n> ?- ! <undone>",
-                               true);
+                               &old);
     CHECK(world.events.empty());
     world.send("<m>");
     CHECK(world.events == std::vector<std::string>{"!<m>", "!<old>"});
@@ -433,4 +433,21 @@ TEST_CASE("a rehearsal shows nothing until it is released, derived things includ
     world.stop(next);
     CHECK(world.facts == Facts{"<x 1>", "<y>"});
     CHECK(std::count(world.events.begin(), world.events.end(), "!<undone>") == 1);
+}
+
+TEST_CASE("capabilities narrowed in the same way are the same, from version to version") {
+    World world;
+    const char* script = "? <x ?n> [ let ?c = <* $config [<accept <a $n>>]> <give $n $c> ]";
+    Running old = world.start(script);
+    world.add("<x 1>");
+    world.add("<x 2>");
+    Facts before = world.facts;
+    CHECK(before.size() == 4);
+    world.events.clear();
+    Running next = world.start(std::string("<more>") + script, &old);
+    world.turn([&](dataspace::Turn& turn) {
+        release(turn, next);
+        turn.stop(*old.facet);
+    });
+    CHECK(world.events == std::vector<std::string>{"+<more>"});
 }

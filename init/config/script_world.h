@@ -62,7 +62,7 @@ struct World {
     }
 
     // Runs a script; what is wrong with its text joins the problems.
-    Running start(std::string_view text, bool rehearsal = false) {
+    Running start(std::string_view text, const Running* predecessor = nullptr) {
         Running running;
         std::string problem;
         Ref<Script> script = parse(text, &problem);
@@ -76,7 +76,7 @@ struct World {
                 [this](dataspace::Turn&, const Problem& found) {
                     problems.push_back(to_string(found));
                 },
-                rehearsal);
+                predecessor);
         });
         return running;
     }

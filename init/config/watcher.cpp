@@ -258,8 +258,10 @@ void ConfigWatcher::begin(Turn& turn, const std::string& path, Ref<Script> scrip
     auto report = [weak = weak_from_this(), path, id](Turn& inner, const Problem& problem) {
         if (auto self = weak.lock()) self->run_time_error(inner, path, id, problem);
     };
-    file.next->running =
-        run_script(turn, script, options_.environment, std::move(report), rehearsal);
+    Running none;
+    const Running* predecessor = file.current ? &file.current->running : &none;
+    file.next->running = run_script(turn, script, options_.environment, std::move(report),
+                                    rehearsal ? predecessor : nullptr);
 }
 
 // Lets the engine work until what is rehearsed has seen what is there.
@@ -286,8 +288,7 @@ void ConfigWatcher::finish(Turn& turn) {
         File& file = found->second;
         clear_load_errors(turn, file);
         if (file.current) {
-            for (const auto& [text, handle] : file.current->errors)
-                turn.retract(handle);
+            retract_all(turn, file.current->errors);
             to_stop.push_back(file.current->running.facet);
         }
         files_.erase(found);

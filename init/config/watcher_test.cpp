@@ -94,7 +94,8 @@ struct Site {
     bool until(Condition condition) {
         bool late = false;
         Timer limit = loop->after(20 * second, [&] { late = true; });
-        while (!condition() && !late) loop->run_once(true);
+        while (!condition() && !late)
+            loop->run_once(true);
         return condition();
     }
     bool until_fact(const std::string& fact) {
@@ -242,8 +243,8 @@ TEST_CASE("a version that stops at once on a run-time error does not replace wha
     CHECK(site.until([&] { return !site.reports.empty(); }));
     site.catch_up();
     CHECK(site.reports == Strings{"DIR/a.pr:2:4: undefined variable $undefined"});
-    std::string error = "<config-error \"" + site.folder.at("a.pr") +
-                        "\" 2 4 \"undefined variable $undefined\">";
+    std::string error =
+        "<config-error \"" + site.folder.at("a.pr") + "\" 2 4 \"undefined variable $undefined\">";
     CHECK(site.world.facts == Facts{"<a 1>", error});
     site.folder.write("a.pr", "<a 1>");
     site.catch_up();
@@ -504,10 +505,9 @@ TEST_CASE("the service") {
     Site site;
     site.folder.write("a.pr", "<a> let ?x = $who <who $x>");
     Value name = preserves::record(
-        "config-watcher",
-        {preserves::string(site.folder.path()),
-         preserves::dictionary({{"config", dataspace::embed(site.world.config)},
-                                {"who", preserves::symbol("me")}})});
+        "config-watcher", {preserves::string(site.folder.path()),
+                           preserves::dictionary({{"config", dataspace::embed(site.world.config)},
+                                                  {"who", preserves::symbol("me")}})});
     Value run = preserves::record("run-service", {name});
     Ref<dataspace::Facet> server;
     site.world.turn([&](dataspace::Turn& turn) {
@@ -541,13 +541,12 @@ TEST_CASE("scripts can watch further directories, with a narrower config") {
     site.folder.make("core");
     site.folder.make("top");
     site.folder.write("core/a.pr", "<require-service <daemon x>>");
-    site.folder.write("top/top.pr",
-                      "let ?narrow = <* $config [<or [\n"
-                      "  <rewrite <require-service ?s> <require-core-service $s>>\n"
-                      "  <accept _>]>]>\n"
-                      "let ?base = scriptdir\n"
-                      "let ?dir = join \"/\" [$base \"..\" \"core\"]\n"
-                      "<run-service <config-watcher $dir {config: $narrow}>>\n");
+    site.folder.write("top/top.pr", "let ?narrow = <* $config [<or [\n"
+                                    "  <rewrite <require-service ?s> <require-core-service $s>>\n"
+                                    "  <accept _>]>]>\n"
+                                    "let ?base = scriptdir\n"
+                                    "let ?dir = join \"/\" [$base \"..\" \"core\"]\n"
+                                    "<run-service <config-watcher $dir {config: $narrow}>>\n");
     Ref<dataspace::Facet> server;
     site.world.turn([&](dataspace::Turn& turn) {
         server = turn.facet([&](dataspace::Turn& inner) {
