@@ -422,9 +422,12 @@ void Instance::stop(Turn& turn) {
     phase_ = Phase::stopping;
     if (run_facet_) turn.stop(*run_facet_);
     notify_watch_.cancel();
+    // Nobody tells us when a leftover ends that is in no cgroup.
+    bool told = process_->running() || process_->watched();
+    uint64_t grace = told ? parsed_->stop_timeout : std::min(parsed_->stop_timeout, second);
     process_->signal(parsed_->stop_signal);
-    timer_ = owner_.context().loop.after(parsed_->stop_timeout, [this] {
-        killed_ = true;
+    timer_ = owner_.context().loop.after(grace, [this] {
+        killed_ = process_->running();
         process_->kill();
     });
     owner_.changed(turn);

@@ -151,7 +151,14 @@ Result<Spawned> Spawner::spawn(const SpawnRequest& request) {
     plan.argv = argv.data();
     plan.environment = environment.data();
     plan.directory = request.directory.c_str();
-    auto source = [this](int fd) { return fd < 0 ? null_.get() : fd; };
+    std::vector<Fd> moved;
+    auto source = [&](int fd) {
+        if (fd < 0) return null_.get();
+        if (fd >= 3) return fd;
+        // One of the numbers that are about to be replaced in the child.
+        moved.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+        return moved.back().get();
+    };
     plan.standard[0] = source(request.standard_input);
     plan.standard[1] = source(request.standard_output);
     plan.standard[2] = source(request.standard_error);

@@ -38,7 +38,7 @@ struct SpawnRequest {
     std::vector<std::string> environment; // "NAME=value"
     std::string path{default_path};
     std::string directory = "/"; // a relative argv[0] with a slash is relative to it
-    // Borrowed, not 0 to 2, close-on-exec or not. -1: /dev/null.
+    // Borrowed, close-on-exec or not. -1: /dev/null.
     int standard_input = -1;
     int standard_output = -1;
     int standard_error = -1;
