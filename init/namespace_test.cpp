@@ -573,7 +573,9 @@ TEST_CASE("init that crashes starts itself again, with its second stage and stat
     }
     box.tell("die");
     box.hear("hello 1");
-    CHECK(box.hear() == "kept one");
+    // The record at which a crash happened is lost; if it was an acknowledgement, the status comes
+    // again first.
+    CHECK(box.hear("kept") == "kept one");
     box.tell("up");
     box.tell("shutdown 1 0");
     box.hear("stop");
