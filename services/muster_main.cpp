@@ -44,7 +44,8 @@ constexpr const char* usage =
     "\n"
     "SERVICE is a name, as in `sshd` for <daemon sshd>, or a value such as '<milestone default>'.\n"
     "PATTERN is a value in which _ stands for anything: '<device block _ {DEVNAME: \"vda\"}>'.\n"
-    "SPACE is config, machine, status or log. Looking at a service never starts it.\n"
+    "SPACE is config, machine, log or status; without --in the first three, and config to say\n"
+    "something. Looking at a service never starts it.\n"
     "Exit status: 0, 1 if it could not be done, 2 if the command is wrong.\n";
 
 // What the command line said, apart from the command itself.
@@ -66,8 +67,9 @@ int failed(const Error& error) {
     return 1;
 }
 
-// Spaces that are looked at when none is named: `$status` last, it repeats the others.
 const std::vector<std::string> all_spaces{"config", "machine", "log", "status"};
+// Those that are looked at when none is named. `$status` repeats the others.
+const std::vector<std::string> usual_spaces{"config", "machine", "log"};
 
 Arguments parse_arguments(int argc, char** argv) {
     Arguments arguments;
@@ -107,8 +109,8 @@ Arguments parse_arguments(int argc, char** argv) {
     return arguments;
 }
 
-std::vector<std::string> spaces_or(const Arguments& arguments, std::vector<std::string> others) {
-    return arguments.spaces.empty() ? others : arguments.spaces;
+const std::vector<std::string>& spaces_of(const Arguments& arguments) {
+    return arguments.spaces.empty() ? usual_spaces : arguments.spaces;
 }
 
 Value pattern_argument(const Arguments& arguments) {
@@ -185,7 +187,7 @@ int status(Bus& bus, const Arguments& arguments) {
 }
 
 int list(Bus& bus, const Arguments& arguments) {
-    auto found = bus.query(spaces_or(arguments, all_spaces), pattern_argument(arguments));
+    auto found = bus.query(spaces_of(arguments), pattern_argument(arguments));
     if (!found) return failed(found.error());
     std::vector<std::string> lines;
     for (const Value& each : *found) lines.push_back(preserves::to_text(each));
@@ -195,7 +197,7 @@ int list(Bus& bus, const Arguments& arguments) {
 }
 
 int watch(Bus& bus, const Arguments& arguments) {
-    auto follower = Follower::start(bus, spaces_or(arguments, all_spaces),
+    auto follower = Follower::start(bus, spaces_of(arguments),
                                     pattern_argument(arguments),
                                     {.appeared = [](View value) { print("+ ", value); },
                                      .gone = [](View value) { print("- ", value); },
@@ -206,7 +208,7 @@ int watch(Bus& bus, const Arguments& arguments) {
 
 int wait(Bus& bus, const Arguments& arguments) {
     bool seen = false;
-    auto follower = Follower::start(bus, spaces_or(arguments, all_spaces),
+    auto follower = Follower::start(bus, spaces_of(arguments),
                                     pattern_argument(arguments),
                                     {.appeared =
                                          [&](View value) {

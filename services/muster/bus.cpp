@@ -109,6 +109,7 @@ Result<std::vector<Value>> Bus::query(const std::vector<std::string>& spaces,
         client_.sync(target, [&answers] { ++answers; });
     }
     Result<bool> done = run_until([&] { return answers == asked; });
+    follower->stop(*this);
     if (!done) return done.error();
     std::vector<Value> values;
     for (const auto& [bytes, value] : found) values.push_back(value);
@@ -120,24 +121,24 @@ Ref<Follower> Follower::start(Bus& bus, const std::vector<std::string>& spaces,
     auto follower = make_ref<Follower>();
     Result<dataspace::Pattern> filter = dataspace::Pattern::parse(pattern);
     if (!filter) return follower;
-    auto shared = std::make_shared<std::pair<dataspace::Pattern, Events>>(*std::move(filter),
-                                                                          std::move(events));
+    auto wanted = std::make_shared<dataspace::Pattern>(*std::move(filter));
+    follower->events_ = std::move(events);
     Value whole = pat::bind(harmless(pattern));
     bus.client().begin();
     for (size_t i = 0; i < spaces.size(); ++i) {
         Ref<Reference> space = bus.capability(spaces[i]);
         if (!space) continue;
         Client::Handler handler;
-        handler.asserted = [follower, shared, i](const Value& seen, Client::Handle handle) {
+        handler.asserted = [follower, wanted, i](const Value& seen, Client::Handle handle) {
             View value = seen.view().at(0);
-            if (!shared->first.matches(value)) return;
+            if (!wanted->matches(value)) return;
             follower->by_handle_[{i, handle}] = Value(value);
             auto bytes = value.bytes();
             if (follower->copies_[std::string(bytes.begin(), bytes.end())]++ == 0 &&
-                shared->second.appeared)
-                shared->second.appeared(value);
+                follower->events_.appeared)
+                follower->events_.appeared(value);
         };
-        handler.retracted = [follower, shared, i](Client::Handle handle) {
+        handler.retracted = [follower, i](Client::Handle handle) {
             auto found = follower->by_handle_.find({i, handle});
             if (found == follower->by_handle_.end()) return;
             Value value = std::move(found->second);
@@ -145,17 +146,26 @@ Ref<Follower> Follower::start(Bus& bus, const std::vector<std::string>& spaces,
             auto copies = follower->copies_.find(std::string(value.bytes().begin(), value.bytes().end()));
             if (--copies->second > 0) return;
             follower->copies_.erase(copies);
-            if (shared->second.gone) shared->second.gone(value);
+            if (follower->events_.gone) follower->events_.gone(value);
         };
-        handler.message = [shared](const Value& seen) {
+        handler.message = [follower, wanted](const Value& seen) {
             View value = seen.view().at(0);
-            if (shared->first.matches(value) && shared->second.message)
-                shared->second.message(value);
+            if (wanted->matches(value) && follower->events_.message)
+                follower->events_.message(value);
         };
-        bus.client().observe(space, whole, std::move(handler));
+        follower->observations_.push_back(
+            bus.client().observe(space, whole, std::move(handler)));
     }
     bus.client().commit();
     return follower;
+}
+
+void Follower::stop(Bus& bus) {
+    events_ = {};
+    bus.client().begin();
+    for (Client::Handle handle : observations_) bus.client().retract(handle);
+    bus.client().commit();
+    observations_.clear();
 }
 
 } // namespace muster::command

@@ -56,8 +56,12 @@ class Follower : public Counted {
     };
     static Ref<Follower> start(Bus& bus, const std::vector<std::string>& spaces,
                                const Value& pattern, Events events);
+    // Observes no more; no event comes after this.
+    void stop(Bus& bus);
 
   private:
+    Events events_;
+    std::vector<protocol::Client::Handle> observations_;
     std::map<std::pair<size_t, uint64_t>, Value> by_handle_; // (dataspace, handle)
     std::map<std::string, size_t> copies_;                   // by canonical bytes
 };

@@ -18,10 +18,24 @@ void pad(std::string& line, size_t to) {
     line += ' ';
 }
 
+// The name for the first column: what a dictionary holds is left out, `config-watcher` services have
+// all their variables there.
+std::string short_name(View service) {
+    if (!service.is(preserves::Kind::record)) return display_name(service);
+    bool plain = true;
+    std::string text = "<" + preserves::to_text(service.label());
+    for (View field : service.items()) {
+        bool dictionary = field.is(preserves::Kind::dictionary);
+        text += dictionary ? " {...}" : " " + preserves::to_text(field);
+        plain = plain && !dictionary;
+    }
+    return plain ? display_name(service) : text + ">";
+}
+
 // "mount-root ready" for <service-state <daemon mount-root> ready>.
 std::string dependency_text(View dependee) {
     if (dependee.is_record("service-state", 2))
-        return display_name(dependee.at(0)) + " " + preserves::to_text(dependee.at(1));
+        return short_name(dependee.at(0)) + " " + preserves::to_text(dependee.at(1));
     return preserves::to_text(dependee);
 }
 
@@ -33,7 +47,7 @@ void add(std::string& detail, const std::string& more) {
 } // namespace
 
 std::string status_line(View record) {
-    std::string line = display_name(record.at(0));
+    std::string line = short_name(record.at(0));
     pad(line, name_width);
     line += preserves::to_text(record.at(1));
     View facts = record.at(2);

@@ -6,10 +6,9 @@ using namespace muster::services;
 
 TEST_CASE("kernel parameters are words, quotes hold them together") {
     auto parameters = parse_kernel_parameters("console=ttyS0 quiet root=\"LABEL=my root\" x=a=b\n");
-    CHECK(parameters == KernelParameters{{"console", "ttyS0"},
-                                         {"quiet", ""},
-                                         {"root", "LABEL=my root"},
-                                         {"x", "a=b"}});
+    CHECK(parameters ==
+          KernelParameters{
+              {"console", "ttyS0"}, {"quiet", ""}, {"root", "LABEL=my root"}, {"x", "a=b"}});
     CHECK(parse_kernel_parameters("").empty());
 }
 
