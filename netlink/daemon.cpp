@@ -1,6 +1,7 @@
 #include "netlink/daemon.h"
 
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <poll.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -44,9 +45,10 @@ int Daemon::run() {
          .retracted = {},
          .message = {}});
 
-    auto uevents = UeventSocket::open();
+    constexpr unsigned kernels = 1; // 2 is udev's
+    auto uevents = KernelSocket::open(NETLINK_KOBJECT_UEVENT, {&kernels, 1}, true);
     if (uevents) uevents_ = std::move(*uevents);
-    else say(uevents.error().message + ": devices that come and go are not seen");
+    else say("uevents: " + uevents.error().message + ": devices that come and go are not seen");
 
     auto input_watch = loop_.watch(client_.input_fd(), EPOLLIN, [this](uint32_t) { on_input(); });
     if (!input_watch) {
@@ -90,6 +92,12 @@ void Daemon::on_capabilities(const Value& dictionary) {
         if (watch) uevent_watch_ = std::move(*watch);
     }
 
+    network_.emplace(*machine_, options_.root + "/sys");
+    if (Result<> started = network_->start(); !started)
+        say(started.error().message + ": links and routes are not seen");
+    else if (auto watch = loop_.watch(network_->fd(), EPOLLIN, [](uint32_t) {}))
+        network_watch_ = std::move(*watch);
+
     const auto config = capability(dictionary, "config");
     if (!config || options_.service.empty()) return;
     auto service = preserves::parse_text(options_.service);
@@ -105,11 +113,11 @@ void Daemon::scan() {
 }
 
 bool Daemon::handle_events() {
-    UeventSocket::Buffer buffer;
+    char buffer[8192]; // an event has at most 2048 bytes of keys, and the path
     for (int i = 0; uevents_ && i < events_per_round; ++i) {
         std::string_view message;
         switch (uevents_->receive(buffer, message)) {
-        case UeventSocket::Received::message: {
+        case KernelSocket::Received::message: {
             const auto event = parse_uevent(message);
             if (!event) {
                 say(event.error().message);
@@ -119,9 +127,9 @@ bool Daemon::handle_events() {
             handled_ = std::max(handled_, event->seqnum);
             break;
         }
-        case UeventSocket::Received::lost: lost_ = true; break;
-        case UeventSocket::Received::empty: return false;
-        case UeventSocket::Received::failed:
+        case KernelSocket::Received::lost: lost_ = true; break;
+        case KernelSocket::Received::empty: return false;
+        case KernelSocket::Received::failed:
             say(system_error("uevents: receive", errno).message);
             uevent_watch_.cancel();
             uevents_.reset();
@@ -139,6 +147,8 @@ bool Daemon::work() {
     bool more = false;
     if (!blocked_) {
         more = handle_events();
+        if (network_->running() && network_->handle()) more = true;
+        if (!network_->running()) network_watch_.cancel();
         if (!more && std::exchange(lost_, false)) {
             say("uevents: the kernel dropped events; reading /sys again");
             scan();
@@ -188,6 +198,7 @@ void Daemon::send() {
     blocked_ = !*sent;
     output_watch_.want(blocked_ ? EPOLLOUT : 0);
     uevent_watch_.want(blocked_ ? 0 : EPOLLIN);
+    network_watch_.want(blocked_ ? 0 : EPOLLIN);
 }
 
 void Daemon::send_all() {

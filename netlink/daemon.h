@@ -19,11 +19,12 @@
 
 #include "init/base/event_loop.h"
 #include "netlink/devices.h"
+#include "netlink/kernel_socket.h"
 #include "netlink/module_loader.h"
 #include "netlink/modules.h"
+#include "netlink/network.h"
 #include "netlink/publisher.h"
 #include "netlink/sysfs.h"
-#include "netlink/uevent_socket.h"
 
 namespace muster::netlink {
 
@@ -60,12 +61,14 @@ class Daemon {
     Options options_;
     Client client_;
     Sysfs sysfs_;
-    std::optional<UeventSocket> uevents_;
+    std::optional<KernelSocket> uevents_;
     Watch input_watch_;
     Watch output_watch_;
     Watch uevent_watch_;
+    Watch network_watch_;
     std::optional<Publisher> machine_;
     std::optional<Devices> devices_;
+    std::optional<Network> network_;
     ModuleLoader loader_;
     std::optional<Modules> modules_;
     Stage stage_ = Stage::waiting;
