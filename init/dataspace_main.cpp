@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -163,6 +164,7 @@ class SecondStage {
 
 void SecondStage::run() {
     engine_.spawn("system", [this](Turn& turn) { boot(turn); });
+    engine_.run(); // before anything comes from outside
     loop_.set_after_round([this] { return engine_.run(); });
     Watch signals = watch_signals();
     Watch link;
@@ -324,6 +326,8 @@ int main(int argc, char** argv) {
     std::unique_ptr<services::Processes> processes =
         value_or_die(services::Processes::create(*loop, link, &remark));
     if (!remark.empty()) std::fprintf(stderr, "dataspace: %s\n", remark.c_str());
+    // For the bus and the overrides. What it is needed for says so if it could not be made.
+    if (options.system) mkdir("/run/muster", 0755);
     SecondStage stage(*loop, link, *processes, options);
     stage.run();
     // What the kernel frees at once need not be taken apart, but processes are ended in order.

@@ -81,10 +81,13 @@ Result<bool> Bus::run_until(const std::function<bool()>& done, uint64_t deadline
 }
 
 Result<> Bus::settle() {
-    bool synced = false;
-    client_.sync(config_, [&synced] { synced = true; });
-    Result<bool> done = run_until([&] { return synced; });
-    if (!done) return done.error();
+    // Once for what was sent, once more for what the supervisor said about it.
+    for (int round = 0; round < 2; ++round) {
+        bool synced = false;
+        client_.sync(config_, [&synced] { synced = true; });
+        Result<bool> done = run_until([&] { return synced; });
+        if (!done) return done.error();
+    }
     return {};
 }
 

@@ -42,6 +42,8 @@ class Tracker final : public Counted {
     // It is judged when the world is at rest.
     void mark(Turn& turn, Service& service);
     void mark_dependents(Turn& turn, View name);
+    // While the system goes down: what it depended on may go when it has gone.
+    void mark_dependencies_at_the_end(Turn& turn, Service& service);
 
     void observe_demands(Turn& turn);
     void observe_services(Turn& turn);
@@ -118,6 +120,13 @@ void Tracker::mark_dependents(Turn& turn, View name) {
         if (Service* each = known(dependent)) mark(turn, *each);
 }
 
+void Tracker::mark_dependencies_at_the_end(Turn& turn, Service& service) {
+    if (!shutting_down_) return;
+    mark(turn, service);
+    for (const auto& [dependee, dependency] : service.dependencies)
+        if (Service* other = known(dependency.service)) mark(turn, *other);
+}
+
 void Tracker::boot(Turn& turn) {
     facet_ = Ref<dataspace::Facet>(&turn.current());
     observe_demands(turn);
@@ -169,10 +178,7 @@ void Tracker::observe_services(Turn& turn) {
             else service.states.erase(Value(seen.at(1)));
             self->touch(t, service);
             self->mark_dependents(t, seen.at(0));
-            if (!self->shutting_down_) return;
-            // What it depended on may go now.
-            for (const auto& [dependee, dependency] : service.dependencies)
-                if (Service* other = self->known(dependency.service)) self->mark(t, *other);
+            self->mark_dependencies_at_the_end(t, service);
         };
     };
     observe(turn, spaces_.config, pat::record("service-state", {pat::bind(), pat::bind()}),
@@ -198,7 +204,7 @@ void Tracker::observe_services(Turn& turn) {
             if (service.detail.valid() && service.detail.view() == seen.at(1))
                 service.detail = Value();
             self->touch(t, service);
-            if (self->shutting_down_) self->mark_dependents(t, service.name);
+            self->mark_dependencies_at_the_end(t, service);
         });
 }
 
@@ -434,9 +440,7 @@ void Tracker::judge(Turn& turn, Service& each) {
         turn.retract(std::exchange(each.run, 0));
         turn.retract(std::exchange(each.milestone_ready, 0));
         turn.retract(std::exchange(each.milestone_started, 0));
-        if (shutting_down_)
-            for (const auto& [dependee, dependency] : each.dependencies)
-                if (Service* other = known(dependency.service)) mark(turn, *other);
+        mark_dependencies_at_the_end(turn, each);
     }
     cycles_may_have_changed_ = true;
     touch(turn, each);
