@@ -451,3 +451,82 @@ TEST_CASE("capabilities narrowed in the same way are the same, from version to v
     });
     CHECK(world.events == std::vector<std::string>{"+<more>"});
 }
+
+TEST_CASE("any soup of tokens is a script or an error, and running it is harmless") {
+    const char* tokens[] = {"?",
+                            "??",
+                            "?-",
+                            "!",
+                            "+=",
+                            "=~",
+                            "let",
+                            "=",
+                            "$x",
+                            "$y",
+                            "$.",
+                            "?x",
+                            "?y",
+                            "_",
+                            "[",
+                            "]",
+                            "<a",
+                            ">",
+                            "{",
+                            "}",
+                            ":",
+                            "a",
+                            "1",
+                            "#t",
+                            "<*",
+                            "[<accept _>]",
+                            "dataspace",
+                            "facet",
+                            "join",
+                            "$config",
+                            "<a ?x>",
+                            "<a 1>",
+                            "[1 2]",
+                            "stringify",
+                            "pattern",
+                            "stop",
+                            "let ?x =",
+                            "let ?y =",
+                            "? <a ?x>",
+                            "?? <a ?y>",
+                            "[<a $x> <b $y>]",
+                            "<b $x>",
+                            "$config",
+                            "! <a 4>"};
+    uint64_t state = 0x9e3779b97f4a7c15;
+    auto random = [&](size_t below) {
+        state = state * 6364136223846793005 + 1442695040888963407;
+        return static_cast<size_t>(state >> 33) % below;
+    };
+    size_t good = 0;
+    for (int round = 0; round < 3'000; ++round) {
+        std::string text;
+        for (size_t i = 1 + random(9); i > 0; --i) {
+            text += tokens[random(std::size(tokens))];
+            text += random(8) ? " " : "\n";
+        }
+        std::string problem;
+        Ref<Script> script = World::parse(text, &problem);
+        INFO(text);
+        REQUIRE(!script == !problem.empty());
+        if (!script) continue;
+        ++good;
+        World world;
+        world.engine.external(world.root, [&](dataspace::Turn& turn) {
+            run_script(turn, script, world.environment,
+                       [&](dataspace::Turn&, const Problem& found) {
+                           world.problems.push_back(to_string(found));
+                       });
+            turn.assert_(world.config, World::read("<a 2>"));
+            turn.message(world.config, World::read("<a 3>"));
+        });
+        world.engine.run(1'000); // a script may answer itself for ever
+        for (const std::string& found : world.problems)
+            REQUIRE(found.starts_with("test.pr:"));
+    }
+    CHECK(good > 20);
+}
