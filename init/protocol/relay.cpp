@@ -234,6 +234,8 @@ void Relay::on_input() {
         process();
     } else if (count == 0) {
         close(incoming_.empty() ? "" : "the peer ended in the middle of a packet");
+    } else if (errno == ECONNRESET) {
+        close(""); // it went without reading what it was sent last
     } else if (errno != EAGAIN && errno != EINTR) {
         close(std::string("read: ") + strerror(errno));
     }

@@ -14,7 +14,7 @@ bool Service::has_state(std::string_view state) const {
 }
 
 bool Service::active() const {
-    if (is_milestone()) return false;
+    if (!is_daemon()) return false;
     return has_state("started") || has_state("ready") ||
            (detail.valid() && detail.view().get("pid").valid());
 }
@@ -24,9 +24,9 @@ bool Service::forgettable() const {
            !detail.valid() && demands == 0;
 }
 
-std::string_view state_word(const Service& service, bool obstacles) {
+std::string_view state_word(const Service& service, bool obstacles, bool going_down) {
     View phase = service.detail.valid() ? service.detail.view().get("phase") : View();
-    bool wanted = service.needed && !service.down;
+    bool wanted = service.needed && !service.down && !going_down;
     if (phase.is_symbol("stopping")) return "stopping";
     if (!wanted || obstacles) {
         if (service.active()) return "stopping";

@@ -53,15 +53,16 @@ struct Service {
     bool has_state(std::string_view state) const;
     bool is_milestone() const { return name.view().is_record("milestone", 1); }
     bool is_daemon() const { return name.view().is_record("daemon", 1); }
-    // Something of it runs.
+    // It is a daemon, and something of it runs.
     bool active() const;
     // Nothing is known of it any more.
     bool forgettable() const;
 };
 
 
-// One of: waiting starting running complete stopping stopped failed.
-std::string_view state_word(const Service& service, bool obstacles);
+// One of: waiting starting running complete stopping stopped failed. `going_down`: the system stops,
+// so nothing is wanted any more.
+std::string_view state_word(const Service& service, bool obstacles, bool going_down);
 // `<service S WORD {…}>` for the mirror: with what it waits for, its cycle, its override, and what
 // its supervisor says; without capabilities.
 Value status_record(const Service& service, std::string_view word,

@@ -517,7 +517,7 @@ void Tracker::finish_turn(Turn& turn) {
 void Tracker::update_mirror(Turn& turn, Service& each) {
     std::vector<Value> missing;
     if (each.needed && !each.down) missing = unsatisfied(each);
-    Value record = status_record(each, state_word(each, !missing.empty()), missing);
+    Value record = status_record(each, state_word(each, !missing.empty(), shutting_down_), missing);
     if (record == each.mirrored) return;
     each.mirror = turn.replace(spaces_.status, each.mirror, record);
     each.mirrored = std::move(record);
