@@ -31,8 +31,11 @@ class Kernel {
   public:
     virtual std::int64_t now_ms() = 0; // CLOCK_MONOTONIC
 
-    // Reaps one child. Returns its pid, 0 if none has ended, -ECHILD if there are none.
-    virtual pid_t reap(Exited& exited) = 0;
+    // Looks at one child that has ended, without reaping it: if init crashes before it has noted the
+    // status, that is not lost. Returns its pid, 0 if none has ended, -ECHILD if there are none.
+    virtual pid_t look(Exited& exited) = 0;
+    // Reaps that child.
+    virtual void reap(pid_t pid) = 0;
     virtual int kill(pid_t pid, int signal) = 0;
     // Kills everything below the cgroup `services`.
     virtual int kill_services_cgroup() = 0;

@@ -11,6 +11,7 @@
 #include <sys/reboot.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
@@ -71,17 +72,25 @@ std::int64_t LinuxKernel::now_ms() {
     return static_cast<std::int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1000000;
 }
 
-pid_t LinuxKernel::reap(Exited& exited) {
+pid_t LinuxKernel::look(Exited& exited) {
+    siginfo_t info{};
     rusage usage{};
-    // __WALL: also children whose exit signal is not SIGCHLD.
-    pid_t pid = wait4(-1, &exited.wait_status, WNOHANG | __WALL, &usage);
-    if (pid < 0) return -errno;
-    exited.pid = pid;
+    // __WALL: also children whose exit signal is not SIGCHLD. The system call itself, for the
+    // usage.
+    constexpr int flags = WEXITED | WNOHANG | WNOWAIT | __WALL;
+    if (syscall(SYS_waitid, P_ALL, 0, &info, flags, &usage) < 0) return -errno;
+    if (info.si_pid == 0) return 0;
+    exited.pid = info.si_pid;
+    exited.wait_status =
+        info.si_code == CLD_EXITED ? (info.si_status & 0xff) << 8 : info.si_status & 0x7f;
+    if (info.si_code == CLD_DUMPED) exited.wait_status |= 0x80;
     exited.user_us = microseconds(usage.ru_utime);
     exited.system_us = microseconds(usage.ru_stime);
     exited.max_rss_kib = usage.ru_maxrss;
-    return pid;
+    return exited.pid;
 }
+
+void LinuxKernel::reap(pid_t pid) { waitpid(pid, nullptr, WNOHANG | __WALL); }
 
 int LinuxKernel::kill(pid_t pid, int signal) { return result(::kill(pid, signal)); }
 

@@ -18,7 +18,8 @@ class LinuxKernel final : public Kernel {
     void open_console(bool container);
 
     std::int64_t now_ms() override;
-    pid_t reap(Exited& exited) override;
+    pid_t look(Exited& exited) override;
+    void reap(pid_t pid) override;
     int kill(pid_t pid, int signal) override;
     int kill_services_cgroup() override;
     pid_t start(Helper helper, const State& state, int fd) override;

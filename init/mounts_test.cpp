@@ -33,7 +33,8 @@ struct ScriptedKernel final : Kernel {
     std::vector<std::string> lines;
 
     std::int64_t now_ms() override { return 0; }
-    pid_t reap(Exited&) override { return 0; }
+    pid_t look(Exited&) override { return 0; }
+    void reap(pid_t) override {}
     int kill(pid_t, int) override { return 0; }
     int kill_services_cgroup() override { return 0; }
     pid_t start(Helper, const State&, int) override { return -EAGAIN; }

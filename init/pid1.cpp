@@ -188,7 +188,7 @@ void Pid1::reap() {
     more_to_reap_ = false;
     for (int count = 0; count < kRound; ++count) {
         Exited exited{};
-        pid_t pid = kernel_.reap(exited);
+        pid_t pid = kernel_.look(exited);
         if (pid == -ECHILD) {
             if (state_.phase == Phase::terminating)
                 kill_all();
@@ -198,6 +198,7 @@ void Pid1::reap() {
         }
         if (pid <= 0) return;
         handle_exit(exited);
+        kernel_.reap(pid);
     }
     more_to_reap_ = true;
 }
@@ -222,6 +223,7 @@ void Pid1::book(std::uint32_t slot, const Exited& exited) {
     // The acknowledgement for the slot's earlier process was sent before the slot was used again,
     // so it is at hand.
     if (state_.statuses.occupied(slot)) read_records(kRound);
+    state_.statuses.forget_earlier(shared_, slot);
     if (state_.statuses.occupied(slot)) {
         warn("process ", exited.pid, " was started in slot ", slot,
              " whose earlier status is not acknowledged: its status is lost");

@@ -50,11 +50,14 @@ struct ScriptedKernel final : Kernel {
     std::vector<pid_t> gone; // kill(pid, 0) finds nothing
 
     std::int64_t now_ms() override { return now; }
-    pid_t reap(Exited& exited) override {
+    pid_t look(Exited& exited) override {
         if (exits.empty()) return no_children ? -ECHILD : 0;
         exited = exits.front();
-        exits.pop_front();
         return exited.pid;
+    }
+    void reap(pid_t pid) override {
+        CHECK(exits.front().pid == pid);
+        exits.pop_front();
     }
     int kill(pid_t pid, int signal) override {
         if (signal == 0) {
@@ -698,6 +701,23 @@ TEST_CASE("quiet leaves out routine lines, never errors") {
     machine.kernel.lines.clear();
     machine.pid1->on_signal(SIGUSR2);
     CHECK(machine.kernel.lines.empty());
+}
+
+TEST_CASE("a crash between a status and its reaping neither loses nor doubles it") {
+    Machine machine;
+    machine.pid1->begin();
+    machine.up();
+    machine.kinds();
+    machine.start_service("daemon a", 300);
+    machine.kernel.exits.push_back({300, exit_code(2), 0, 0, 0});
+    machine.pid1->on_signal(SIGCHLD);
+    machine.kernel.exits.push_back({300, exit_code(2), 0, 0, 0}); // not reaped yet
+    Pid1 next(*machine.state, *machine.shared, machine.kernel);
+    next.begin();
+    next.on_time();
+    CHECK(machine.kernel.exits.empty());
+    CHECK(machine.state->statuses.count() == 1);
+    CHECK(machine.kinds() == std::vector<Kind>{Kind::status});
 }
 
 TEST_CASE("init that executed itself again goes on with the same second stage") {

@@ -22,6 +22,14 @@ pid_t StatusTable::live(const records::SharedState& shared, std::uint32_t slot) 
     return pid;
 }
 
+void StatusTable::forget_earlier(const records::SharedState& shared, std::uint32_t slot) {
+    Entry& entry = entries_[slot];
+    if (!entry.used || entry.status.generation == shared.slots[slot].generation) return;
+    if (!entry.sent) --unsent_;
+    --used_;
+    entry.used = false;
+}
+
 void StatusTable::book(const records::Status& status) {
     Entry& entry = entries_[status.slot];
     entry.status = status;
