@@ -339,14 +339,20 @@ Handle ConfigWatcher::assert_error(Turn& turn, const Problem& problem) {
 void ConfigWatcher::run_time_error(Turn& turn, const std::string& path, uint64_t id,
                                    const Problem& problem) {
     auto found = files_.find(path);
-    if (found == files_.end()) return;
-    for (Version* version : {found->second.current.get(), found->second.next.get()}) {
-        if (!version || version->id != id) continue;
-        std::string text = to_string(problem);
-        if (version->errors.size() >= max_errors || version->errors.count(text) != 0) return;
-        version->errors[text] = assert_error(turn, problem);
-        tell(problem);
+    Version* version = nullptr;
+    if (found != files_.end()) {
+        for (Version* one : {found->second.current.get(), found->second.next.get()}) {
+            if (one && one->id == id) version = one;
+        }
     }
+    if (!version) { // the last words of one that is being stopped
+        tell(problem);
+        return;
+    }
+    std::string text = to_string(problem);
+    if (version->errors.size() >= max_errors || version->errors.count(text) != 0) return;
+    version->errors[text] = assert_error(turn, problem);
+    tell(problem);
 }
 
 // With null there is none any more.
