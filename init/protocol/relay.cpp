@@ -528,7 +528,10 @@ void Relay::flush() {
         if (count < 0) {
             if (errno == EINTR) continue;
             if (errno == EAGAIN) break;
-            close(std::string("write: ") + strerror(errno));
+            // A peer that is gone is not a fault; what it said last may still be read.
+            close(errno == EPIPE || errno == ECONNRESET
+                      ? std::string()
+                      : std::string("write: ") + strerror(errno));
             return;
         }
         progress = true;
