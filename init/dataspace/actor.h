@@ -76,7 +76,7 @@ class Cap final : public preserves::Embedded {
     Facet& facet() const { return *facet_; }
     Actor& actor() const;
     const Ref<Caveats>& caveats() const { return caveats_; }
-    // The same entity, narrowed by further caveats (newest last).
+    // The same entity with these caveats instead: Caveats::join makes them from its own and more.
     CapRef attenuate(const Ref<Caveats>& more) const;
 
   private:

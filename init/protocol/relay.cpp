@@ -44,6 +44,8 @@ class Relay final : public Counted {
     void start();
     // Closes without a word to the peer.
     void close(const std::string& reason);
+    // Retracts what the peer asserted, if that has not happened.
+    void forget();
 
     // From proxies, in turns of the relay's actor.
     void send_assert(Turn& turn, Oid oid, const Value& value, Handle handle);
@@ -606,8 +608,7 @@ void Relay::close(const std::string& reason) {
     sent_ = 0;
     input_.reset();
     output_.reset();
-    keep_ = dataspace::KeepAlive();
-    if (facet_->alive()) engine_.external(facet_, [](Turn& turn) { turn.stop_actor(); });
+    if (!options_.linger) forget();
     inbound_.clear();
     outbound_.clear();
     membrane_.clear();
@@ -618,16 +619,25 @@ void Relay::close(const std::string& reason) {
     if (on_closed) on_closed(reason);
 }
 
+void Relay::forget() {
+    keep_ = dataspace::KeepAlive();
+    if (facet_->alive()) engine_.external(facet_, [](Turn& turn) { turn.stop_actor(); });
+}
+
 Connection::Connection() = default;
 Connection::Connection(Ref<Relay> relay) : relay_(std::move(relay)) {}
 Connection::Connection(Connection&&) noexcept = default;
 Connection& Connection::operator=(Connection&& other) noexcept {
-    if (relay_ && relay_ != other.relay_) relay_->close("");
+    if (relay_ != other.relay_) end();
     relay_ = std::move(other.relay_);
     return *this;
 }
-Connection::~Connection() {
-    if (relay_) relay_->close("");
+Connection::~Connection() { end(); }
+
+void Connection::end() {
+    if (!relay_) return;
+    relay_->close("");
+    relay_->forget();
 }
 
 Connection Connection::start(dataspace::Engine& engine, EventLoop& loop, Fd input, Fd output,

@@ -5,10 +5,10 @@
 // turn that caused it. Both syntaxes are read, told apart by the first byte of each packet; output
 // follows the syntax of the last packet read.
 //
-// Life: open; draining (our side decided to end: what is queued is written, input is ignored);
-// closed (end of file, an error on the descriptor, `<error …>` from the peer, a protocol error,
+// Life: open; closed (end of file, an error on the descriptor, `<error …>` from the peer, a protocol error,
 // which is reported to the peer by `<error …>` first, or a peer that is too slow). When it closes,
-// everything that the peer asserted is retracted and `on_closed` is called once.
+// everything that the peer asserted is retracted, unless it may linger, and `on_closed` is called
+// once.
 #pragma once
 
 #include <functional>
@@ -31,6 +31,9 @@ struct RelayOptions {
     size_t max_unsent = 0;
     // How long unsent bytes may make no progress, in nanoseconds; 0: for ever.
     uint64_t max_stall = 0;
+    // A peer that may come back: when the connection ends, what it asserted stays until the
+    // Connection is destroyed. (A peer that breaks the protocol loses everything at once.)
+    bool linger = false;
     // Called when the connection is closed, not in a turn; the text is empty for an orderly end.
     std::function<void(const std::string& reason)> on_closed;
 };
@@ -43,7 +46,7 @@ inline constexpr size_t max_live_oids = 1'000'000;
 
 class Relay;
 
-// Owns a connection; destroying it closes the connection (draining is skipped).
+// Owns a connection; destroying it closes the connection. What is unsent is lost.
 class Connection {
   public:
     Connection();
@@ -59,6 +62,7 @@ class Connection {
 
   private:
     explicit Connection(Ref<Relay> relay);
+    void end();
     Ref<Relay> relay_;
 };
 

@@ -254,3 +254,17 @@ TEST_CASE("a peer that does not read is closed as too slow, and its debts are re
     world.rounds();
     CHECK(world.count() == 0);
 }
+
+TEST_CASE("what a peer that may come back asserted stays until its connection is dropped") {
+    RelayOptions options;
+    options.linger = true;
+    World world(std::move(options));
+    world.send("[[0 <A <x 1> 1>]]");
+    world.peer.reset();
+    world.rounds();
+    CHECK(world.closed == std::vector<std::string>{""});
+    CHECK(world.count() == 1);
+    world.connection = Connection();
+    world.rounds();
+    CHECK(world.count() == 0);
+}
