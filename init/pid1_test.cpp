@@ -375,6 +375,23 @@ TEST_CASE("a slot may be used again as soon as the acknowledgement is sent") {
     CHECK(second[0].record.payload.status.generation == again.generation);
 }
 
+TEST_CASE("an acknowledgement that is lost in a crash of init does not cost the next status") {
+    Machine machine;
+    machine.pid1->begin();
+    machine.up();
+    machine.kinds();
+    SlotRef first = machine.start_service("one", 200);
+    machine.die(200, exit_code(1));
+    machine.link->release(first); // the record itself never arrives
+    SlotRef second = machine.start_service("two", 201);
+    CHECK(second.index == first.index);
+    machine.die(201, exit_code(2));
+    auto all = machine.received();
+    REQUIRE(all.size() == 2);
+    CHECK(all[1].record.payload.status.pid == 201);
+    CHECK(machine.state->statuses.count() == 1);
+}
+
 TEST_CASE("when every slot is taken no other is claimed, until one is released") {
     auto link = SecondStageLink::standalone();
     REQUIRE(link.ok());

@@ -52,7 +52,8 @@
 // memfd after it has made it. A pid that is in no claimed slot is a stranger and merely reaped.
 // Statuses are kept in a table of init's own that has one entry for each slot, so it cannot
 // overflow. A slot may be claimed again as soon as the `acknowledge` for it has been *sent*: init
-// reads all pending records before it books a status, so it sees the acknowledgement first.
+// reads all pending records before it books a status, so it sees the acknowledgement first; and a
+// slot of a later generation says the same.
 //
 // Who believes whom: init checks every length, index, kind and string it reads here; nonsense is
 // refused with a reason and changes nothing. Records are in host byte order: both ends run on one
