@@ -84,8 +84,6 @@ HOST_BENCHES := $(call in,$(HOST_ROOMS),*_bench.cpp)
 HOST_TOOLS := $(call in,$(HOST_ROOMS),*_main.cpp)
 
 PROGRAMS := init dataspace netlink muster
-main_of = $(wildcard init/$1_main.cpp netlink/$1_main.cpp services/$1_main.cpp)
-PRESENT := $(foreach p,$(PROGRAMS),$(if $(call main_of,$p),$p))
 
 # An archive must lose the members whose source is gone, so it depends on this list.
 $(shell mkdir -p build && { echo "$(sort $(LIBRARY) $(HOST_LIBRARY))" >build/sources.new.$$$$ && \
@@ -135,21 +133,21 @@ endef
 
 # --- the programs -----------------------------------------------------------------------------
 
-all: $(PRESENT:%=build/bin/%)
+all: $(PROGRAMS:%=build/bin/%)
 
 build/target/muster.a: $(call objects,target,$(LIBRARY)) build/sources
 	$(archive)
 
 define program
-build/bin/$1: $(call objects,target,$(call main_of,$1)) build/target/muster.a
+build/bin/$1: $(call objects,target,$2/$1_main.cpp) build/target/muster.a
 	@mkdir -p $$(@D)
 	@echo "link  $$@"
-	@$$(LINK_TARGET) $$(filter %.o %.a,$$^) $2 -o $$@
+	@$$(LINK_TARGET) $$(filter %.o %.a,$$^) $3 -o $$@
 endef
-$(eval $(call program,init,))
-$(eval $(call program,dataspace,))
-$(eval $(call program,netlink,-lmnl))
-$(eval $(call program,muster,))
+$(eval $(call program,init,init))
+$(eval $(call program,dataspace,init))
+$(eval $(call program,netlink,netlink,-lmnl))
+$(eval $(call program,muster,services))
 
 # --- the host's side --------------------------------------------------------------------------
 
