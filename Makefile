@@ -45,7 +45,7 @@ bench: # one after the other
 
 $(BENCHES:%=bench-%):
 	@$(NEEDS) install build vm
-	@$(MAKE) all host-tools programs-of-$@ >&2
+	@$(MAKE) image programs-of-$@ >&2
 	@.ci/bench $(@:bench-%=%)
 
 fuzz:
