@@ -4,12 +4,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <deque>
 
 #include "init/preserves/encoder.h"
 #include "init/preserves/text_writer.h"
 #include "init/protocol/membrane.h"
 #include "init/protocol/packet.h"
+#include "init/protocol/send_queue.h"
 
 namespace muster::protocol {
 
@@ -61,11 +61,6 @@ class Relay final : public Counted {
         Handle handle;
         Pins pins;
     };
-    // A packet that waits to be written: where it ends in the stream of all bytes ever queued.
-    struct Unsent {
-        uint64_t end;
-        Loan loan;
-    };
 
     CapRef make_proxy(Oid oid);
     void begin_reading(Turn& turn);
@@ -92,7 +87,6 @@ class Relay final : public Counted {
     void flush();
     void fail(const std::string& message, View detail);
     void want_input(bool yes) { input_watch_.want(yes ? uint32_t{EPOLLIN} : 0); }
-    size_t unsent() const { return outgoing_.size() - sent_; }
     int output_fd() const { return output_ ? output_.get() : input_.get(); }
 
     dataspace::Engine& engine_;
@@ -121,11 +115,7 @@ class Relay final : public Counted {
     std::vector<uint8_t> packet_; // of the turn that runs
     size_t packet_events_ = 0;
     Pins pins_;
-    std::vector<uint8_t> outgoing_;
-    size_t sent_ = 0;          // of outgoing_
-    uint64_t total_sent_ = 0;  // ever
-    uint64_t boundary_ = 0;    // where the last packet ended that was sent whole
-    std::deque<Unsent> unsent_packets_;
+    SendQueue outgoing_;
     bool flush_scheduled_ = false;
 };
 
@@ -499,17 +489,14 @@ void Relay::send_sync(Turn& turn, Oid oid, const CapRef& peer) {
 
 void Relay::queue_bytes(preserves::Bytes bytes, Loan loan) {
     if (closed_) return;
-    outgoing_.insert(outgoing_.end(), bytes.begin(), bytes.end());
-    unsent_packets_.push_back({total_sent_ + unsent(), std::move(loan)});
-    if (options_.max_unsent && unsent() > options_.max_unsent) {
-        loop_.defer([self = Ref<Relay>(this)] {
-            self->flush();
-            if (self->unsent() > self->options_.max_unsent)
-                self->fail("too slow", preserves::string("too many bytes unsent"));
-        });
-        return;
-    }
+    outgoing_.add(bytes, std::move(loan));
     schedule_flush();
+    if (!options_.max_unsent || outgoing_.unsent() <= options_.max_unsent) return;
+    loop_.defer([self = Ref<Relay>(this)] {
+        self->flush();
+        if (self->outgoing_.unsent() > self->options_.max_unsent)
+            self->fail("too slow", preserves::string("too many bytes unsent"));
+    });
 }
 
 // All that is queued in one round of the loop leaves in one write.
@@ -524,53 +511,31 @@ void Relay::schedule_flush() {
 
 void Relay::flush() {
     if (closed_) return;
-    bool progress = false;
-    while (unsent() > 0) {
-        ssize_t count = write(output_fd(), outgoing_.data() + sent_, unsent());
-        if (count < 0) {
-            if (errno == EINTR) continue;
-            if (errno == EAGAIN) break;
-            // A peer that is gone is not a fault; what it said last may still be read.
-            close(errno == EPIPE || errno == ECONNRESET
-                      ? std::string()
-                      : std::string("write: ") + strerror(errno));
-            return;
-        }
-        progress = true;
-        sent_ += static_cast<size_t>(count);
-        total_sent_ += static_cast<size_t>(count);
-    }
     Ref<Relay> self(this); // repaying may wake who closes us
-    while (!unsent_packets_.empty() && unsent_packets_.front().end <= total_sent_) {
-        boundary_ = unsent_packets_.front().end;
-        unsent_packets_.pop_front();
-    }
+    uint64_t before = outgoing_.total_sent();
+    Result<bool> all = outgoing_.flush(output_fd());
     if (closed_) return;
-    if (unsent() == 0) {
-        outgoing_.clear();
-        if (outgoing_.capacity() > read_size) outgoing_.shrink_to_fit();
-        sent_ = 0;
-        stall_.cancel();
-        if (output_) output_watch_.cancel();
-        else want_input(account_->clear());
+    if (!all) {
+        close(all.error().message);
         return;
     }
-    if (sent_ > read_size && sent_ > outgoing_.size() / 2) {
-        outgoing_.erase(outgoing_.begin(), outgoing_.begin() + static_cast<ptrdiff_t>(sent_));
-        sent_ = 0;
+    if (*all) {
+        stall_.cancel();
+        output_watch_.cancel();
+        return;
     }
+    bool progress = outgoing_.total_sent() != before;
     if (options_.max_stall && (progress || !stall_.pending())) {
         stall_ = loop_.after(options_.max_stall, [self] {
             self->fail("too slow", preserves::string("no progress"));
         });
     }
-    if (!output_watch_) {
-        // A descriptor can be watched only once: a duplicate waits for room.
-        if (!output_) output_ = Fd(fcntl(input_.get(), F_DUPFD_CLOEXEC, 0));
-        auto watch = loop_.watch(output_fd(), EPOLLOUT, [self](uint32_t) { self->flush(); });
-        if (watch) output_watch_ = std::move(*watch);
-        else close(watch.error().message);
-    }
+    if (output_watch_) return;
+    // A descriptor can be watched only once: a duplicate waits for room.
+    if (!output_) output_ = Fd(fcntl(input_.get(), F_DUPFD_CLOEXEC, 0));
+    auto watch = loop_.watch(output_fd(), EPOLLOUT, [self](uint32_t) { self->flush(); });
+    if (watch) output_watch_ = std::move(*watch);
+    else close(watch.error().message);
 }
 
 // Tells the peer what was wrong, as far as it still listens, and closes.
@@ -579,19 +544,11 @@ void Relay::fail(const std::string& message, View detail) {
     Ref<Relay> self(this);
     packet_.clear();
     packet_events_ = 0;
-    // What waits is given up, but for the rest of a packet that has begun to leave.
-    size_t keep = total_sent_ == boundary_ || unsent_packets_.empty()
-                      ? 0
-                      : static_cast<size_t>(unsent_packets_.front().end - total_sent_);
-    outgoing_.resize(sent_ + keep);
-    Value packet = preserves::record("error", {preserves::string(message), detail});
-    put(packet);
+    put(preserves::record("error", {preserves::string(message), detail}));
     put_raw("", "\n");
-    outgoing_.insert(outgoing_.end(), packet_.begin(), packet_.end());
+    outgoing_.cut(packet_);
     packet_.clear();
-    ssize_t count;
-    do count = write(output_fd(), outgoing_.data() + sent_, unsent());
-    while (count < 0 && errno == EINTR);
+    (void)outgoing_.flush(output_fd()).ok();
     close(message);
 }
 
@@ -603,9 +560,7 @@ void Relay::close(const std::string& reason) {
     stall_.cancel();
     resume_.cancel();
     account_->set_on_clear(nullptr);
-    unsent_packets_.clear();
     outgoing_.clear();
-    sent_ = 0;
     input_.reset();
     output_.reset();
     if (!options_.linger) forget();

@@ -1,0 +1,45 @@
+// Packets that wait to be written to a stream, coalesced into one buffer. Each is charged to an
+// account until its last byte has left.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "init/base/result.h"
+#include "init/dataspace/account.h"
+#include "init/preserves/value.h"
+
+namespace muster::protocol {
+
+class SendQueue {
+  public:
+    void add(preserves::Bytes packet, dataspace::Loan loan);
+    size_t unsent() const { return bytes_.size() - sent_; }
+    // How many bytes have ever left.
+    uint64_t total_sent() const { return total_sent_; }
+
+    // Writes as much as the non-blocking `fd` takes: true if everything has left. Repays what was
+    // sent whole. ERRORS: the stream is broken; the text is empty if the peer is simply gone.
+    Result<bool> flush(int fd);
+
+    // Gives up all packets but the one that has begun to leave, and puts `last` behind that.
+    void cut(preserves::Bytes last);
+    // Gives up everything and repays it.
+    void clear();
+
+  private:
+    struct Packet {
+        uint64_t end; // in the stream of all bytes ever added
+        dataspace::Loan loan;
+    };
+    void drop_sent_bytes();
+
+    std::vector<uint8_t> bytes_;
+    size_t sent_ = 0;         // of bytes_
+    uint64_t total_sent_ = 0;
+    uint64_t boundary_ = 0;   // where the last packet ended that was sent whole
+    std::deque<Packet> packets_;
+};
+
+} // namespace muster::protocol
