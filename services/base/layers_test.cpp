@@ -34,10 +34,8 @@ struct Layers : World {
                 [this](dataspace::Turn&, View captures) { note(captures.at(0)); },
                 [](dataspace::Turn&, View) {});
         });
-        mode_ = add("<boot-mode " + mode + ">");
+        add("<boot-mode " + mode + ">");
     }
-    // A dataspace in which a capability to itself is asserted would never go.
-    ~Layers() { remove(mode_); }
 
     void note(View watcher) {
         if (!watcher.is_record("config-watcher", 2)) return;
@@ -58,9 +56,6 @@ struct Layers : World {
     }
 
     std::map<std::string, dataspace::CapRef> layers; // by the path of their folder
-
-  private:
-    dataspace::Handle mode_ = 0;
 };
 
 } // namespace
