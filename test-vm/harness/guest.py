@@ -68,7 +68,7 @@ def files(interactive=False):
     """Name in the guest -> (mode, bytes)."""
     if interactive:
         size = os.get_terminal_size(1)
-        text = SHELL_TEXT % f"rows {size.lines} columns {size.columns}"
+        text = SHELL_TEXT % f"rows {size.lines or 24} columns {size.columns or 80}"
         return {SHELL_SERVICE: (0o644, SHELL_SERVICE_TEXT.encode()),
                 FOLDER + "/shell": (0o755, text.encode())}
     return {SERVICE: (0o644, SERVICE_TEXT.encode()),

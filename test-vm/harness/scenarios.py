@@ -23,7 +23,7 @@ from .failure import Failure
 from .workspace import SOURCE
 
 FOLDER = os.path.join(SOURCE, "test-vm", "scenarios")
-DEFAULT_LIMIT = 120
+DEFAULT_LIMIT = 240
 SKIP = 77
 USAGE = "usage: run-scenarios [--jobs N] [--list] [--only vm|namespace] [NAME...]"
 
