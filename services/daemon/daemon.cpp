@@ -109,6 +109,9 @@ void Daemon::restart(Turn& turn) {
 
 void Daemon::set_declared_ready(Turn& turn, bool ready) {
     declared_ready_ = ready;
+    if (ready)
+        for (const Ref<Instance>& instance : instances_)
+            instance->successor_ready();
     changed(turn);
 }
 
@@ -236,6 +239,11 @@ Value Daemon::status() const {
         if (!instance.last().empty()) text("last", instance.last());
         if (instance.phase() == Phase::backoff) number("delayMs", instance.delay() / millisecond);
         if (instances_.size() > 1) number("processes", instances_.size());
+        if (std::any_of(instances_.begin(), instances_.end(),
+                        [](const auto& each) { return each->stale(); })) {
+            out.symbol("stale");
+            out.boolean(true);
+        }
     }
     out.end();
     return *out.finish();

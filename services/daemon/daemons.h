@@ -7,10 +7,12 @@
 //              <service-object <daemon ID> #:cap> its own object, if it speaks a protocol
 //              <daemon-status ID {…}>             for people:
 //     phase     undefined (no specification), starting, running, stopping, backoff, failed,
-//     complete pid       of the process, if one runs; of several, of the one that `phase` is about
+//               complete
+//     pid       of the process, if one runs; of several, of the one that `phase` is about
 //     restarts  how often processes were started again
 //     last      what ended or prevented the last process: "exit code 1", "foo: no such program"
 //     delayMs   in backoff: from the end of the last process to the next start
+//     stale     #t while what a process asserted outlives it (`linger`)
 //     processes how many there are, if more than one
 //
 // What changes in one turn is looked at when that turn ends, so a specification that is asserted

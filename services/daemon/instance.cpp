@@ -72,6 +72,7 @@ Instance::Instance(Daemon& owner, Value spec)
 Instance::~Instance() {
     dying_ = true; // closing the channel must not bring us back to life
     channel_ = protocol::Connection();
+    successor_ready();
     if (process_) process_->abandon();
 }
 
@@ -219,6 +220,7 @@ void Instance::open_channel(Turn& turn, Ends& ends) {
     options.name = owner_.name();
     options.text_output = parsed_->protocol == Protocol::text;
     options.max_unsent = max_unsent;
+    options.linger = parsed_->linger > 0;
     options.on_peer = [first = first_dictionary(config, context, parsed_->grant),
                        service = owner_.service(),
                        space = context.config](Turn& peer_turn, const CapRef& peer) {
@@ -255,6 +257,8 @@ void Instance::became_ready(Turn& turn) {
     if (phase_ != Phase::starting) return;
     phase_ = Phase::running;
     ready_ = true;
+    // One that is ready as soon as it runs has not yet asserted anything again.
+    if (!parsed_->ready_on_start) successor_ready();
     owner_.changed(turn);
 }
 
@@ -349,6 +353,8 @@ void Instance::channel_closed(Turn& turn, const std::string& reason) {
 void Instance::run_is_over(Turn& turn) {
     if (std::exchange(over_, true)) return;
     timer_.cancel();
+    if (channel_ && phase_ == Phase::ending && outcome_ == Outcome::backoff && parsed_->linger > 0)
+        linger(turn);
     channel_ = protocol::Connection();
     log_lines_.reset();
     notify_watch_.cancel();
@@ -364,6 +370,17 @@ void Instance::run_is_over(Turn& turn) {
     if (phase_ != Phase::ending) return; // complete
     if (outcome_ == Outcome::backoff) return back_off(turn);
     phase_ = Phase::failed;
+    owner_.changed(turn);
+}
+
+void Instance::linger(Turn& turn) {
+    lingering_ = std::move(channel_);
+    linger_end_ = owner_.context().loop.after(parsed_->linger, [this] {
+        lingering_ = protocol::Connection();
+        owner_.engine().external(owner_.facet(), [self = Ref<Instance>(this)](Turn& inner) {
+            self->owner_.changed(inner);
+        });
+    });
     owner_.changed(turn);
 }
 
@@ -401,6 +418,7 @@ void Instance::reset(Turn& turn) {
 
 void Instance::stop(Turn& turn) {
     ready_ = false;
+    successor_ready(); // there will be none
     switch (phase_) {
     case Phase::stopping:
         return;

@@ -36,7 +36,9 @@
 // for a while is started again at once.
 //
 // Ready goes as soon as the process ends or is asked to stop, and with it what the process itself
-// asserted about its state (own_state.h).
+// asserted about its state (own_state.h). What else it asserted over its channel goes with it too,
+// unless it may *linger*: then it stays, stale, until the next process is ready, which will have
+// asserted the same again, so that nobody sees a gap; or until its time is over.
 #pragma once
 
 #include <memory>
@@ -85,6 +87,13 @@ class Instance : public Counted {
     // The last end or failure in words; empty if there was none.
     const std::string& last() const { return last_; }
     uint64_t delay() const { return delay_; } // of the backoff, in nanoseconds
+    // What a process that has ended asserted is still there.
+    bool stale() const { return static_cast<bool>(lingering_); }
+    // Its process is ready, whoever said so: what lingers of the one before may go.
+    void successor_ready() {
+        linger_end_.cancel();
+        lingering_ = protocol::Connection();
+    }
 
     // REQUIRES: idle.
     void start(Turn& turn);
@@ -110,6 +119,7 @@ class Instance : public Counted {
     void tree_gone(Turn& turn);
     void channel_closed(Turn& turn, const std::string& reason);
     void run_is_over(Turn& turn);
+    void linger(Turn& turn);
     void back_off(Turn& turn);
     void idle_again(Turn& turn);
     void say(Turn& turn, const std::string& line);
@@ -136,6 +146,8 @@ class Instance : public Counted {
     std::unique_ptr<LogLines> log_lines_;
     protocol::Connection channel_;
     bool channel_open_ = false;
+    protocol::Connection lingering_; // of the process before
+    Timer linger_end_;
     dataspace::KeepAlive run_keep_;
     Ref<Facet> run_facet_; // what the process asserts about itself
     Fd notify_;

@@ -11,7 +11,8 @@ namespace {
 
 using preserves::Kind;
 
-constexpr double longest_stop = 86'400; // seconds
+constexpr uint64_t usual_linger = 5'000'000'000; // of one that can resume
+constexpr double longest_time = 86'400; // seconds
 constexpr int highest_notify = 1023;
 
 Error wrong(std::string_view field, View value, std::string_view expected) {
@@ -109,26 +110,31 @@ Result<> parse_protocol(View value, Protocol& out) {
     return {};
 }
 
-Result<> parse_stop_timeout(View value, uint64_t& out) {
+Result<> parse_seconds(std::string_view key, View value, uint64_t& out) {
     double seconds = -1;
     if (auto number = value.as_number())
         seconds = *number;
     else if (auto whole = value.as_int())
         seconds = static_cast<double>(*whole);
-    if (!(seconds >= 0 && seconds <= longest_stop)) // also false for a NaN
-        return wrong("stopTimeout", value, "a number of seconds from 0 to 86400");
+    if (!(seconds >= 0 && seconds <= longest_time)) // also false for a NaN
+        return wrong(key, value, "a number of seconds from 0 to 86400");
     out = static_cast<uint64_t>(seconds * 1e9);
     return {};
 }
 
-Result<> parse_field(std::string_view key, View value, DaemonSpec& spec, bool& ready_given) {
+Result<> parse_field(std::string_view key, View value, DaemonSpec& spec, bool& ready_given,
+                     bool& linger_given) {
     if (key == "argv") return parse_command(value, spec.argv);
     if (key == "env") return parse_env(value, spec.env);
     if (key == "clearEnv") return parse_bool(key, value, spec.clear_env);
     if (key == "resume") return parse_bool(key, value, spec.resume);
     if (key == "restart") return parse_restart(value, spec.restart);
     if (key == "protocol") return parse_protocol(value, spec.protocol);
-    if (key == "stopTimeout") return parse_stop_timeout(value, spec.stop_timeout);
+    if (key == "stopTimeout") return parse_seconds(key, value, spec.stop_timeout);
+    if (key == "linger") {
+        linger_given = true;
+        return parse_seconds(key, value, spec.linger);
+    }
     if (key == "readyOnStart") {
         ready_given = true;
         return parse_bool(key, value, spec.ready_on_start);
@@ -179,6 +185,7 @@ Result<DaemonSpec> parse_spec(View value) {
     if (!value.is(Kind::dictionary))
         return Error{"the specification is not a string, a list, <one-shot …> or a dictionary"};
     bool ready_given = false;
+    bool linger_given = false;
     View key;
     for (View item : value.items()) {
         if (!key.valid()) {
@@ -186,7 +193,8 @@ Result<DaemonSpec> parse_spec(View value) {
             continue;
         }
         if (auto name = key.as_symbol()) {
-            if (auto field = parse_field(*name, item, spec, ready_given); !field)
+            if (auto field = parse_field(*name, item, spec, ready_given, linger_given);
+                !field)
                 return field.error();
         } else {
             spec.remarks.push_back("unknown field " + preserves::to_text(key) + " is ignored");
@@ -200,6 +208,7 @@ Result<DaemonSpec> parse_spec(View value) {
         spec.resume = false;
         spec.remarks.push_back("resume is ignored: only protocol text/syndicate can");
     }
+    if (spec.resume && !linger_given) spec.linger = usual_linger;
     return spec;
 }
 

@@ -14,7 +14,11 @@
 //   protocol      none application/syndicate text/syndicate   none   what it speaks on its stdio
 //   resume        #t #f                         #f        it can go on after a new second stage
 //   notify        descriptor number >= 3        none      it writes a newline there when it is
-//   ready grant         {name: value}                 {}        more in its first dictionary
+//                                                             ready
+//   grant         {name: value}                 {}        more in its first dictionary
+//   linger        seconds, 0 to 86400           0         how long what it asserted stays when it
+//                                                         ended by itself, at most until its
+//                                                         successor is ready; 5 if `resume`
 //   stopTimeout   seconds, 0 to 86400           10        from the stop signal to SIGKILL
 //   stopSignal    TERM, SIGTERM, …              TERM      what asks it to stop
 //
@@ -52,6 +56,7 @@ struct DaemonSpec {
     Restart restart = Restart::always;
     Protocol protocol = Protocol::none;
     bool resume = false;
+    uint64_t linger = 0; // nanoseconds
     int notify = -1;
     Value grant;                            // a dictionary, or invalid
     uint64_t stop_timeout = 10'000'000'000; // nanoseconds

@@ -59,6 +59,10 @@ TEST_CASE("spec: every field") {
     CHECK(spec.restart == Restart::never);
     CHECK(spec.protocol == Protocol::text);
     CHECK(spec.resume);
+    CHECK(spec.linger == 5'000'000'000);
+    CHECK(good("{argv: \"a\" protocol: text/syndicate linger: 0.5}").linger == 500'000'000);
+    CHECK(good("{argv: \"a\" protocol: text/syndicate resume: #t linger: 0}").linger == 0);
+    CHECK(good("{argv: \"a\"}").linger == 0);
     CHECK(spec.grant.view().get("answer").as_int() == 42);
     CHECK(spec.stop_timeout == 500'000'000);
     CHECK(spec.stop_signal == SIGHUP);
