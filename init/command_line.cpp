@@ -18,7 +18,6 @@ void set_path(std::string_view value, char (&field)[records::kPathSize], Command
 
 void parse_word(std::string_view word, CommandLine& line) {
     if (word == "quiet") line.quiet = true;
-    if (word == "single" || word == "S" || word == "s" || word == "1") line.single = true;
     if (word == "emergency" || word == "-b") line.emergency = true;
     if (word.starts_with("init=")) set_path(word.substr(5), line.init, line);
     if (word.starts_with("muster.config=")) set_path(word.substr(14), line.config, line);

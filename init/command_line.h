@@ -1,5 +1,5 @@
-// What PID 1 takes from the kernel command line. The rest of it (root= and so on) is read by the
-// second stage and its configuration.
+// What PID 1 takes from the kernel command line. The rest of it (root=, single and so on) is
+// read by the second stage and its configuration.
 //
 // Words are separated by blanks; double quotes hold blanks together and are dropped, as the kernel
 // does it (lib/cmdline.c, next_arg). The last of several settings counts. A value that is too long
@@ -14,7 +14,6 @@ namespace muster::pid1 {
 
 struct CommandLine {
     bool quiet;
-    bool single;    // single, S, s, 1
     bool emergency; // emergency, -b
     bool overlong;
     char init[records::kPathSize];   // of init=, for the switch of the root; empty: not given

@@ -21,14 +21,11 @@ TEST_CASE("the kernel command line: words, values, quotes") {
     CommandLine line = parsed("BOOT_IMAGE=/vmlinuz root=/dev/vda1 ro quiet  init=/bin/other "
                               "muster.config=\"/etc/my config\" console=ttyS0\n");
     CHECK(line.quiet);
-    CHECK_FALSE(line.single);
     CHECK_FALSE(line.emergency);
     CHECK(std::string(line.init) == "/bin/other");
     CHECK(std::string(line.config) == "/etc/my config");
-    CHECK(parsed("single").single);
-    CHECK(parsed("S").single);
     CHECK(parsed("emergency").emergency);
-    CHECK_FALSE(parsed("xsingle singlex quiet=1 init muster.config").single);
+    CHECK_FALSE(parsed("xemergency emergencyx init muster.config").emergency);
     CHECK_FALSE(parsed("quiet=1").quiet);
     CHECK(parsed("").init[0] == 0);
 }

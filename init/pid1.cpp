@@ -99,9 +99,7 @@ void Pid1::begin() {
     more_to_reap_ = true; // children of an earlier self
     if (state_.phase == Phase::running && state_.second_stage_pid == 0) state_.phase = Phase::start;
     if (state_.phase != Phase::start) return;
-    bool wanted =
-        state_.command_line.emergency || (state_.command_line.single && !state_.initramfs);
-    if (wanted && !state_.shell_done) {
+    if (state_.command_line.emergency && !state_.shell_done) {
         state_.shell_done = true;
         start_shell("the kernel command line asks for a shell");
     } else {

@@ -6,7 +6,7 @@
 //
 // The phases and what leads from one to the next:
 //
-//   start        begin(): `emergency` (or `single`, outside an initramfs) on the kernel command
+//   start        begin(): `emergency` on the kernel command
 //                line -> shell, else a second stage is started -> running
 //   shell        the shell ends -> running; at once if it lasted, through `waiting` if it was brief
 //   running      The second stage dies -> sweeping. A failed start (it could not be executed, died

@@ -287,21 +287,17 @@ TEST_CASE("a shell that ends at once is not started in a loop") {
     CHECK(machine.kernel.count(Helper::second_stage) == 1);
 }
 
-TEST_CASE("single gives a shell in the real root, emergency everywhere") {
-    Machine initramfs;
-    initramfs.state->initramfs = true;
-    initramfs.state->command_line.single = true;
-    initramfs.pid1->begin();
-    CHECK(initramfs.kernel.count(Helper::shell) == 0);
-    Machine root;
-    root.state->command_line.single = true;
-    root.pid1->begin();
-    CHECK(root.kernel.count(Helper::shell) == 1);
-    Machine emergency;
-    emergency.state->initramfs = true;
-    emergency.state->command_line.emergency = true;
-    emergency.pid1->begin();
-    CHECK(emergency.kernel.count(Helper::shell) == 1);
+TEST_CASE("emergency gives a shell once, not again after a switch of the root") {
+    Machine machine;
+    machine.state->initramfs = true;
+    machine.state->command_line.emergency = true;
+    machine.pid1->begin();
+    CHECK(machine.kernel.count(Helper::shell) == 1);
+    CHECK(machine.kernel.count(Helper::second_stage) == 0);
+    machine.state->phase = Phase::start;
+    machine.pid1->begin();
+    CHECK(machine.kernel.count(Helper::shell) == 1);
+    CHECK(machine.kernel.count(Helper::second_stage) == 1);
 }
 
 TEST_CASE("the status of a registered process is kept until it is acknowledged") {

@@ -56,7 +56,7 @@ struct State {
     bool cgroup_kill;
     bool initramfs;
     bool quiet;
-    bool shell_done; // the shell of single or emergency has been
+    bool shell_done; // the shell of emergency has been
     std::int64_t init_start_ms;
     Limits limits;
     CommandLine command_line;
