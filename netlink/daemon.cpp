@@ -38,6 +38,15 @@ void Daemon::finish(int status) {
 }
 
 int Daemon::run() {
+    if (Result<> started = start(); !started) {
+        say(started.error().message);
+        return 1;
+    }
+    loop_.run();
+    return status_;
+}
+
+Result<> Daemon::start() {
     const int flags = ::fcntl(client_.output_fd(), F_GETFL);
     ::fcntl(client_.output_fd(), F_SETFL, flags | O_NONBLOCK);
     client_.export_entity(
@@ -46,22 +55,21 @@ int Daemon::run() {
          .message = {}});
 
     constexpr unsigned kernels = 1; // 2 is udev's
-    auto uevents = KernelSocket::open(NETLINK_KOBJECT_UEVENT, {&kernels, 1}, true);
-    if (uevents) uevents_ = std::move(*uevents);
-    else say("uevents: " + uevents.error().message + ": devices that come and go are not seen");
+    auto uevents =
+        KernelSocket::open(NETLINK_KOBJECT_UEVENT, {&kernels, 1}, true, options_.receive_buffer);
+    if (uevents)
+        uevents_ = std::move(*uevents);
+    else
+        say("uevents: " + uevents.error().message + ": devices that come and go are not seen");
 
     auto input_watch = loop_.watch(client_.input_fd(), EPOLLIN, [this](uint32_t) { on_input(); });
-    if (!input_watch) {
-        say("stdin: " + input_watch.error().message);
-        return 1;
-    }
+    if (!input_watch) return input_watch.error().with_context("stdin");
     input_watch_ = std::move(*input_watch);
     // Reading and writing is done by `work`; the watches only wake it.
     if (auto watch = loop_.watch(client_.output_fd(), 0, [](uint32_t) {}))
         output_watch_ = std::move(*watch);
     loop_.set_after_round([this] { return work(); });
-    loop_.run();
-    return status_;
+    return {};
 }
 
 void Daemon::on_input() {
@@ -92,7 +100,7 @@ void Daemon::on_capabilities(const Value& dictionary) {
         if (watch) uevent_watch_ = std::move(*watch);
     }
 
-    network_.emplace(*machine_, options_.root + "/sys");
+    network_.emplace(*machine_, options_.root + "/sys", options_.receive_buffer);
     if (Result<> started = network_->start(); !started)
         say(started.error().message + ": links and routes are not seen");
     else if (auto watch = loop_.watch(network_->fd(), EPOLLIN, [](uint32_t) {}))
@@ -102,8 +110,8 @@ void Daemon::on_capabilities(const Value& dictionary) {
     if (!config || options_.service.empty()) return;
     auto service = preserves::parse_text(options_.service);
     if (!service) return say("MUSTER_SERVICE: " + service.error().message);
-    client_.assert_(config, preserves::record("service-state",
-                                              {*service, preserves::symbol("ready")}));
+    client_.assert_(config,
+                    preserves::record("service-state", {*service, preserves::symbol("ready")}));
 }
 
 void Daemon::scan() {
@@ -127,8 +135,11 @@ bool Daemon::handle_events() {
             handled_ = std::max(handled_, event->seqnum);
             break;
         }
-        case KernelSocket::Received::lost: lost_ = true; break;
-        case KernelSocket::Received::empty: return false;
+        case KernelSocket::Received::lost:
+            lost_ = true;
+            break;
+        case KernelSocket::Received::empty:
+            return false;
         case KernelSocket::Received::failed:
             say(system_error("uevents: receive", errno).message);
             uevent_watch_.cancel();
@@ -172,8 +183,8 @@ bool Daemon::all_handled() {
     if (!modules_) return true;
     if (!awaited_) awaited_ = sysfs_.last_seqnum();
     if (handled_ >= *awaited_ || !uevents_) return true;
-    // The kernel counts an event just before it sends it, so this one is on its way: it wakes us. Or
-    // it belongs to another network namespace and never comes; nothing but time tells.
+    // The kernel counts an event just before it sends it, so this one is on its way: it wakes us.
+    // Or it belongs to another network namespace and never comes; nothing but time tells.
     if (!not_ours_.pending())
         not_ours_ = loop_.after(100 * millisecond, [this] { handled_ = *awaited_; });
     return false;
@@ -196,9 +207,10 @@ void Daemon::send() {
     }
     if (blocked_ == !*sent) return;
     blocked_ = !*sent;
-    output_watch_.want(blocked_ ? EPOLLOUT : 0);
-    uevent_watch_.want(blocked_ ? 0 : EPOLLIN);
-    network_watch_.want(blocked_ ? 0 : EPOLLIN);
+    const uint32_t in = EPOLLIN, out = EPOLLOUT;
+    output_watch_.want(blocked_ ? out : 0);
+    uevent_watch_.want(blocked_ ? 0 : in);
+    network_watch_.want(blocked_ ? 0 : in);
 }
 
 void Daemon::send_all() {

@@ -2,7 +2,8 @@
 //
 //   waiting for $machine    the event socket is open already, so nothing is missed
 //   scanning                /sys is read, every device asserted; then we say that we are ready
-//   coldplugging            events are handled; for devices without a driver modules are loaded, one
+//   coldplugging            events are handled; for devices without a driver modules are loaded,
+//   one
 //                           after the other, and what they bring is handled, until nothing is left
 //                           to load and every event up to the last load has been handled
 //   complete                <coldplug-complete SEQNUM> is asserted; the rest goes on as before
@@ -34,13 +35,17 @@ class Daemon {
         std::string root;     // put in front of /sys, /lib/modules and /etc; for tests
         bool modules = false; // load modules
         std::string service;  // text of what we are as a service; empty: say nothing of readiness
+        int receive_buffer = KernelSocket::default_buffer; // bytes
     };
 
     // `input` and `output` are the connection to the dataspace, which asserts the dictionary of
     // capabilities at our entity 0. `output` is made non-blocking.
     Daemon(EventLoop& loop, Fd input, Fd output, Options options);
 
-    // Runs until the input ends. Gives the program's exit status.
+    // Begins; the loop does the rest.
+    // ERRORS: the input cannot be waited for.
+    Result<> start();
+    // Starts and runs the loop until the input ends. Gives the program's exit status.
     int run();
 
   private:

@@ -1,8 +1,9 @@
 // The devices that are asserted, and how they follow those that are there.
 //
 // What is true of a device is read from /sys when something tells that it may have changed: at the
-// start, at each event, and after events were lost. So it does not matter by which of these a device
-// was found, and events that tell what is known already say nothing. For a device the states are
+// start, at each event, and after events were lost. So it does not matter by which of these a
+// device was found, and events that tell what is known already say nothing. For a device the states
+// are
 //   absent --add, change, …, scan: /sys has it--> asserted
 //   asserted --the same, and /sys says something else--> asserted anew, the old one retracted
 //   asserted --remove, or a scan that does not find it--> absent
@@ -42,14 +43,14 @@ class Devices {
   private:
     struct Device {
         Client::Handle handle;
-        uint64_t hash; // of the record: stands for it, with 64 bits and a seed of this process
+        uint64_t hash;     // of the record: stands for it, with 64 bits and a seed of this process
         bool found = true; // by the running scan
     };
     using Map = std::map<std::string, Device, std::less<>>;
 
     bool refresh(std::string_view devpath, bool is_new);
-    void publish(std::string_view devpath, std::string_view subsystem,
-                 const Properties& properties, bool is_new);
+    void publish(std::string_view devpath, std::string_view subsystem, const Properties& properties,
+                 bool is_new);
     void remove(std::string_view devpath);
     void move(std::string_view from, std::string_view to);
 

@@ -40,7 +40,8 @@ bool LineFile::fill() {
     }
     if (buffer_.size() - end_ < piece / 2) buffer_.resize(buffer_.size() + piece);
     ssize_t count;
-    do count = ::read(fd_.get(), buffer_.data() + end_, buffer_.size() - end_);
+    do
+        count = ::read(fd_.get(), buffer_.data() + end_, buffer_.size() - end_);
     while (count < 0 && errno == EINTR);
     if (count <= 0) {
         fd_.reset();
@@ -55,8 +56,8 @@ bool LineFile::next(std::string_view& line) {
     for (;;) {
         const char* const start = buffer_.data() + begin_;
         const size_t size = end_ - begin_;
-        const void* feed = size == looked ? nullptr
-                                          : std::memchr(start + looked, '\n', size - looked);
+        const void* feed =
+            size == looked ? nullptr : std::memchr(start + looked, '\n', size - looked);
         if (feed) {
             line = {start, static_cast<size_t>(static_cast<const char*>(feed) - start)};
             begin_ += line.size() + 1;

@@ -73,8 +73,8 @@ size_t literal_prefix(std::string_view pattern) {
 int compare_names(std::string_view a, std::string_view b) {
     const size_t common = std::min(a.size(), b.size());
     for (size_t i = 0; i < common; ++i) {
-        const int difference = static_cast<uint8_t>(name_character(a[i])) -
-                               static_cast<uint8_t>(name_character(b[i]));
+        const int difference =
+            static_cast<uint8_t>(name_character(a[i])) - static_cast<uint8_t>(name_character(b[i]));
         if (difference != 0) return difference;
     }
     return a.size() < b.size() ? -1 : a.size() > b.size();

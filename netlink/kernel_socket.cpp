@@ -14,16 +14,15 @@ void KernelSocket::Close::operator()(mnl_socket* socket) const { ::mnl_socket_cl
 int KernelSocket::fd() const { return ::mnl_socket_get_fd(socket_.get()); }
 
 Result<KernelSocket> KernelSocket::open(int protocol, std::span<const unsigned> groups,
-                                        bool credentials) {
+                                        bool credentials, int buffer) {
     KernelSocket made(::mnl_socket_open2(protocol, SOCK_CLOEXEC | SOCK_NONBLOCK), credentials);
     mnl_socket* const socket = made.socket_.get();
     if (!socket) return system_error("netlink socket", errno);
     if (::mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) != 0)
         return system_error("netlink socket: bind", errno);
     // Without the privilege the common limit stands.
-    const int size = receive_buffer;
-    if (::setsockopt(made.fd(), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) != 0)
-        ::setsockopt(made.fd(), SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+    if (::setsockopt(made.fd(), SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof buffer) != 0)
+        ::setsockopt(made.fd(), SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
     const int on = 1;
     if (credentials && ::setsockopt(made.fd(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0)
         return system_error("netlink socket: SO_PASSCRED", errno);

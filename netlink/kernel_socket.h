@@ -19,9 +19,11 @@ class KernelSocket {
   public:
     // Opens without blocking and joins multicast `groups`; from here on nothing they tell is missed
     // without notice. `credentials`: also look at the sender's. (In a user namespace those of
-    // NETLINK_ROUTE are not root's, so there the port has to do.)
+    // NETLINK_ROUTE are not root's, so there the port has to do.) The kernel keeps up to `buffer`
+    // bytes for us; memory is only taken for what waits.
     static Result<KernelSocket> open(int protocol, std::span<const unsigned> groups,
-                                     bool credentials);
+                                     bool credentials, int buffer = default_buffer);
+    static constexpr int default_buffer = 16 * 1024 * 1024;
 
     enum class Received : uint8_t {
         message, // `message` has it
@@ -37,8 +39,6 @@ class KernelSocket {
     Result<> send(const nlmsghdr* request);
 
     int fd() const;
-    // How much the kernel may keep for us, in bytes. Memory is only taken for what waits.
-    static constexpr int receive_buffer = 16 * 1024 * 1024;
 
   private:
     struct Close {

@@ -32,7 +32,8 @@ std::string_view take_parameter(std::string_view& line) {
     bool quoted = false;
     size_t end = 0;
     for (; end < line.size(); ++end) {
-        if (line[end] == '"') quoted = !quoted;
+        if (line[end] == '"')
+            quoted = !quoted;
         else if (!quoted && std::string_view(" \t\r\n").find(line[end]) != std::string_view::npos)
             break;
     }
@@ -67,9 +68,12 @@ bool ModprobeConfig::add_line(std::string_view line) {
         Softdep& softdep = softdeps[module_name(name)];
         std::vector<std::string>* list = nullptr;
         for (std::string_view word; !(word = take_word(line)).empty();) {
-            if (word == "pre:") list = &softdep.before;
-            else if (word == "post:") list = &softdep.after;
-            else if (list) list->push_back(module_name(word));
+            if (word == "pre:")
+                list = &softdep.before;
+            else if (word == "post:")
+                list = &softdep.after;
+            else if (list)
+                list->push_back(module_name(word));
         }
     } else {
         return what == "remove"; // we remove nothing
@@ -111,8 +115,8 @@ void read_lines(ModprobeConfig& config, const std::string& path, bool complain) 
         }
         const bool understood = config.add_line(joined.empty() ? line : joined.append(line));
         if (!understood && complain)
-            say(path + ":" + std::to_string(number) + ": not understood: " +
-                std::string(joined.empty() ? line : joined));
+            say(path + ":" + std::to_string(number) +
+                ": not understood: " + std::string(joined.empty() ? line : joined));
         joined.clear();
     }
 }

@@ -1,8 +1,8 @@
 // What the administrator and the modules themselves say about loading: modprobe.d(5), the kernel's
 // command line, modules.softdep.
 //
-// Understood are `alias`, `blacklist`, `options`, `softdep` and `install`. No command of an `install`
-// line is run: the module it names is just never loaded by us.
+// Understood are `alias`, `blacklist`, `options`, `softdep` and `install`. No command of an
+// `install` line is run: the module it names is just never loaded by us.
 #pragma once
 
 #include <map>

@@ -67,7 +67,8 @@ int ModuleLoader::load(const ModuleToLoad& module) {
     const char* const program = unpacker(module.path);
     int problem = EINVAL;
     if (!program || kernel_unpacks_)
-        problem = finit_module(file.get(), module.options, program ? module_init_compressed_file : 0);
+        problem =
+            finit_module(file.get(), module.options, program ? module_init_compressed_file : 0);
     // Of a kernel that cannot, or not this format: EOPNOTSUPP, or EINVAL as for an unknown flag.
     if (program && (problem == EINVAL || problem == EOPNOTSUPP)) {
         file = unpack(file.get(), program);

@@ -23,9 +23,8 @@ class Texts {
     explicit Texts(const std::vector<std::string_view>& texts) {
         for (size_t i = 0; i < texts.size(); ++i)
             sorted_.push_back({texts[i], i});
-        std::sort(sorted_.begin(), sorted_.end(), [](const Text& a, const Text& b) {
-            return compare_names(a.text, b.text) < 0;
-        });
+        std::sort(sorted_.begin(), sorted_.end(),
+                  [](const Text& a, const Text& b) { return compare_names(a.text, b.text) < 0; });
     }
 
     // Calls found(i) for each of the texts that was at i and matches.
@@ -80,7 +79,7 @@ std::vector<std::vector<std::string>> match_aliases(const std::vector<std::strin
 
 // What is known of a name: a module with its file and what it needs, or an alias for others.
 struct Known {
-    std::string path; // empty: no module
+    std::string path;               // empty: no module
     std::vector<std::string> needs; // paths, what is needed first comes last
     std::vector<std::string> stands_for;
 };
@@ -94,8 +93,7 @@ class Resolver {
     // Learns what `names` are, and those they bring in.
     void learn(std::vector<std::string> names);
     // Appends `name` and what it depends on, as far as it is not there yet.
-    void append(const std::string& name, const std::string& device,
-                std::vector<ModuleToLoad>& out);
+    void append(const std::string& name, const std::string& device, std::vector<ModuleToLoad>& out);
 
   private:
     void add_softdeps(const std::string& name, std::vector<std::string>& names) const;
@@ -160,8 +158,8 @@ void Resolver::append(const std::string& name, const std::string& device,
     // What is still to be done, the next one last.
     struct Step {
         std::string name;
-        std::string path;    // known already, for what modules.dep lists
-        bool ready = false;  // what it needs was done
+        std::string path;   // known already, for what modules.dep lists
+        bool ready = false; // what it needs was done
     };
     std::vector<Step> steps;
     steps.push_back({name, "", false});

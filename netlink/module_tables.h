@@ -29,8 +29,8 @@ struct ModuleToLoad {
 };
 
 // The modules that `requests` ask for, in their order, each once and after all it depends on.
-// `folder` is where the tables are ("/lib/modules/RELEASE"). Aliases that nothing matches are passed
-// over: most devices need nothing.
+// `folder` is where the tables are ("/lib/modules/RELEASE"). Aliases that nothing matches are
+// passed over: most devices need nothing.
 std::vector<ModuleToLoad> modules_for(std::span<const ModuleRequest> requests,
                                       const std::string& folder, const ModprobeConfig& config);
 

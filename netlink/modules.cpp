@@ -28,8 +28,8 @@ void Modules::request(std::string_view device, std::string_view alias) {
 
 bool Modules::step() {
     if (queue_.empty() && !requests_.empty()) {
-        const ModprobeConfig config =
-            read_modprobe_config(root_, folder_, !std::exchange(complained_of_configuration_, true));
+        const ModprobeConfig config = read_modprobe_config(
+            root_, folder_, !std::exchange(complained_of_configuration_, true));
         for (ModuleToLoad& module : modules_for(requests_, folder_, config)) {
             if (!is_loaded(module.name)) queue_.push_back(std::move(module));
         }

@@ -1,5 +1,5 @@
-// The modules that devices ask for: gathers what is asked, finds out what to load, and loads it, one
-// step at a time.
+// The modules that devices ask for: gathers what is asked, finds out what to load, and loads it,
+// one step at a time.
 //
 // Loading happens in this process and in order. A thread or a helper process would let events be
 // handled while a driver starts, but there is little to gain: drivers whose start is slow ask the
@@ -21,7 +21,8 @@ class Modules {
   public:
     using Load = std::function<int(const ModuleToLoad&)>; // 0 or an errno
 
-    // Where files are found: `root`/lib/modules/`release`, `root`/etc/modprobe.d, `root`/sys/module.
+    // Where files are found: `root`/lib/modules/`release`, `root`/etc/modprobe.d,
+    // `root`/sys/module.
     Modules(std::string root, const std::string& release, Load load);
 
     void request(std::string_view device, std::string_view alias);

@@ -34,8 +34,8 @@ bool each_message(std::string_view datagram, bool& complete, Found found) {
     return true;
 }
 
-// One dump (RTM_GETLINK, RTM_GETROUTE), on a socket of its own. False if it was disturbed by changes
-// and is not complete.
+// One dump (RTM_GETLINK, RTM_GETROUTE), on a socket of its own. False if it was disturbed by
+// changes and is not complete.
 Result<bool> dump(uint16_t type, const std::function<void(const nlmsghdr*)>& found) {
     auto socket = KernelSocket::open(NETLINK_ROUTE, {}, false);
     if (!socket) return socket.error();
@@ -60,8 +60,10 @@ Result<bool> dump(uint16_t type, const std::function<void(const nlmsghdr*)>& fou
             ::poll(&answer, 1, -1);
             break;
         }
-        case KernelSocket::Received::lost: return false;
-        case KernelSocket::Received::failed: return system_error("netlink: receive", errno);
+        case KernelSocket::Received::lost:
+            return false;
+        case KernelSocket::Received::failed:
+            return system_error("netlink: receive", errno);
         }
     }
 }
@@ -71,7 +73,7 @@ Result<bool> dump(uint16_t type, const std::function<void(const nlmsghdr*)>& fou
 Result<> Network::start() {
     constexpr unsigned groups[] = {RTNLGRP_LINK, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,
                                    RTNLGRP_IPV4_IFADDR};
-    auto socket = KernelSocket::open(NETLINK_ROUTE, groups, false);
+    auto socket = KernelSocket::open(NETLINK_ROUTE, groups, false, receive_buffer_);
     if (!socket) return socket.error();
     socket_ = std::move(*socket);
     links_stale_ = true;
@@ -94,7 +96,9 @@ bool Network::handle() {
             say("links and routes: the kernel dropped notifications; reading them again");
             links_stale_ = true;
             break;
-        case KernelSocket::Received::empty: more = false; break;
+        case KernelSocket::Received::empty:
+            more = false;
+            break;
         case KernelSocket::Received::failed:
             say(system_error("links and routes: receive", errno).message);
             socket_.reset();
@@ -135,7 +139,8 @@ void Network::handle_message(const nlmsghdr* message) {
     case RTM_DELADDR: // routes with that source go with it
         routes_stale_ = true;
         break;
-    default: break;
+    default:
+        break;
     }
 }
 
@@ -161,11 +166,14 @@ void Network::on_link(const Link& link) {
 
 void Network::on_route(const Route& route) {
     const auto interface = interfaces_.find(route.interface);
-    if (interface == interfaces_.end()) return; // gone; else its link is told later, and then we look
+    if (interface == interfaces_.end())
+        return; // gone; else its link is told later, and then we look
     const preserves::Value record = route_record(route, interface->second.name);
     auto known = routes_.find(record.hash());
-    if (known == routes_.end()) routes_.emplace(record.hash(), Known{publisher_.assert_(record)});
-    else known->second.found = true;
+    if (known == routes_.end())
+        routes_.emplace(record.hash(), Known{publisher_.assert_(record)});
+    else
+        known->second.found = true;
 }
 
 void Network::read_links() {

@@ -1,9 +1,9 @@
 // Links and routes as assertions, kept true by the kernel's notifications.
 //
 // Links follow their notifications. Routes are added by theirs, but not every route that goes is
-// announced (those of a link that goes down, those that are replaced), so after anything but a plain
-// new route the table is read again and the difference is told; many changes at once lead to one
-// reading. The same is done for both after notifications were lost.
+// announced (those of a link that goes down, those that are replaced), so after anything but a
+// plain new route the table is read again and the difference is told; many changes at once lead to
+// one reading. The same is done for both after notifications were lost.
 #pragma once
 
 #include <map>
@@ -23,8 +23,9 @@ namespace muster::netlink {
 class Network {
   public:
     // `sys` is where sysfs is mounted: it tells which links are wireless.
-    Network(Publisher& publisher, std::string sys)
-        : publisher_(publisher), sys_(std::move(sys)) {}
+    Network(Publisher& publisher, std::string sys,
+            int receive_buffer = KernelSocket::default_buffer)
+        : publisher_(publisher), sys_(std::move(sys)), receive_buffer_(receive_buffer) {}
 
     // Opens the socket and asserts what is there.
     // ERRORS: no netlink; links and routes are not seen.
@@ -55,6 +56,7 @@ class Network {
 
     Publisher& publisher_;
     std::string sys_;
+    int receive_buffer_; // bytes
     std::optional<KernelSocket> socket_;
     std::map<int, Interface> interfaces_;
     std::unordered_map<uint64_t, Known> routes_; // by the hash of the record

@@ -34,9 +34,9 @@ struct Attributes {
     }
     // Null unless it has at least `length` bytes.
     const void* get(size_t type, size_t length) const {
-        const nlattr* found = by_type[type];
+        const nlattr* found = type < size ? by_type[type] : nullptr;
         return found && ::mnl_attr_get_payload_len(found) >= length ? ::mnl_attr_get_payload(found)
-                                                                     : nullptr;
+                                                                    : nullptr;
     }
     template <typename T>
     T number(size_t type, T otherwise) const {
@@ -100,7 +100,7 @@ std::vector<Route> parse_route(const nlmsghdr* message) {
     const auto* info = fixed_part<rtmsg>(message);
     if (!info || (info->rtm_family != AF_INET && info->rtm_family != AF_INET6)) return routes;
     if (info->rtm_type != RTN_UNICAST || (info->rtm_flags & RTM_F_CLONED) != 0) return routes;
-    const Attributes<RTA_TABLE + 1> attributes(
+    const Attributes<RTA_VIA + 1> attributes(
         static_cast<const nlattr*>(::mnl_nlmsg_get_payload_offset(message, sizeof *info)),
         ::mnl_nlmsg_get_payload_tail(message));
     if (attributes.number<uint32_t>(RTA_TABLE, info->rtm_table) != RT_TABLE_MAIN) return routes;
@@ -113,7 +113,8 @@ std::vector<Route> parse_route(const nlmsghdr* message) {
     route.priority = attributes.number<uint32_t>(RTA_PRIORITY, 0);
     if (const void* destination = attributes.get(RTA_DST, length))
         route.destination = address(route.family, destination);
-    else if (route.prefix != 0) return routes;
+    else if (route.prefix != 0)
+        return routes;
 
     if (const nlattr* several = attributes.by_type[RTA_MULTIPATH]) {
         const auto* at = static_cast<const char*>(::mnl_attr_get_payload(several));
@@ -142,11 +143,9 @@ std::vector<Route> parse_route(const nlmsghdr* message) {
         rtvia head;
         std::memcpy(&head, via, sizeof head);
         const bool known = head.rtvia_family == AF_INET || head.rtvia_family == AF_INET6;
-        const size_t whole =
-            sizeof head + address_size(static_cast<uint8_t>(head.rtvia_family));
+        const size_t whole = sizeof head + address_size(static_cast<uint8_t>(head.rtvia_family));
         if (known && attributes.get(RTA_VIA, whole))
-            route.gateway =
-                address(static_cast<uint8_t>(head.rtvia_family), via + sizeof head);
+            route.gateway = address(static_cast<uint8_t>(head.rtvia_family), via + sizeof head);
     }
     routes.push_back(std::move(route));
     return routes;
@@ -159,7 +158,9 @@ Value interface_record(const Link& link, bool wireless) {
     return preserves::record(
         "interface",
         {string(make_utf8(link.name, buffer)), integer(link.index),
-         symbol(link.loopback ? "loopback" : wireless ? "wireless" : "normal"),
+         symbol(link.loopback ? "loopback"
+                : wireless    ? "wireless"
+                              : "normal"),
          symbol(link.up ? "up" : "down"), symbol(link.oper < 7 ? oper[link.oper] : "unknown"),
          symbol(link.carrier ? "carrier" : "no-carrier"), string(link.address)});
 }
@@ -172,8 +173,7 @@ Value route_record(const Route& route, std::string_view interface) {
             : preserves::record("prefix", {string(route.destination), integer(route.prefix)});
     return preserves::record(
         "route", {symbol(route.family == AF_INET ? "ipv4" : "ipv6"), destination,
-                  integer(route.priority), integer(route.tos),
-                  string(make_utf8(interface, buffer)),
+                  integer(route.priority), integer(route.tos), string(make_utf8(interface, buffer)),
                   route.gateway.empty() ? symbol("none") : string(route.gateway)});
 }
 

@@ -5,8 +5,8 @@
 //
 // type: loopback normal wireless; admin: down up; oper: unknown down lower-layer-down testing
 // dormant up; carrier: no-carrier carrier; linkAddr: "52:54:00:12:34:56", "" if there is none.
-// addressFamily: ipv4 ipv6; destination: default, or <prefix "10.0.0.0" 24>; gateway: "10.0.2.2", or
-// none for what is reached directly.
+// addressFamily: ipv4 ipv6; destination: default, or <prefix "10.0.0.0" 24>; gateway: "10.0.2.2",
+// or none for what is reached directly.
 #pragma once
 
 #include <optional>
@@ -23,7 +23,7 @@ struct Link {
     int index = 0;
     std::string name;
     bool loopback = false;
-    bool up = false; // as the administrator wants it
+    bool up = false;  // as the administrator wants it
     uint8_t oper = 0; // IF_OPER_*, RFC 2863
     bool carrier = false;
     std::string address;

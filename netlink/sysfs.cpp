@@ -71,8 +71,10 @@ void Sysfs::walk(const std::function<void(const std::string&)>& found) const {
         while (const dirent* entry = ::readdir(folder.get())) {
             const std::string_view name = entry->d_name;
             if (name == "." || name == "..") continue;
-            if (name == "uevent") has_uevent = true;
-            else if (name == "subsystem") has_subsystem = true;
+            if (name == "uevent")
+                has_uevent = true;
+            else if (name == "subsystem")
+                has_subsystem = true;
             else if (is_folder(folder.get(), *entry))
                 waiting.push_back(here + '/' + entry->d_name);
         }
