@@ -98,6 +98,8 @@ build/toolchain.mk: $(filter-out init/toolchain/%.md,$(wildcard init/toolchain/*
 	@folder=$$(init/toolchain/prepare) && cxx=$$($(NEEDS) host-compiler) && \
 	    printf 'TOOLCHAIN := %s\nHOSTCXX := %s\n$@: %s/bin/musl-c++\n%s/bin/musl-c++:\n' \
 	    "$$folder" "$$cxx" "$$folder" "$$folder" >$@.new && mv $@.new $@
+build/compilers: build/toolchain.mk # changes only if they do; all objects depend on it
+	@cmp -s $< $@ || cp $< $@
 
 WARNINGS := -Wall -Wextra -Werror
 COMMON := -std=c++20 $(WARNINGS) -I. -MMD -MP
@@ -112,7 +114,7 @@ HOST_LIBS := -lmnl -lz -lcrypto
 # A flavour is a way to compile: $(call flavour,NAME,COMPILER AND FLAGS,NEEDS) gives the rule for
 # build/NAME/x.o from x.cpp.
 define flavour
-build/$1/%.o: %.cpp build/toolchain.mk $3
+build/$1/%.o: %.cpp build/compilers $3
 	@mkdir -p $$(@D)
 	@echo "$1  $$<"
 	@$2 $(COMMON) -c $$< -o $$@
@@ -178,12 +180,12 @@ build/host/unit/muster.a: $(call objects,host/unit,$(sort $(LIBRARY) $(HOST_LIBR
 	$(archive)
 
 # Catch2 itself takes minutes with sanitizers and optimisation, and gains nothing by them.
-build/host/catch_main.o: init/base/catch_main.cpp build/toolchain.mk
+build/host/catch_main.o: init/base/catch_main.cpp build/compilers
 	@mkdir -p $(@D)
 	@echo "host  $<"
 	@$(HOSTCXX) -O0 -std=c++20 -w -I. -MMD -MP -c $< -o $@
 
-$(CATCH).gch: init/base/catch.h build/toolchain.mk
+$(CATCH).gch: init/base/catch.h build/compilers
 	@mkdir -p $(@D)
 	@echo "host  $<"
 	@echo '#include "$<"' >$(CATCH)
