@@ -12,6 +12,7 @@
 // safe; the target programs have one thread. The host's programs and tests keep the host's heap.
 #include <sys/mman.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <new>
@@ -53,7 +54,7 @@ bool reserve() {
 
 void* take_fresh(size_t index) {
     size_t size = index * granule;
-    if (pool.end[index] - pool.fresh[index] < static_cast<ptrdiff_t>(size)) {
+    if (pool.end[index] - pool.fresh[index] < static_cast<std::ptrdiff_t>(size)) {
         if (!reserve() || pool.used == range_size) return std::malloc(size);
         pool.class_of[pool.used / slab_size] = static_cast<uint8_t>(index);
         pool.fresh[index] = pool.range + pool.used;
