@@ -35,14 +35,14 @@ class Bus:
                 near, _ = self.listener.accept()
             except OSError:
                 return
-            try:
-                # The guest's listener has next to no queue, and who does not fit in it waits for
-                # seconds. So one after the other: a newline comes when a connection is accepted.
-                far = socket.create_connection(address)
-                far.recv(1)
-            except OSError:
-                near.close()
-                continue
+            # The guest's listener has next to no queue, and who does not fit in it waits for
+            # seconds. So one after the other: a newline comes when a connection is accepted.
+            # Just after the milestone it may not listen yet: then the connection ends at once.
+            far = None
+            while not far and self.listener.fileno() >= 0:
+                far = connect(address)
+            if not far:
+                return
             for source, sink in ((near, far), (far, near)):
                 threading.Thread(target=carry, args=(source, sink), daemon=True).start()
 
@@ -54,6 +54,17 @@ class Bus:
                 os.unlink(self.path)
             except FileNotFoundError:
                 pass
+
+
+def connect(address):
+    try:
+        far = socket.create_connection(address)
+        if far.recv(1):
+            return far
+        far.close()
+    except OSError:
+        pass
+    return None
 
 
 def carry(source, sink):
