@@ -37,6 +37,7 @@
 #include <string_view>
 
 #include "init/kernel.h"
+#include "init/line.h"
 #include "init/records.h"
 #include "init/state.h"
 
@@ -66,12 +67,19 @@ class Pid1 {
     int link_fd() const { return state_.link_fd; }
     bool wants_to_write() const;
 
-    template <typename... Parts>
-    void say(const Parts&... parts); // routine
-    template <typename... Parts>
-    void warn(const Parts&... parts); // always
-
   private:
+    static constexpr int kRound = 4096; // records or exits handled before others have a turn
+
+    // A routine line, left out under `quiet`; one that is always said.
+    template <typename... Parts>
+    void say(const Parts&... parts) {
+        if (!state_.quiet) warn(parts...);
+    }
+    template <typename... Parts>
+    void warn(const Parts&... parts) {
+        kernel_.print(Line("init: ", parts...).view());
+    }
+
     void reap();
     void handle_exit(const Exited& exited);
     void book(std::uint32_t slot, const Exited& exited);

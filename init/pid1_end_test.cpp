@@ -1,0 +1,158 @@
+// The end, and switching the root.
+#include "init/pid1.h"
+
+#include <cerrno>
+#include <csignal>
+#include <string>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "init/base/catch.h"
+#include "init/pid1_testing.h"
+
+using namespace muster;
+using namespace muster::pid1;
+using namespace muster::pid1::testing;
+
+TEST_CASE("the orderly end: stop, TERM, KILL, unmount, reboot") {
+    Machine machine;
+    machine.pid1->begin();
+    machine.up();
+    machine.kinds();
+    machine.pid1->on_signal(SIGUSR2);
+    CHECK(machine.state->phase == Phase::stopping);
+    auto all = machine.received();
+    REQUIRE(all.size() == 1);
+    CHECK(all[0].record.kind == static_cast<std::uint16_t>(Kind::stop));
+    CHECK(all[0].record.payload.stop.action == Action::poweroff);
+    CHECK(all[0].record.payload.stop.signal == SIGUSR2);
+    CHECK(machine.kernel.kills.empty());
+    REQUIRE(machine.link->services_stopped().ok());
+    machine.pid1->on_link_readable();
+    CHECK(machine.state->phase == Phase::terminating);
+    CHECK(machine.kernel.killed(-1, SIGTERM));
+    CHECK_FALSE(machine.kernel.killed(-1, SIGKILL));
+    machine.second_stage_dies(exit_code(0));
+    CHECK(machine.kernel.count(Helper::second_stage) == 1); // never started again
+    machine.pass();
+    CHECK(machine.state->phase == Phase::killing);
+    CHECK(machine.kernel.killed(-1, SIGKILL));
+    machine.kernel.no_children = true;
+    machine.pid1->on_time();
+    CHECK(machine.state->phase == Phase::finishing);
+    CHECK(machine.kernel.count(Helper::finish) == 1);
+    CHECK(machine.kernel.ended.empty());
+    machine.die(machine.kernel.last_pid(), exit_code(0));
+    CHECK(machine.kernel.ended == std::vector<Action>{Action::poweroff});
+    CHECK(machine.state->phase == Phase::over);
+}
+
+TEST_CASE("each step of the end has its limit") {
+    Machine machine;
+    machine.pid1->begin();
+    machine.up();
+    machine.pid1->on_signal(SIGTERM); // reboot, as in busybox init
+    machine.pass(machine.state->limits.stop);
+    CHECK(machine.kernel.said("did not stop in time"));
+    CHECK(machine.state->phase == Phase::terminating);
+    machine.pass(machine.state->limits.grace);
+    CHECK(machine.state->phase == Phase::killing);
+    machine.pass(machine.state->limits.kill);
+    CHECK(machine.state->phase == Phase::finishing);
+    pid_t finisher = machine.kernel.last_pid();
+    machine.pass(machine.state->limits.finish);
+    CHECK(machine.kernel.killed(finisher, SIGKILL));
+    CHECK(machine.kernel.ended == std::vector<Action>{Action::reboot});
+}
+
+TEST_CASE("the end does not wait for a second stage that is not there to be asked") {
+    SECTION("not up yet") {
+        Machine machine;
+        machine.pid1->begin();
+        machine.pid1->on_signal(SIGUSR1);
+        CHECK(machine.state->phase == Phase::terminating);
+    }
+    SECTION("dies while it stops the services") {
+        Machine machine;
+        machine.pid1->begin();
+        machine.up();
+        machine.pid1->on_signal(SIGUSR1);
+        machine.second_stage_dies();
+        CHECK(machine.state->phase == Phase::terminating);
+    }
+    SECTION("asked a second time by Ctrl-Alt-Del") {
+        Machine machine;
+        machine.pid1->begin();
+        machine.up();
+        machine.pid1->on_signal(SIGINT);
+        CHECK(machine.state->phase == Phase::stopping);
+        machine.pid1->on_signal(SIGINT);
+        CHECK(machine.state->phase == Phase::terminating);
+    }
+}
+
+TEST_CASE("the signals of busybox init, and those that engines send") {
+    auto action = [](int signal, bool container) {
+        Machine machine;
+        machine.state->container = container;
+        machine.pid1->begin();
+        machine.kernel.no_children = true;
+        machine.pid1->on_signal(signal);
+        for (int i = 0; i < 3; ++i)
+            machine.pid1->on_time();
+        if (machine.state->phase == Phase::finishing)
+            machine.die(machine.kernel.last_pid(), exit_code(0));
+        return machine.kernel.ended.empty() ? Action::none : machine.kernel.ended[0];
+    };
+    CHECK(action(SIGUSR1, false) == Action::halt);
+    CHECK(action(SIGUSR2, false) == Action::poweroff);
+    CHECK(action(SIGTERM, false) == Action::reboot);
+    CHECK(action(SIGINT, false) == Action::reboot);
+    CHECK(action(SIGPWR, false) == Action::poweroff);
+    CHECK(action(SIGHUP, false) == Action::none);
+    CHECK(action(SIGTERM, true) == Action::poweroff);
+    CHECK(action(SIGINT, true) == Action::poweroff);
+    CHECK(action(SIGPWR, true) == Action::poweroff);
+    CHECK(action(37, true) == Action::poweroff); // SIGRTMIN+3 of those who send it
+}
+
+TEST_CASE("in a container nothing is unmounted, and no shell where nobody could see it") {
+    Machine machine;
+    machine.state->container = true;
+    machine.pid1->begin();
+    machine.kernel.no_children = true;
+    for (int failure = 0; failure < 5; ++failure)
+        machine.second_stage_dies(exit_code(127));
+    for (int i = 0; i < 3; ++i)
+        machine.pid1->on_time();
+    CHECK(machine.kernel.count(Helper::shell) == 0);
+    CHECK(machine.kernel.count(Helper::finish) == 0);
+    CHECK(machine.kernel.ended == std::vector<Action>{Action::exit});
+    CHECK(machine.kernel.exit_status == 1);
+}
+
+TEST_CASE("switching the root ends everything first; if it fails there is a shell") {
+    Machine machine;
+    machine.pid1->begin();
+    machine.up();
+    machine.kinds();
+    REQUIRE(machine.link->switch_root("/newroot", "/sbin/init").ok());
+    machine.pid1->on_link_readable();
+    auto all = machine.received();
+    REQUIRE(all.size() == 1);
+    CHECK(all[0].record.payload.stop.action == Action::switch_root);
+    REQUIRE(machine.link->services_stopped().ok());
+    machine.pid1->on_link_readable();
+    CHECK(machine.kernel.switched == 0);
+    machine.kernel.no_children = true;
+    machine.second_stage_dies(exit_code(0));
+    for (int i = 0; i < 3; ++i)
+        machine.pid1->on_time();
+    CHECK(machine.kernel.switched == 1);
+    CHECK(machine.kernel.count(Helper::finish) == 0);
+    CHECK(machine.kernel.ended.empty());
+    CHECK(machine.kernel.count(Helper::shell) == 1);
+}
