@@ -9,6 +9,7 @@
 #include "init/preserves/text_writer.h"
 #include "init/protocol/membrane.h"
 #include "init/protocol/packet.h"
+#include "init/protocol/packet_writer.h"
 #include "init/protocol/send_queue.h"
 
 namespace muster::protocol {
@@ -26,8 +27,6 @@ namespace {
 
 constexpr size_t read_size = 65'536;
 
-Value to_number(uint64_t number) { return preserves::integer(static_cast<int64_t>(number)); }
-
 } // namespace
 
 // The state of a connection, shared with its proxies and with the callbacks that wait for it.
@@ -39,7 +38,8 @@ class Relay final : public Counted {
         : engine_(engine), loop_(loop), input_(std::move(input)), output_(std::move(output)),
           options_(std::move(options)),
           account_(make_ref<dataspace::Account>(options_.name)),
-          membrane_([this](Oid oid) { return make_proxy(oid); }), text_(options_.text_output) {}
+          membrane_([this](Oid oid) { return make_proxy(oid); }),
+          writer_(membrane_, options_.text_output) {}
 
     void start();
     // Closes without a word to the peer.
@@ -76,11 +76,8 @@ class Relay final : public Counted {
     bool refuse(Turn& turn, std::string problem);
     Result<Value> take_value(View wire, Pins& pins);
 
-    // Opens this turn's packet if need be, and an event in it; `close_event` closes the event.
-    void open_event(Turn& turn, Oid oid);
-    void put(View value);
-    void put_raw(std::string_view binary, std::string_view text);
-    void close_event();
+    // Opens an event in this turn's packet, which leaves when the turn commits.
+    void open_event(Turn& turn, Oid oid, char label);
     void finish_packet(Turn& turn);
     void queue_bytes(preserves::Bytes bytes, Loan loan);
     void schedule_flush();
@@ -96,13 +93,13 @@ class Relay final : public Counted {
     RelayOptions options_;
     Ref<dataspace::Account> account_;
     Membrane membrane_;
+    PacketWriter writer_;
     Ref<dataspace::Facet> facet_;
     dataspace::KeepAlive keep_;
     Watch input_watch_;
     Watch output_watch_;
     Timer stall_;
     Timer resume_;
-    bool text_;
     bool closed_ = false;
 
     PacketReader reader_;
@@ -112,9 +109,6 @@ class Relay final : public Counted {
     std::unordered_map<Value, Inbound, preserves::ValueHash, preserves::ValueEqual> inbound_;
     std::unordered_map<Handle, Pins> outbound_;
 
-    std::vector<uint8_t> packet_; // of the turn that runs
-    size_t packet_events_ = 0;
-    Pins pins_;
     SendQueue outgoing_;
     bool flush_scheduled_ = false;
 };
@@ -256,7 +250,7 @@ void Relay::process() {
             want_input(true);
             return;
         }
-        text_ = reader_.text();
+        writer_.set_text(reader_.text());
         engine_.run_now(
             facet_, [this](Turn& turn) { handle_packet(turn, reader_.view()); }, account_);
         if (!account_->clear()) engine_.run(1'000); // often enough to pay it all
@@ -384,53 +378,27 @@ void Relay::answer_sync(Turn& turn, Oid oid, const Pins& pins) {
 
 // Packets grow while a turn runs and leave when it commits.
 
-void Relay::put_raw(std::string_view binary, std::string_view text) {
-    std::string_view bytes = text_ ? text : binary;
-    packet_.insert(packet_.end(), bytes.begin(), bytes.end());
-}
-
-void Relay::put(View value) {
-    if (!text_) {
-        preserves::encode_packed(value, &membrane_, packet_);
-        return;
-    }
-    std::string text;
-    preserves::write_text(value, text, &membrane_);
-    packet_.insert(packet_.end(), text.begin(), text.end());
-}
-
-void Relay::open_event(Turn& turn, Oid oid) {
-    if (packet_events_++ == 0) {
+void Relay::open_event(Turn& turn, Oid oid, char label) {
+    if (writer_.events() == 0)
         turn.before_commit([self = Ref<Relay>(this)](Turn& t) { self->finish_packet(t); });
-        put_raw("\xb5", "[");
-    } else {
-        put_raw("", ", ");
-    }
-    put_raw("\xb5", "[");
-    put(to_number(oid));
-    put_raw("", ", ");
+    writer_.open_event(oid, label);
 }
-
-void Relay::close_event() { put_raw("\x84\x84", ">]"); }
 
 void Relay::finish_packet(Turn& turn) {
-    put_raw("\x84", "]\n");
-    queue_bytes(packet_, Loan(turn.account(), static_cast<int64_t>(packet_events_)));
-    packet_.clear();
-    packet_events_ = 0;
+    auto events = static_cast<int64_t>(writer_.events());
+    preserves::Bytes packet = writer_.finish();
+    queue_bytes(packet, Loan(turn.account(), events));
 }
 
 void Relay::send_assert(Turn& turn, Oid oid, const Value& value, Handle handle) {
     if (closed_) return;
-    open_event(turn, oid);
-    put_raw("\xb4\xb3\x01\x41", "<A ");
+    open_event(turn, oid, 'A');
     Pins pins;
     membrane_.collect_into(&pins);
-    put(value);
+    writer_.field(value);
     membrane_.collect_into(nullptr);
-    put_raw("", " ");
-    put(to_number(handle));
-    close_event();
+    writer_.field(handle);
+    writer_.close_event();
     Pin target{Pin::Side::imported, oid};
     membrane_.pin(target);
     pins.push_back(target);
@@ -440,10 +408,9 @@ void Relay::send_assert(Turn& turn, Oid oid, const Value& value, Handle handle) 
 void Relay::send_retract(Turn& turn, Oid oid, Handle handle) {
     auto found = outbound_.find(handle);
     if (closed_ || found == outbound_.end()) return;
-    open_event(turn, oid);
-    put_raw("\xb4\xb3\x01\x52", "<R ");
-    put(to_number(handle));
-    close_event();
+    open_event(turn, oid, 'R');
+    writer_.field(handle);
+    writer_.close_event();
     Pins pins = std::move(found->second);
     outbound_.erase(found);
     membrane_.unpin(pins);
@@ -466,10 +433,9 @@ void Relay::send_message(Turn& turn, Oid oid, const Value& body) {
             return;
         }
     }
-    open_event(turn, oid);
-    put_raw("\xb4\xb3\x01\x4d", "<M ");
-    put(body);
-    close_event();
+    open_event(turn, oid, 'M');
+    writer_.field(body);
+    writer_.close_event();
     membrane_.unpin(pins);
 }
 
@@ -477,13 +443,12 @@ void Relay::send_sync(Turn& turn, Oid oid, const CapRef& peer) {
     if (closed_) return;
     auto question = make_ref<SyncQuestion>(Ref<Relay>(this), peer);
     Value reference = dataspace::embed(turn.make_cap(question));
-    open_event(turn, oid);
-    put_raw("\xb4\xb3\x01\x53", "<S ");
+    open_event(turn, oid, 'S');
     Pins pins;
     membrane_.collect_into(&pins);
-    put(reference);
+    writer_.field(reference);
     membrane_.collect_into(nullptr);
-    close_event();
+    writer_.close_event();
     question->set_pins(std::move(pins));
 }
 
@@ -542,12 +507,7 @@ void Relay::flush() {
 void Relay::fail(const std::string& message, View detail) {
     if (closed_) return;
     Ref<Relay> self(this);
-    packet_.clear();
-    packet_events_ = 0;
-    put(preserves::record("error", {preserves::string(message), detail}));
-    put_raw("", "\n");
-    outgoing_.cut(packet_);
-    packet_.clear();
+    outgoing_.cut(writer_.error(message, detail));
     (void)outgoing_.flush(output_fd()).ok();
     close(message);
 }
