@@ -1,4 +1,4 @@
-"""--bus: the guest's bus as a Unix socket here. It appears once the default milestone is reached."""
+"""--bus: the guest's bus as a Unix socket here, once the default milestone is reached."""
 
 import os
 import socket

@@ -1,7 +1,9 @@
-"""Writes cpio archives in the format the kernel unpacks (newc; kernel: buffer-format.rst)."""
+"""Writes and unpacks cpio archives of the kind that the kernel takes (newc; buffer-format.rst)."""
 
 import os
 import stat
+
+from .failure import Failure
 
 
 class Archive:
@@ -50,3 +52,43 @@ class Archive:
     def bytes(self):
         self._member("TRAILER!!!", 0)
         return b"".join(self.parts)
+
+
+def unpack(path, folder):
+    """One archive into a new folder. Hard links are copies; owners are kept if we are root."""
+    with open(path, "rb") as source:
+        data = source.read()
+    at = 0
+    while True:
+        if data[at:at + 6] != b"070701":
+            raise Failure(f"{path}: no cpio member at byte {at}")
+        fields = [int(data[at + 6 + 8 * n:at + 14 + 8 * n], 16) for n in range(13)]
+        mode, uid, gid, size, name_size = (fields[n] for n in (1, 2, 3, 6, 11))
+        name = os.fsdecode(data[at + 110:at + 110 + name_size - 1])
+        start = at + 110 + name_size
+        start += -start % 4
+        if name == "TRAILER!!!":
+            return
+        put(os.path.join(folder, name.lstrip("/")), mode, (uid, gid), fields[9:11],
+            data[start:start + size])
+        at = start + size
+        at += -at % 4
+
+
+def put(path, mode, owner, device, data):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if stat.S_ISLNK(mode):
+        os.symlink(data, os.fsencode(path))
+    elif stat.S_ISDIR(mode):
+        os.makedirs(path, exist_ok=True)
+    elif stat.S_ISREG(mode):
+        with open(path, "wb") as out:
+            out.write(data)
+    elif os.geteuid() == 0:
+        os.mknod(path, mode, os.makedev(*device))
+    else:
+        return
+    if os.geteuid() == 0:
+        os.lchown(path, *owner)
+    if not stat.S_ISLNK(mode):
+        os.chmod(path, stat.S_IMODE(mode))

@@ -3,22 +3,20 @@
 import fcntl
 import os
 import shutil
-import subprocess
 
-from .failure import Failure
+from .cpio import unpack
 from .vm import need
 
 # Not in build/, where make looks for files.
-TREES = os.path.join(os.environ.get("MUSTER_CACHE") or os.path.expanduser("~/.cache/muster"), "trees")
-MAGIC = {b"\x1f\x8b": ["gzip", "-dc"], b"\x28\xb5": ["zstd", "-dc"], b"\xfd7": ["xz", "-dc"],
-         b"07": ["cat"]}
+CACHE = os.environ.get("MUSTER_CACHE") or os.path.expanduser("~/.cache/muster")
+TREES = os.path.join(CACHE, "trees")
 
 
 class Tree:
     """Holds a shared lock while in use, so that nobody clears it away."""
 
     def __init__(self):
-        image = need("initrd/initrd.img")
+        image = need("initrd/root.cpio")  # initrd.img is this one, compressed
         status = os.stat(image)
         name = "%x-%x" % (status.st_mtime_ns, status.st_size)
         os.makedirs(TREES, exist_ok=True)
@@ -30,7 +28,10 @@ class Tree:
         fcntl.flock(self.lock, fcntl.LOCK_EX)
         if not os.path.isdir(self.folder):
             remove_others(name)
-            unpack(image, self.folder)
+            new = self.folder + ".new"
+            shutil.rmtree(new, ignore_errors=True)
+            unpack(image, new)
+            os.rename(new, self.folder)
         fcntl.flock(self.lock, fcntl.LOCK_SH)
 
     def end(self):
@@ -57,23 +58,6 @@ def remove_others(name):
             pass
         finally:
             os.close(lock)
-
-
-def unpack(image, folder):
-    with open(image, "rb") as source:
-        start = source.read(2)
-    if start not in MAGIC:
-        raise Failure(f"{image}: starts with {start!r}, which is neither gzip, zstd, xz nor cpio")
-    new = folder + ".new"
-    shutil.rmtree(new, ignore_errors=True)
-    os.mkdir(new, 0o755)
-    with subprocess.Popen(MAGIC[start] + [image], stdout=subprocess.PIPE) as unzip:
-        done = subprocess.run(["cpio", "--extract", "--make-directories", "--quiet",
-                               "--preserve-modification-time", "--no-absolute-filenames"],
-                              cwd=new, stdin=unzip.stdout, stderr=subprocess.PIPE, check=False)
-    if done.returncode or unzip.returncode:
-        raise Failure(f"{image}: cannot be unpacked: {done.stderr.decode(errors='replace')}")
-    os.rename(new, folder)
 
 
 def copy(source, target):

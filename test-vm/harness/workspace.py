@@ -34,10 +34,14 @@ class Workspace:
 
     @staticmethod
     def _forget_old_logs():
+        """Others may be doing the same."""
         logs = []
         for entry in os.scandir(LOGS):
             if entry.name.startswith("console-") and entry.is_file(follow_symlinks=False):
-                logs.append((entry.stat().st_mtime, entry.path))
+                try:
+                    logs.append((entry.stat().st_mtime, entry.path))
+                except FileNotFoundError:
+                    pass
         for _, path in sorted(logs)[:-KEPT_LOGS]:
             try:
                 os.unlink(path)
