@@ -18,18 +18,15 @@ namespace {
 constexpr size_t buffer_size = 16 * 1024;
 constexpr int messages_per_round = 64;
 
-// Calls `found` with each message of `type` in a datagram. False when NLMSG_DONE ended it.
+// Calls `found` with each message in a datagram. False when NLMSG_DONE ended it.
 // `complete` becomes false if the kernel says that the answer is not.
 template <typename Found>
 bool each_message(std::string_view datagram, bool& complete, Found found) {
-    auto* message = reinterpret_cast<const nlmsghdr*>(datagram.data());
-    int left = static_cast<int>(datagram.size());
-    while (::mnl_nlmsg_ok(message, left)) {
+    while (const nlmsghdr* message = take_message(datagram)) {
         if (message->nlmsg_flags & NLM_F_DUMP_INTR) complete = false;
         if (message->nlmsg_type == NLMSG_ERROR) complete = false;
         if (message->nlmsg_type == NLMSG_DONE || message->nlmsg_type == NLMSG_ERROR) return false;
         found(message);
-        message = ::mnl_nlmsg_next(message, &left);
     }
     return true;
 }

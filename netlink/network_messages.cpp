@@ -5,6 +5,7 @@
 #include <linux/if.h>
 #include <linux/rtnetlink.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "netlink/records.h"
@@ -74,6 +75,16 @@ std::string address(uint8_t family, const void* bytes) {
 }
 
 } // namespace
+
+// libmnl's own walk takes a length beyond 2^31 for a good one.
+const nlmsghdr* take_message(std::string_view& datagram) {
+    if (datagram.size() < sizeof(nlmsghdr)) return nullptr;
+    const auto* message = reinterpret_cast<const nlmsghdr*>(datagram.data());
+    const size_t length = message->nlmsg_len;
+    if (length < sizeof(nlmsghdr) || length > datagram.size()) return nullptr;
+    datagram.remove_prefix(std::min<size_t>(NLMSG_ALIGN(length), datagram.size()));
+    return message;
+}
 
 std::optional<Link> parse_link(const nlmsghdr* message) {
     const auto* info = fixed_part<ifinfomsg>(message);

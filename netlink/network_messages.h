@@ -11,6 +11,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "init/preserves/value.h"
@@ -18,6 +19,10 @@
 struct nlmsghdr;
 
 namespace muster::netlink {
+
+// Takes the next message off a datagram, which lies as aligned as the message's head demands. Null
+// when there is no whole one left.
+const nlmsghdr* take_message(std::string_view& datagram);
 
 struct Link {
     int index = 0;

@@ -1,5 +1,5 @@
 // Any bytes as the answer of rtnetlink.
-#include <libmnl/libmnl.h>
+#include <linux/netlink.h>
 
 #include <cstring>
 #include <vector>
@@ -11,13 +11,11 @@ using namespace muster::netlink;
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     std::vector<nlmsghdr> aligned(size / sizeof(nlmsghdr) + 1);
     std::memcpy(aligned.data(), data, size);
-    const nlmsghdr* message = aligned.data();
-    int left = static_cast<int>(size);
-    while (::mnl_nlmsg_ok(message, left)) {
+    std::string_view datagram(reinterpret_cast<const char*>(aligned.data()), size);
+    while (const nlmsghdr* message = take_message(datagram)) {
         if (const auto link = parse_link(message)) (void)interface_record(*link, false);
         for (const Route& route : parse_route(message))
             (void)route_record(route, route.gateway);
-        message = ::mnl_nlmsg_next(message, &left);
     }
     return 0;
 }

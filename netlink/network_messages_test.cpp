@@ -155,3 +155,18 @@ TEST_CASE("network messages: routes that are not for us") {
     other.number(RTA_OIF, 3).number(RTA_TABLE, 1000);
     CHECK(routes(other).empty());
 }
+
+TEST_CASE("network messages: a length that is too much ends the datagram") {
+    Message message = link_message();
+    message.text(IFLA_IFNAME, "eth0");
+    const std::string_view whole(reinterpret_cast<const char*>(message.get()),
+                                 message.get()->nlmsg_len);
+    std::string_view datagram = whole;
+    CHECK(take_message(datagram) == message.get());
+    CHECK(take_message(datagram) == nullptr);
+    for (uint32_t length : {0u, 15u, message.get()->nlmsg_len + 1, 0x8000'0000u, 0xffff'fff0u}) {
+        message.get()->nlmsg_len = length;
+        datagram = whole;
+        CHECK(take_message(datagram) == nullptr);
+    }
+}
