@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <cstdlib>
+#include <new>
 #include <string_view>
 
 #include "netlink/daemon.h"
@@ -15,6 +16,21 @@ constexpr const char* usage = "usage: netlink [--modules] [--root DIR]\n"
                               "  --root DIR  where sys, lib/modules and etc are found (default /)";
 
 } // namespace
+
+// malloc as it is, in place of the pools that init/base/pool.cpp has for the dataspace: those give
+// each size of block pages of its own, a third of all that this program needs.
+void* operator new(size_t size) {
+    void* block = std::malloc(size == 0 ? 1 : size);
+    if (!block) std::abort(); // the supervisor starts us again, and /sys tells all
+    return block;
+}
+void* operator new[](size_t size) { return operator new(size); }
+void* operator new(size_t size, const std::nothrow_t&) noexcept { return std::malloc(size); }
+void* operator new[](size_t size, const std::nothrow_t&) noexcept { return std::malloc(size); }
+void operator delete(void* block) noexcept { std::free(block); }
+void operator delete[](void* block) noexcept { std::free(block); }
+void operator delete(void* block, size_t) noexcept { std::free(block); }
+void operator delete[](void* block, size_t) noexcept { std::free(block); }
 
 int main(int argc, char** argv) {
     using namespace muster;
