@@ -52,7 +52,8 @@ constexpr const char* usage =
     "  -h, --help          this text\n"
     "  -V, --version       the version\n"
     "\n"
-    "Scripts find the variables config, machine, status, log and system.\n";
+    "Scripts find the variables config, machine, status, log and system, and configuration, the\n"
+    "folder in which PATH is.\n";
 
 struct Options {
     std::vector<std::string> configs;
@@ -137,6 +138,7 @@ class SecondStage {
     void assert_capabilities(Turn& turn);
     void assert_boot_facts(Turn& turn);
     void require_configuration(Turn& turn);
+    Value variables(const std::string& path) const;
     void report_up(Turn& turn, const std::vector<Value>& watchers);
     Watch watch_signals();
     bool quiet() const {
@@ -179,7 +181,7 @@ void SecondStage::boot(Turn& turn) {
     Ref<dataspace::Facet> facet(&turn.current());
     keep_ = dataspace::KeepAlive(facet);
     turn.engine().set_on_failure([this, facet](const dataspace::Actor& actor, const Error& error) {
-        // A relay's end by a protocol error has been reported already, by its name.
+        if (error.message.empty()) return; // said already
         std::string line = actor.name() + ": " + error.message;
         if (&actor == &facet->actor())
             std::fprintf(stderr, "dataspace: %s\n", line.c_str());
@@ -250,19 +252,28 @@ void SecondStage::assert_boot_facts(Turn& turn) {
                                                                      preserves::string(value)}));
 }
 
+// What the scripts under `path` find. `configuration` is the folder above: that of the layers.
+Value SecondStage::variables(const std::string& path) const {
+    size_t end = path.find_last_not_of('/');
+    size_t slash = end == std::string::npos ? end : path.find_last_of('/', end);
+    std::string above = slash == std::string::npos ? "." : path.substr(0, slash);
+    Value configuration = preserves::string(above);
+    return preserves::dictionary({{"config", embed(config_)},
+                                  {"configuration", configuration},
+                                  {"machine", embed(machine_)},
+                                  {"status", embed(status_)},
+                                  {"log", embed(log_)},
+                                  {"system", embed(system_)}});
+}
+
 void SecondStage::require_configuration(Turn& turn) {
     auto require = [&](View service) {
         turn.assert_(config_, preserves::record("require-service", {service}));
     };
-    Value variables = preserves::dictionary({{"config", embed(config_)},
-                                             {"machine", embed(machine_)},
-                                             {"status", embed(status_)},
-                                             {"log", embed(log_)},
-                                             {"system", embed(system_)}});
     std::vector<Value> watchers;
     for (const std::string& path : options_.configs) {
         watchers.push_back(
-            preserves::record("config-watcher", {preserves::string(path), variables}));
+            preserves::record("config-watcher", {preserves::string(path), variables(path)}));
         require(watchers.back());
     }
     for (const std::string& path : options_.sockets)
@@ -330,6 +341,7 @@ int main(int argc, char** argv) {
     if (options.system) mkdir("/run/muster", 0755);
     SecondStage stage(*loop, link, *processes, options);
     stage.run();
+    for (const std::string& path : options.sockets) unlink(path.c_str());
     // What the kernel frees at once need not be taken apart, but processes are ended in order.
     processes.reset();
     std::_Exit(0);

@@ -12,6 +12,7 @@
 
 #include "init/base/event_loop.h"
 #include "init/dataspace/pattern.h"
+#include "init/preserves/encoder.h"
 #include "init/preserves/text_writer.h"
 #include "services/muster/bus.h"
 #include "services/muster/notation.h"
@@ -58,8 +59,12 @@ struct Arguments {
 };
 
 [[noreturn]] void wrong(const std::string& what) {
-    std::fprintf(stderr, "muster: %s\n%s", what.c_str(), usage);
+    std::fprintf(stderr, "muster: %s\n", what.c_str());
     std::exit(2);
+}
+
+[[noreturn]] void wrong_command(const std::string& what) {
+    wrong(what + "; `muster --help` lists them");
 }
 
 int failed(const Error& error) {
@@ -99,29 +104,35 @@ Arguments parse_arguments(int argc, char** argv) {
             arguments.deadline = monotonic_now() + static_cast<uint64_t>(seconds * 1e9);
         } else if (word == "--") only_words = true;
         else if (word.size() > 1 && word[0] == '-' && arguments.words.empty())
-            wrong("unknown option " + word);
+            wrong_command("unknown option " + word);
         else if (arguments.command.empty()) arguments.command = word;
         else arguments.words.push_back(word);
     }
     for (const std::string& space : arguments.spaces)
         if (std::find(all_spaces.begin(), all_spaces.end(), space) == all_spaces.end())
-            wrong("there is no dataspace `" + space + "`");
+            wrong("--in " + space + ": the dataspaces are config, machine, log and status");
     return arguments;
 }
 
-const std::vector<std::string>& spaces_of(const Arguments& arguments) {
-    return arguments.spaces.empty() ? usual_spaces : arguments.spaces;
+std::vector<std::string> spaces_of(const Arguments& arguments, const Value& pattern) {
+    if (!arguments.spaces.empty()) return arguments.spaces;
+    std::vector<std::string> spaces = usual_spaces;
+    // What only `$status` has.
+    if (pattern.view().at(0).at(0).is_symbol("service")) spaces.push_back("status");
+    return spaces;
 }
 
+std::string usage_of(const Arguments& arguments) { return "muster " + arguments.command; }
+
 Value pattern_argument(const Arguments& arguments) {
-    if (arguments.words.size() != 1) wrong(arguments.command + " takes one pattern");
+    if (arguments.words.size() != 1) wrong(usage_of(arguments) + " takes one pattern, such as '<daemon _>'");
     Result<Value> pattern = parse_pattern(arguments.words[0]);
     if (!pattern) wrong("pattern " + arguments.words[0] + ": " + pattern.error().message);
     return *pattern;
 }
 
 std::vector<Value> value_arguments(const Arguments& arguments) {
-    if (arguments.words.empty()) wrong(arguments.command + " needs a value");
+    if (arguments.words.empty()) wrong(usage_of(arguments) + " needs a value, such as '<here \"I am\">'");
     std::vector<Value> values;
     for (const std::string& word : arguments.words) {
         Result<Value> value = parse_value(word);
@@ -131,8 +142,23 @@ std::vector<Value> value_arguments(const Arguments& arguments) {
     return values;
 }
 
+// Shows a capability by its oid on this connection: the same for the same, and meaning nothing
+// outside of it.
+class OidText final : public preserves::EmbeddedCodec {
+  public:
+    Result<Ref<preserves::Embedded>> decode(View) override { return Error{"not for reading"}; }
+    void encode(preserves::Embedded& object, preserves::Encoder& out) override {
+        out.integer(static_cast<int64_t>(static_cast<protocol::Reference&>(object).oid));
+    }
+};
+
+std::string text_of(View value) {
+    OidText oids;
+    return preserves::to_text(value, &oids);
+}
+
 void print(const char* before, View value) {
-    std::string line = before + preserves::to_text(value);
+    std::string line = before + text_of(value);
     std::puts(line.c_str());
     std::fflush(stdout); // for whoever reads along
 }
@@ -177,7 +203,10 @@ int status(Bus& bus, const Arguments& arguments) {
         std::fprintf(stderr, "muster: nobody defines or needs %s\n",
                      preserves::to_text(name).c_str());
     }
-    std::sort(lines.begin(), lines.end());
+    // What is written as a record comes after the plain names.
+    std::sort(lines.begin(), lines.end(), [](const std::string& a, const std::string& b) {
+        return std::pair(a[0] == '<', std::string_view(a)) < std::pair(b[0] == '<', std::string_view(b));
+    });
     for (const std::string& line : lines) std::puts(line.c_str());
     if (!arguments.words.empty()) return result;
     auto errors = bus.query({"status"}, pat::record("config-error", {pat::discard()}));
@@ -187,18 +216,19 @@ int status(Bus& bus, const Arguments& arguments) {
 }
 
 int list(Bus& bus, const Arguments& arguments) {
-    auto found = bus.query(spaces_of(arguments), pattern_argument(arguments));
+    Value pattern = pattern_argument(arguments);
+    auto found = bus.query(spaces_of(arguments, pattern), pattern);
     if (!found) return failed(found.error());
     std::vector<std::string> lines;
-    for (const Value& each : *found) lines.push_back(preserves::to_text(each));
+    for (const Value& each : *found) lines.push_back(text_of(each));
     std::sort(lines.begin(), lines.end());
     for (const std::string& line : lines) std::puts(line.c_str());
     return 0;
 }
 
 int watch(Bus& bus, const Arguments& arguments) {
-    auto follower = Follower::start(bus, spaces_of(arguments),
-                                    pattern_argument(arguments),
+    Value pattern = pattern_argument(arguments);
+    auto follower = Follower::start(bus, spaces_of(arguments, pattern), pattern,
                                     {.appeared = [](View value) { print("+ ", value); },
                                      .gone = [](View value) { print("- ", value); },
                                      .message = [](View value) { print("! ", value); }});
@@ -208,8 +238,8 @@ int watch(Bus& bus, const Arguments& arguments) {
 
 int wait(Bus& bus, const Arguments& arguments) {
     bool seen = false;
-    auto follower = Follower::start(bus, spaces_of(arguments),
-                                    pattern_argument(arguments),
+    Value pattern = pattern_argument(arguments);
+    auto follower = Follower::start(bus, spaces_of(arguments, pattern), pattern,
                                     {.appeared =
                                          [&](View value) {
                                              if (!seen) print("", value);
@@ -240,6 +270,13 @@ int order(Bus& bus, const Arguments& arguments) {
             result = 1;
             continue;
         }
+        bool idle = found != known->end() && (found->view().at(1).is_symbol("stopped") ||
+                                              found->view().at(1).is_symbol("waiting"));
+        if (idle && arguments.command == "restart") {
+            std::fprintf(stderr, "muster: %s does not run\n", word.c_str());
+            result = 1;
+            continue;
+        }
         bus.client().message(bus.config(), preserves::record(arguments.command + "-service", {name}));
     }
     Result<> settled = bus.settle();
@@ -253,8 +290,10 @@ Ref<protocol::Reference> target_of(Bus& bus, const Arguments& arguments) {
 
 int assert_values(Bus& bus, const Arguments& arguments) {
     std::vector<Value> values = value_arguments(arguments);
+    Ref<protocol::Reference> target = target_of(bus, arguments);
+    if (!target) return failed(Error{"the system bus does not grant this"});
     bus.client().begin();
-    for (const Value& value : values) bus.client().assert_(target_of(bus, arguments), value);
+    for (const Value& value : values) bus.client().assert_(target, value);
     bus.client().commit();
     Result<bool> done = bus.run_until([] { return false; });
     return done ? 0 : failed(done.error());
@@ -262,7 +301,9 @@ int assert_values(Bus& bus, const Arguments& arguments) {
 
 int send(Bus& bus, const Arguments& arguments) {
     std::vector<Value> values = value_arguments(arguments);
-    for (const Value& value : values) bus.client().message(target_of(bus, arguments), value);
+    Ref<protocol::Reference> target = target_of(bus, arguments);
+    if (!target) return failed(Error{"the system bus does not grant this"});
+    for (const Value& value : values) bus.client().message(target, value);
     Result<> settled = bus.settle();
     return settled ? 0 : failed(settled.error());
 }
@@ -327,10 +368,10 @@ void check(const Arguments& arguments, Takes takes) {
     case Takes::pattern: (void)pattern_argument(arguments); break;
     case Takes::values: (void)value_arguments(arguments); break;
     case Takes::services:
-        if (arguments.words.empty()) wrong(arguments.command + ": which service?");
+        if (arguments.words.empty()) wrong(usage_of(arguments) + " needs a service, such as sshd or '<milestone default>'");
         break;
     case Takes::nothing:
-        if (!arguments.words.empty()) wrong(arguments.command + " takes no argument");
+        if (!arguments.words.empty()) wrong(usage_of(arguments) + " takes no argument");
         break;
     }
     for (const std::string& word : arguments.words)
@@ -342,7 +383,7 @@ void check(const Arguments& arguments, Takes takes) {
 int run(int argc, char** argv) {
     signal(SIGPIPE, SIG_DFL);
     Arguments arguments = parse_arguments(argc, argv);
-    if (arguments.command.empty()) wrong("which command?");
+    if (arguments.command.empty()) wrong_command("which command?");
     for (const Command& command : commands) {
         if (arguments.command != command.name) continue;
         check(arguments, command.takes);
@@ -350,7 +391,7 @@ int run(int argc, char** argv) {
         if (!bus) return failed(bus.error());
         return command.run(**bus, arguments);
     }
-    if (arguments.command != "pipe") wrong("unknown command " + arguments.command);
+    if (arguments.command != "pipe") wrong_command("unknown command " + arguments.command);
     check(arguments, Takes::nothing);
     Result<Fd> socket = connect_to_bus(arguments.bus);
     return socket ? pipe_bytes(socket->get()) : failed(socket.error());

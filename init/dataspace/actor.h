@@ -225,7 +225,8 @@ class Turn {
     // Runs once when this actor is gone; the error is null if it ended in order. Not in a turn.
     void on_exit(std::function<void(const Error*)> hook);
 
-    // Something impossible happened: nothing of this turn takes effect and the actor ends.
+    // Something impossible happened: nothing of this turn takes effect and the actor ends. The error
+    // is empty if it has been reported already.
     void fail(Error error);
     bool failed() const { return failed_; }
 

@@ -24,6 +24,7 @@ struct Layers : World {
         Value any = dataspace::embed(config);
         for (const char* name : {"log", "machine", "status", "system"})
             environment.bind(name, any);
+        environment.bind("configuration", preserves::string("/etc/test"));
         for (const char* name : {"30-switch-root", "40-modes", "50-core", "60-services"})
             start(contents(std::string("services/etc/muster/boot/") + name + ".pr"));
         engine.spawn("find", [this](dataspace::Turn& turn) {
@@ -46,7 +47,7 @@ struct Layers : World {
 
     // $config of the layer whose folder is `folder`; null if there is none yet.
     dataspace::CapRef layer(const std::string& folder) const {
-        auto found = layers.find("/etc/test/../" + folder);
+        auto found = layers.find("/etc/test/" + folder);
         return found == layers.end() ? dataspace::CapRef() : found->second;
     }
     dataspace::Handle say(const dataspace::CapRef& target, std::string_view text) {

@@ -3,6 +3,7 @@
 #include "init/dataspace/pattern.h"
 #include "init/preserves/encoder.h"
 #include "init/preserves/text_reader.h"
+#include "init/preserves/text_writer.h"
 #include "services/tracker/service.h"
 
 namespace muster::command {
@@ -71,6 +72,62 @@ Result<Value> parse_pattern(std::string_view text) {
     Encoder out;
     if (!encode(*value, out)) return Error{"a pattern cannot hold a set"};
     return out.finish();
+}
+
+namespace {
+
+// Back to a value with holes. False if the pattern has no such form. Bounded by its depth.
+bool decode(View wire, Encoder& out) {
+    while (wire.is_record("bind", 1)) wire = wire.at(0);
+    if (wire.is_record("_")) {
+        out.symbol("_");
+        return true;
+    }
+    if (wire.is_record("lit", 1)) {
+        out.value(wire.at(0));
+        return true;
+    }
+    if (!wire.is_record("group", 2) || !wire.at(1).is(Kind::dictionary)) return false;
+    View type = wire.at(0);
+    View entries = wire.at(1);
+    if (type.is_record("dict")) {
+        out.begin_dictionary();
+        bool key = true;
+        for (View item : entries.items()) {
+            if (key) out.value(item);
+            else if (!decode(item, out)) return false;
+            key = !key;
+        }
+        out.end();
+        return true;
+    }
+    if (type.is_record("rec", 1)) {
+        out.begin_record();
+        out.value(type.at(0));
+    } else if (type.is_record("arr")) {
+        out.begin_sequence();
+    } else {
+        return false;
+    }
+    size_t left = entries.count();
+    for (int64_t index = 0; left > 0; ++index) {
+        if (index > 1000) return false;
+        Value key = preserves::integer(index);
+        View item = entries.get(key.view());
+        if (!item.valid()) out.symbol("_"); // a hole: anything, as long as it is there
+        else if (!decode(item, out)) return false;
+        if (item.valid()) --left;
+    }
+    out.end();
+    return true;
+}
+
+} // namespace
+
+std::string pattern_text(View wire) {
+    Encoder out;
+    Result<Value> value = decode(wire, out) ? out.finish() : Result<Value>(Error{});
+    return preserves::to_text(value ? value->view() : wire);
 }
 
 Value harmless(const Value& pattern) {

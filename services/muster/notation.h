@@ -1,6 +1,7 @@
 // What people type: values, names of services, patterns.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "init/base/result.h"
@@ -21,6 +22,9 @@ Result<Value> parse_service(std::string_view text);
 // that begin with `?` stand for anything, records, sequences and dictionaries are open at their
 // end. Gives the wire pattern (reference 2.9). ERRORS: sets, which patterns cannot express.
 Result<Value> parse_pattern(std::string_view text);
+
+// A wire pattern as `parse_pattern` takes it. What people cannot type is shown as it stands.
+std::string pattern_text(View wire);
 
 // The wire pattern to observe instead, where observing `pattern` would imply a need (design 2): for
 // `<ServiceRunning S>` that of all of them. What comes is to be matched with `pattern` itself.

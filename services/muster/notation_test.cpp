@@ -30,6 +30,13 @@ TEST_CASE("patterns are typed as values with holes") {
     CHECK(pattern("<a").find("error") == 0);
 }
 
+TEST_CASE("patterns are shown as they are typed") {
+    for (std::string_view text : {"_", "<a _ \"x\">", "{k: [1, _]}", "<device block _ {NAME: \"vda\"}>"})
+        CHECK(pattern_text(*parse_pattern(text)) == text);
+    CHECK(pattern_text(*preserves::parse_text("<group <rec a> {2: <bind <lit 1>>}>")) == "<a _ _ 1>");
+    CHECK(pattern_text(*preserves::parse_text("<nothing like it>")) == "<nothing like it>");
+}
+
 TEST_CASE("a bare name is a daemon's") {
     CHECK(preserves::to_text(*parse_service("sshd")) == "<daemon sshd>");
     CHECK(preserves::to_text(*parse_service("<milestone default>")) == "<milestone default>");
@@ -54,6 +61,12 @@ TEST_CASE("status lines say what there is to say") {
           "x                        waiting   cycle: x -> y -> x");
     CHECK(line("<service <config-watcher \"/etc\" {config: capability}> running {}>") ==
           "<config-watcher \"/etc\" {...}> running");
+    CHECK(line("<service <daemon d> waiting {waiting-for: [<present <group <rec mounted> {0: <_> 1: "
+               "<_>}>>]}>") == "d                        waiting   waits for <mounted _ _>");
+    CHECK(line("<service odd waiting {unprovided: #t}>") ==
+          "odd                      waiting   nobody provides it");
+    CHECK(line("<service <daemon one> complete {last: \"exit code 0\"}>") ==
+          "one                      complete");
     CHECK(line("<service <daemon s> stopped {override: down}>") ==
           "s                        stopped   held down");
 }

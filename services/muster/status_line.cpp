@@ -1,6 +1,7 @@
 #include "services/muster/status_line.h"
 
 #include "init/preserves/text_writer.h"
+#include "services/muster/notation.h"
 #include "services/tracker/service.h"
 
 namespace muster::command {
@@ -36,6 +37,7 @@ std::string short_name(View service) {
 std::string dependency_text(View dependee) {
     if (dependee.is_record("service-state", 2))
         return short_name(dependee.at(0)) + " " + preserves::to_text(dependee.at(1));
+    if (dependee.is_record("present", 1)) return pattern_text(dependee.at(0));
     return preserves::to_text(dependee);
 }
 
@@ -56,6 +58,7 @@ std::string status_line(View record) {
     if (auto restarts = facts.get("restarts").as_int(); restarts && *restarts > 0)
         add(detail, "restarts " + std::to_string(*restarts));
     if (facts.get("undefined").valid()) add(detail, "nobody defines it");
+    if (facts.get("unprovided").valid()) add(detail, "nobody provides it");
     if (View cycle = facts.get("cycle"); cycle.valid()) {
         std::string names;
         for (View name : cycle.items()) names += display_name(name) + " -> ";
@@ -63,7 +66,9 @@ std::string status_line(View record) {
     } else if (View waiting = facts.get("waiting-for"); waiting.valid()) {
         for (View each : waiting.items()) add(detail, "waits for " + dependency_text(each));
     }
-    if (auto last = facts.get("last").as_string(); last && !last->empty())
+    // How a one-shot that is complete ended goes without saying.
+    auto last = facts.get("last").as_string();
+    if (last && !last->empty() && !record.at(1).is_symbol("complete"))
         add(detail, "last: " + std::string(*last));
     if (auto delay = facts.get("delayMs").as_int())
         add(detail, "again after " + std::to_string(*delay) + " ms");

@@ -1,5 +1,7 @@
 #include "services/system/power.h"
 
+#include <cstdio>
+
 #include "init/preserves/text_writer.h"
 #include "services/system/log_printer.h"
 #include "services/tracker/service.h"
@@ -70,7 +72,9 @@ void Power::on_records() {
     for (;;) {
         auto received = context_.link.receive();
         if (!received) {
-            log("init: " + received.error().message);
+            // Without init nothing that we do has an effect.
+            std::fprintf(stderr, "dataspace: init: %s\n", received.error().message.c_str());
+            context_.loop.stop();
             return;
         }
         if (!*received) return;

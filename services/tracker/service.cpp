@@ -72,6 +72,9 @@ Value status_record(const Service& service, std::string_view word,
         if (service.is_daemon() && !service.defined) {
             out.symbol("undefined");
             out.boolean(true);
+        } else if (service.run != 0 && service.states.empty() && !service.is_daemon()) {
+            out.symbol("unprovided"); // it is to run, and nobody says anything of it
+            out.boolean(true);
         }
     }
     if (service.detail.valid()) {
@@ -83,7 +86,7 @@ Value status_record(const Service& service, std::string_view word,
             }
             if (key.is(Kind::symbol) && !key.is_symbol("waiting-for") && !key.is_symbol("cycle") &&
                 !key.is_symbol("override") && !key.is_symbol("needed") &&
-                !key.is_symbol("undefined")) {
+                !key.is_symbol("undefined") && !key.is_symbol("unprovided")) {
                 out.value(key);
                 out.value(without_capabilities(item));
             }

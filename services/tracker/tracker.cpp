@@ -1,5 +1,7 @@
 #include "services/tracker/tracker.h"
 
+#include <unordered_set>
+
 #include "init/base/rfc3339.h"
 #include "init/dataspace/engine.h"
 #include "init/dataspace/pattern.h"
@@ -39,6 +41,7 @@ class Tracker final : public Counted {
     Service* known(View name);
     // Its status and ServiceRunning are brought up to date when the turn ends.
     void touch(Turn& turn, Service& service);
+    void schedule_finish(Turn& turn);
     // It is judged when the world is at rest.
     void mark(Turn& turn, Service& service);
     void mark_dependents(Turn& turn, View name);
@@ -64,7 +67,7 @@ class Tracker final : public Counted {
     void find_new_cycles(Turn& turn);
     void finish_turn(Turn& turn);
     void update_mirror(Turn& turn, Service& service);
-    void check_all_stopped();
+    void check_all_stopped(Turn& turn);
     void log(Turn& turn, const std::string& line);
     Handle mirror(Turn& turn, View value);
 
@@ -82,6 +85,7 @@ class Tracker final : public Counted {
     std::unordered_map<std::string, bool> reported_cycles_; // text, still there
     std::unordered_map<Value, Handle, preserves::ValueHash, preserves::ValueEqual> mirrored_;
     bool shutting_down_ = false;
+    bool all_at_once_ = false; // no order is left to go by
     std::function<void()> stopped_;
 };
 
@@ -102,6 +106,10 @@ Service* Tracker::known(View name) {
 void Tracker::touch(Turn& turn, Service& service) {
     if (!service.touched) touched_.push_back(service.name);
     service.touched = true;
+    schedule_finish(turn);
+}
+
+void Tracker::schedule_finish(Turn& turn) {
     if (finish_scheduled_) return;
     finish_scheduled_ = true;
     turn.before_commit([self = Ref<Tracker>(this)](Turn& t) { self->finish_turn(t); });
@@ -116,8 +124,15 @@ void Tracker::mark(Turn& turn, Service& service) {
 void Tracker::mark_dependents(Turn& turn, View name) {
     auto found = dependents_.find(name);
     if (found == dependents_.end()) return;
-    for (const auto& [dependent, count] : found->second)
-        if (Service* each = known(dependent)) mark(turn, *each);
+    // Their status is told when they are judged: who waits for thousands is not described anew for
+    // each of them.
+    for (const auto& [dependent, count] : found->second) {
+        Service* each = known(dependent);
+        if (!each || each->dirty) continue;
+        each->dirty = true;
+        dirty_.push_back(each->name);
+    }
+    schedule_finish(turn);
 }
 
 void Tracker::mark_dependencies_at_the_end(Turn& turn, Service& service) {
@@ -402,7 +417,7 @@ void Tracker::settle(Turn& turn) {
                 if (Service* each = self->known(name); each && !each->dirty)
                     self->judge(later, *each);
             if (self->cycles_may_have_changed_) self->find_new_cycles(later);
-            self->check_all_stopped();
+            self->check_all_stopped(later);
             if (self->dirty_.empty()) return;
         }
         self->settle(later);
@@ -422,7 +437,7 @@ void Tracker::judge(Turn& turn, Service& each) {
     if (shutting_down_) {
         // What is no process stays: configuration that went would take everything with it at once.
         bool keeps = !each.is_daemon() && !each.is_milestone();
-        wanted = each.run != 0 && (keeps || has_active_dependents(each.name));
+        wanted = each.run != 0 && (keeps || (!all_at_once_ && has_active_dependents(each.name)));
     }
     if (wanted && !each.run) {
         each.run = turn.assert_(spaces_.config, preserves::record("run-service", {each.name}));
@@ -442,7 +457,8 @@ void Tracker::judge(Turn& turn, Service& each) {
         turn.retract(std::exchange(each.milestone_started, 0));
         mark_dependencies_at_the_end(turn, each);
     }
-    cycles_may_have_changed_ = true;
+    // A cycle is made by one that waits, and broken by one that was on it.
+    if ((pursued && !clear) || !each.cycle.empty()) cycles_may_have_changed_ = true;
     touch(turn, each);
 }
 
@@ -463,7 +479,7 @@ void Tracker::find_new_cycles(Turn& turn) {
                 if (auto found = number.find(dependency.service); found != number.end())
                     edges[i].push_back(found->second);
     for (auto& [text, there] : reported_cycles_) there = false;
-    std::vector<Service*> on_one;
+    std::unordered_set<const Service*> on_one;
     for (const std::vector<size_t>& cycle : find_cycles(edges)) {
         std::vector<Value> names;
         std::string text;
@@ -477,13 +493,12 @@ void Tracker::find_new_cycles(Turn& turn) {
         reported_cycles_[text] = true;
         for (size_t node : cycle) {
             waiting[node]->cycle = names;
-            on_one.push_back(waiting[node]);
+            on_one.insert(waiting[node]);
         }
     }
     std::erase_if(reported_cycles_, [](const auto& each) { return !each.second; });
     for (auto& [name, each] : services_) {
-        bool is_on = false;
-        for (Service* other : on_one) is_on = is_on || other == &each;
+        bool is_on = on_one.count(&each) != 0;
         if (!is_on && each.cycle.empty()) continue;
         if (!is_on) each.cycle.clear();
         touch(turn, each);
@@ -527,13 +542,23 @@ void Tracker::stop_all(Turn& turn, std::function<void()> stopped) {
     shutting_down_ = true;
     stopped_ = std::move(stopped);
     for (auto& [name, each] : services_) mark(turn, each);
-    if (services_.empty()) check_all_stopped();
+    if (services_.empty()) check_all_stopped(turn);
 }
 
-void Tracker::check_all_stopped() {
+void Tracker::check_all_stopped(Turn& turn) {
     if (!shutting_down_ || !stopped_) return;
-    for (const auto& [name, each] : services_)
-        if (each.active() || (each.run && (each.is_daemon() || each.is_milestone()))) return;
+    bool any = false;
+    bool under_way = !dirty_.empty();
+    for (const auto& [name, each] : services_) {
+        any = any || each.active() || (each.run && (each.is_daemon() || each.is_milestone()));
+        under_way = under_way || (each.active() && !each.run);
+    }
+    if (any && !under_way && !std::exchange(all_at_once_, true)) {
+        // What runs depends on itself in a circle: nobody would ever be the first to go.
+        for (auto& [name, each] : services_)
+            if (each.run) mark(turn, each);
+    }
+    if (any) return;
     std::function<void()> stopped = std::move(stopped_);
     stopped_ = nullptr;
     stopped();

@@ -262,6 +262,14 @@ TEST_CASE("an undefined service is shown as waiting for its definition") {
     CHECK(world.word("<daemon a>") == "starting");
 }
 
+TEST_CASE("a service of no kind that anybody provides is shown so") {
+    World world;
+    world.change({"<require-service <odd one>>"});
+    CHECK(world.has("<service <odd one> waiting {needed: #t, unprovided: #t}>"));
+    world.change({"<service-state <odd one> ready>"});
+    CHECK(world.has("<service <odd one> running {needed: #t}>"));
+}
+
 TEST_CASE("services stop after those that depend on them") {
     World world;
     world.change({"<depends-on <daemon a> <service-state <daemon b> ready>>", "<require-service <daemon a>>",
@@ -278,6 +286,25 @@ TEST_CASE("services stop after those that depend on them") {
     CHECK(world.take_runs() == Runs{"-<daemon b>"});
     CHECK_FALSE(stopped);
     world.change({}, {"<service-state <daemon b> ready>", "<service-state <daemon b> started>"});
+    CHECK(stopped);
+}
+
+TEST_CASE("at the end even services that depend on each other stop") {
+    World world;
+    std::vector<std::string> facts{"<daemon a {}>", "<daemon b {}>",
+                                   "<require-service <daemon a>>", "<require-service <daemon b>>",
+                                   "<service-state <daemon a> ready>",
+                                   "<service-state <daemon b> ready>",
+                                   "<depends-on <daemon a> <service-state <daemon b> ready>>",
+                                   "<depends-on <daemon b> <service-state <daemon a> ready>>"};
+    world.change(facts);
+    REQUIRE(world.take_runs().size() == 2);
+    bool stopped = false;
+    world.tracker.stop_all(world.engine, [&] { stopped = true; });
+    world.engine.run();
+    CHECK(world.take_runs().size() == 2);
+    CHECK_FALSE(stopped);
+    world.change({}, {"<service-state <daemon a> ready>", "<service-state <daemon b> ready>"});
     CHECK(stopped);
 }
 
