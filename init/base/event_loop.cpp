@@ -18,17 +18,22 @@ struct Watch::Slot {
     int fd;
     bool dead = false;
     uint32_t wanted;
+    Watch* owner = nullptr;
+    size_t index = 0; // in the loop's list
     std::function<void(uint32_t)> ready;
 };
 
 Watch::Watch(Watch&& other) noexcept
-    : loop_(std::exchange(other.loop_, nullptr)), slot_(std::exchange(other.slot_, nullptr)) {}
+    : loop_(std::exchange(other.loop_, nullptr)), slot_(std::exchange(other.slot_, nullptr)) {
+    if (slot_) slot_->owner = this;
+}
 
 Watch& Watch::operator=(Watch&& other) noexcept {
     if (this != &other) {
         cancel();
         loop_ = std::exchange(other.loop_, nullptr);
         slot_ = std::exchange(other.slot_, nullptr);
+        if (slot_) slot_->owner = this;
     }
     return *this;
 }
@@ -46,7 +51,11 @@ void Watch::cancel() {
     // The slot stays until the round is over: its callback may be running, and events that were
     // fetched already may name it.
     slot_->dead = true;
-    loop_->have_dead_ = true;
+    loop_->dead_.push_back(slot_);
+    Slot* last = loop_->watches_.back();
+    last->index = slot_->index;
+    loop_->watches_[slot_->index] = last;
+    loop_->watches_.pop_back();
     slot_ = nullptr;
     loop_ = nullptr;
 }
@@ -82,11 +91,17 @@ void Timer::cancel() {
 
 EventLoop::EventLoop(Fd epoll, Fd timer) : epoll_(std::move(epoll)), timer_(std::move(timer)) {}
 
+// What callbacks hold may own watches and timers of this loop: their owners lose them first.
 EventLoop::~EventLoop() {
-    for (Timer::Slot* slot : heap_) {
+    for (Timer::Slot* slot : heap_) slot->owner->slot_ = nullptr;
+    for (Watch::Slot* slot : watches_) {
         slot->owner->slot_ = nullptr;
-        delete slot;
+        slot->owner->loop_ = nullptr;
     }
+    for (Timer::Slot* slot : std::exchange(heap_, {})) delete slot;
+    for (Watch::Slot* slot : std::exchange(watches_, {})) delete slot;
+    for (Watch::Slot* slot : std::exchange(dead_, {})) delete slot;
+    while (!deferred_.empty()) std::exchange(deferred_, {}).clear();
 }
 
 Result<std::unique_ptr<EventLoop>> EventLoop::create() {
@@ -113,7 +128,9 @@ Result<Watch> EventLoop::watch(int fd, uint32_t events, std::function<void(uint3
     Watch watch;
     watch.loop_ = this;
     watch.slot_ = slot.get();
-    watches_.push_back(std::move(slot));
+    slot->owner = &watch;
+    slot->index = watches_.size();
+    watches_.push_back(slot.release());
     return watch;
 }
 
@@ -189,12 +206,8 @@ void EventLoop::fire_due_timers() {
 }
 
 void EventLoop::sweep() {
-    if (!std::exchange(have_dead_, false)) return;
-    std::vector<std::unique_ptr<Watch::Slot>> dead;
-    for (auto& slot : watches_)
-        if (slot->dead) dead.push_back(std::move(slot));
-    std::erase(watches_, nullptr);
     // Destroying a callback may cancel further watches: they are swept in the next round.
+    for (Watch::Slot* slot : std::exchange(dead_, {})) delete slot;
 }
 
 void EventLoop::run_once(bool may_block) {
@@ -214,11 +227,15 @@ void EventLoop::run_once(bool may_block) {
     fire_due_timers();
     sweep();
     more_ = after_round_ && after_round_();
+    if (deferred_.empty()) return;
     while (!deferred_.empty()) {
         std::vector<std::function<void()>> actions = std::move(deferred_);
         deferred_.clear();
         for (const auto& action : actions) action();
     }
+    // They may have caused work for the hook that must not wait for the next event (a connection
+    // turned out to be broken when it was written to).
+    more_ = more_ || after_round_;
 }
 
 void EventLoop::run() {

@@ -27,7 +27,7 @@ inline constexpr uint64_t second = 1'000'000'000;
 class EventLoop;
 
 // A descriptor being watched; destroying it ends the watch. The descriptor stays the caller's and
-// must outlive the watch.
+// must outlive the watch. The loop may end first: then nothing is watched any more.
 class Watch {
   public:
     Watch() = default;
@@ -106,13 +106,13 @@ class EventLoop {
     Fd epoll_;
     Fd timer_;           // timerfd, armed for heap_[0]
     uint64_t armed_ = 0; // what it is armed for; 0: disarmed
-    std::vector<std::unique_ptr<Watch::Slot>> watches_;
+    std::vector<Watch::Slot*> watches_;
+    std::vector<Watch::Slot*> dead_; // cancelled; kept until the round is over
     std::vector<Timer::Slot*> heap_; // by due time
     std::function<bool()> after_round_;
     std::vector<std::function<void()>> deferred_;
     bool stopping_ = false;
-    bool more_ = false; // what after_round_ said last
-    bool have_dead_ = false;
+    bool more_ = false; // the next round must not block
 };
 
 } // namespace muster

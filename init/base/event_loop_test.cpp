@@ -5,6 +5,7 @@
 #include <string>
 
 #include "init/base/catch.h"
+#include "init/base/ref.h"
 
 using namespace muster;
 
@@ -115,4 +116,45 @@ TEST_CASE("the hook runs after each round and can keep the loop from blocking") 
     loop->run();
     CHECK(rounds == 3);
     CHECK(order == "hdhdhd");
+}
+
+TEST_CASE("what a deferred action leaves for the hook does not wait for an event") {
+    auto loop = make_loop();
+    int work = 0;
+    int done = 0;
+    loop->set_after_round([&] {
+        done += std::exchange(work, 0);
+        return false;
+    });
+    loop->run_once(false);
+    loop->defer([&] { work = 1; });
+    loop->run_once(false);
+    bool late = false;
+    Timer guard = loop->after(60 * second, [&] { late = true; });
+    loop->run_once(true);
+    CHECK(done == 1);
+    CHECK_FALSE(late);
+}
+
+TEST_CASE("a loop may end before those who watch, also when its callbacks own them") {
+    struct Owner : Counted {
+        Watch first;
+        Watch second;
+        Timer early;
+        Timer late;
+    };
+    Pipe one;
+    Pipe two;
+    auto loop = make_loop();
+    auto outside = loop->watch(one.write_end.get(), EPOLLOUT, [](uint32_t) {});
+    REQUIRE(outside);
+    auto owner = make_ref<Owner>();
+    // The last callback that goes takes the owner along.
+    owner->first = std::move(*loop->watch(one.read_end.get(), EPOLLIN, [owner](uint32_t) {}));
+    owner->second = std::move(*loop->watch(two.read_end.get(), EPOLLIN, [owner](uint32_t) {}));
+    owner->early = loop->after(second, [owner] {});
+    owner->late = loop->after(2 * second, [owner] {});
+    owner = nullptr;
+    loop.reset();
+    CHECK(outside->operator bool() == false);
 }
