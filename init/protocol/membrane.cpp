@@ -38,10 +38,12 @@ CapRef Membrane::exported(Oid oid) const {
     return found == exported_.end() ? CapRef() : found->second.cap;
 }
 
-void Membrane::pin(Pin pin) {
+bool Membrane::pin(Pin pin) {
     auto& table = pin.side == Pin::Side::exported ? exported_ : imported_;
     auto found = table.find(pin.oid);
-    if (found != table.end()) ++found->second.pins;
+    if (found == table.end()) return false;
+    ++found->second.pins;
+    return true;
 }
 
 void Membrane::unpin(Pin pin) {
@@ -60,14 +62,14 @@ void Membrane::unpin(const Pins& pins) {
 }
 
 bool Membrane::is_transient(const Pins& pins) const {
-    for (Pin pin : pins) {
-        const auto& table = pin.side == Pin::Side::exported ? exported_ : imported_;
-        auto found = table.find(pin.oid);
-        if (found == table.end()) continue;
-        uint64_t own = 0;
-        for (Pin other : pins)
-            if (other.side == pin.side && other.oid == pin.oid) ++own;
-        if (found->second.pins <= own) return true;
+    std::unordered_map<Oid, uint64_t> own[2];
+    for (Pin pin : pins) ++own[pin.side == Pin::Side::exported][pin.oid];
+    for (bool exported : {false, true}) {
+        const auto& table = exported ? exported_ : imported_;
+        for (const auto& [oid, count] : own[exported]) {
+            auto found = table.find(oid);
+            if (found != table.end() && found->second.pins <= count) return true;
+        }
     }
     return false;
 }

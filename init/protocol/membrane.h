@@ -42,7 +42,8 @@ class Membrane final : public preserves::EmbeddedCodec {
     dataspace::CapRef exported(Oid oid) const;
     bool is_exported(Oid oid) const { return exported_.count(oid) != 0; }
 
-    void pin(Pin pin);
+    // False if there is no such entry (any more): then there is nothing to unpin later.
+    bool pin(Pin pin);
     void unpin(Pin pin);
     void unpin(const Pins& pins);
     // The entry has no pin besides those of `pins`, which must hold it: a message may not carry it.

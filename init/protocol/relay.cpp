@@ -65,7 +65,6 @@ class Relay final : public Counted {
     CapRef make_proxy(Oid oid);
     void begin_reading(Turn& turn);
     void on_input();
-    void on_output();
     void process();
     void handle_packet(Turn& turn, View packet);
     bool handle_event(Turn& turn, View event);
@@ -101,6 +100,8 @@ class Relay final : public Counted {
     Timer stall_;
     Timer resume_;
     bool closed_ = false;
+    bool ended_ = false; // the peer sends no more
+    bool deaf_ = false;  // the peer hears no more
 
     PacketReader reader_;
     std::vector<uint8_t> incoming_;
@@ -218,16 +219,18 @@ void Relay::on_input() {
     incoming_.resize(used + static_cast<size_t>(std::max<ssize_t>(count, 0)));
     if (count > 0) {
         process();
-    } else if (count == 0) {
-        close(incoming_.empty() ? "" : "the peer ended in the middle of a packet");
-    } else if (errno == ECONNRESET) {
-        close(""); // it went without reading what it was sent last
+    } else if (count == 0 || errno == ECONNRESET) {
+        // ECONNRESET: it went without reading what it was sent last.
+        ended_ = true;
+        input_watch_.cancel(); // it would report the end for ever
+        process();
     } else if (errno != EAGAIN && errno != EINTR) {
         close(std::string("read: ") + strerror(errno));
     }
 }
 
-// Handles the packets that have been read, as long as the account is clear.
+// Handles the packets that have been read, as long as the account is clear. What the peer sent
+// before it went counts as well, so the end of input is the last thing that is handled.
 void Relay::process() {
     Ref<Relay> self(this);
     while (!closed_ && account_->clear()) {
@@ -247,7 +250,8 @@ void Relay::process() {
                             incoming_.begin() + static_cast<ptrdiff_t>(processed_));
             processed_ = 0;
             if (incoming_.empty()) incoming_ = {}; // a connection at rest costs no buffer
-            want_input(true);
+            if (ended_) close(incoming_.empty() ? "" : "the peer ended in the middle of a packet");
+            else want_input(true);
             return;
         }
         writer_.set_text(reader_.text());
@@ -260,7 +264,7 @@ void Relay::process() {
 }
 
 bool Relay::refuse(Turn& turn, std::string problem) {
-    turn.fail(Error{options_.name + ": " + problem});
+    turn.fail(Error{}); // said by `on_closed`
     fail(problem, preserves::boolean(false));
     return false;
 }
@@ -400,8 +404,7 @@ void Relay::send_assert(Turn& turn, Oid oid, const Value& value, Handle handle) 
     writer_.field(handle);
     writer_.close_event();
     Pin target{Pin::Side::imported, oid};
-    membrane_.pin(target);
-    pins.push_back(target);
+    if (membrane_.pin(target)) pins.push_back(target);
     outbound_.emplace(handle, std::move(pins));
 }
 
@@ -434,7 +437,9 @@ void Relay::send_message(Turn& turn, Oid oid, const Value& body) {
         }
     }
     open_event(turn, oid, 'M');
+    membrane_.collect_into(&pins);
     writer_.field(body);
+    membrane_.collect_into(nullptr);
     writer_.close_event();
     membrane_.unpin(pins);
 }
@@ -453,13 +458,13 @@ void Relay::send_sync(Turn& turn, Oid oid, const CapRef& peer) {
 }
 
 void Relay::queue_bytes(preserves::Bytes bytes, Loan loan) {
-    if (closed_) return;
+    if (closed_ || deaf_) return;
     outgoing_.add(bytes, std::move(loan));
     schedule_flush();
-    if (!options_.max_unsent || outgoing_.unsent() <= options_.max_unsent) return;
+    if (!options_.max_unsent || outgoing_.backlog() <= options_.max_unsent) return;
     loop_.defer([self = Ref<Relay>(this)] {
         self->flush();
-        if (self->outgoing_.unsent() > self->options_.max_unsent)
+        if (self->outgoing_.backlog() > self->options_.max_unsent)
             self->fail("too slow", preserves::string("too many bytes unsent"));
     });
 }
@@ -480,11 +485,14 @@ void Relay::flush() {
     uint64_t before = outgoing_.total_sent();
     Result<bool> all = outgoing_.flush(output_fd());
     if (closed_) return;
-    if (!all) {
+    if (!all && !all.error().message.empty()) {
         close(all.error().message);
         return;
     }
-    if (*all) {
+    // A peer that is gone may have said something before, which is still to be read.
+    deaf_ = deaf_ || !all;
+    if (deaf_) outgoing_.clear();
+    if (deaf_ || *all) {
         stall_.cancel();
         output_watch_.cancel();
         return;

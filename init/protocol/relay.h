@@ -26,8 +26,9 @@ struct RelayOptions {
     // The peer's oid 0, handed to `on_peer` in a turn of the relay when it starts.
     std::function<void(dataspace::Turn&, const dataspace::CapRef& peer)> on_peer;
     bool text_output = false; // until the peer speaks
-    // How much may wait unsent, in bytes, before the connection is closed as too slow; 0: no
-    // limit, the producers are held back instead.
+    // How much may wait unsent, in bytes, behind the packet that is leaving (one large answer is
+    // nobody's fault) before the connection is closed as too slow; 0: no limit, the producers are
+    // held back instead.
     size_t max_unsent = 0;
     // How long unsent bytes may make no progress, in nanoseconds; 0: for ever.
     uint64_t max_stall = 0;

@@ -18,6 +18,10 @@ void SendQueue::add(preserves::Bytes packet, dataspace::Loan loan) {
     packets_.push_back({total_sent_ + unsent(), std::move(loan)});
 }
 
+size_t SendQueue::backlog() const {
+    return packets_.empty() ? 0 : unsent() - static_cast<size_t>(packets_.front().end - total_sent_);
+}
+
 Result<bool> SendQueue::flush(int fd) {
     while (unsent() > 0) {
         ssize_t count = write(fd, bytes_.data() + sent_, unsent());

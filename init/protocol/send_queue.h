@@ -16,6 +16,8 @@ class SendQueue {
   public:
     void add(preserves::Bytes packet, dataspace::Loan loan);
     size_t unsent() const { return bytes_.size() - sent_; }
+    // How much of that waits behind the packet that is leaving.
+    size_t backlog() const;
     // How many bytes have ever left.
     uint64_t total_sent() const { return total_sent_; }
 
