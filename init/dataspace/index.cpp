@@ -162,6 +162,7 @@ void Index::observe(Turn& turn, Entry& entry) {
     }
     ++shape->second.observers;
     Leaf& leaf = shape->second.leaves[entry.observed_constants];
+    entry.observer->index = leaf.observers.size();
     leaf.observers.push_back(entry.observer.get());
     for (const auto& [capture, count] : leaf.captures)
         entry.observer->sent[capture] = turn.assert_(target, capture);
@@ -171,8 +172,11 @@ void Index::unobserve(Turn& turn, Entry& entry) {
     for (const auto& [capture, handle] : entry.observer->sent) turn.retract(handle);
     auto shape = entry.observed_class->shapes.find(entry.observed_shape);
     auto leaf = shape->second.leaves.find(entry.observed_constants);
-    std::erase(leaf->second.observers, entry.observer.get());
-    if (leaf->second.observers.empty() && leaf->second.captures.empty())
+    std::vector<Observer*>& observers = leaf->second.observers;
+    observers.back()->index = entry.observer->index;
+    observers[entry.observer->index] = observers.back();
+    observers.pop_back();
+    if (observers.empty() && leaf->second.captures.empty())
         shape->second.leaves.erase(leaf);
     if (--shape->second.observers == 0) entry.observed_class->shapes.erase(shape);
     forget_if_empty(*entry.observed_class);

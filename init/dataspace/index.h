@@ -21,6 +21,7 @@ namespace muster::dataspace {
 
 struct Observer {
     CapRef target;
+    size_t index = 0; // in its leaf's list
     std::unordered_map<Value, Handle, preserves::ValueHash, preserves::ValueEqual> sent;
 };
 
