@@ -49,7 +49,10 @@ Turn::Turn(Engine& engine, Ref<Actor> actor, Ref<Account> account)
 
 void Turn::queue(Event event) {
     Actor& target = event.target->actor();
-    if (!target.running()) return;
+    if (!target.running()) {
+        event.target->drop_entity();
+        return;
+    }
     if (target.outbox_turn_ != number_) {
         target.outbox_turn_ = number_;
         target.outbox_slot_ = static_cast<uint32_t>(outboxes_.size());

@@ -129,6 +129,7 @@ CapRef spawn_dataspace(Turn& turn, std::string name) {
 }
 
 size_t assertion_count(const Cap& dataspace) {
+    if (!dataspace.facet().alive()) return 0;
     return static_cast<DataspaceEntity&>(dataspace.entity()).size();
 }
 

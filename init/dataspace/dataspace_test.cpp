@@ -136,6 +136,18 @@ TEST_CASE("patterns that fix no class see everything") {
     world.stop(observer); // it holds itself: what it saw has its own capability
 }
 
+TEST_CASE("an entity that saw its own capability is gone with its actor") {
+    World world;
+    auto observed = make_ref<Account>("counts who holds it");
+    auto observer = world.act([&](Turn& turn) {
+        observe(turn, world.space, pat::bind(pat::record("Observe", {pat::discard()})),
+                [observed](Turn&, View) {}, {});
+    });
+    CHECK(observed->references() > 1);
+    world.stop(observer);
+    CHECK(observed->references() == 1);
+}
+
 TEST_CASE("messages reach those who observe, once for each message") {
     World world;
     world.watch(pat::record("say", {pat::bind()}));

@@ -171,7 +171,10 @@ void Engine::say_goodbye(Goodbye& goodbye) {
         auto [handle, target] = std::move(goodbye.back());
         goodbye.pop_back();
         Actor& actor = target->actor();
-        if (!actor.running_) continue;
+        if (!actor.running_) {
+            target->drop_entity();
+            continue;
+        }
         if (actor.outbox_turn_ != number) {
             actor.outbox_turn_ = number;
             actor.outbox_slot_ = static_cast<uint32_t>(activations.size());
