@@ -22,6 +22,7 @@ namespace {
 
 constexpr int backlog = 128;
 constexpr uint64_t retry_delay = 10 * second;
+constexpr uint64_t accept_pause = second; // when there are no descriptors left
 
 Result<sockaddr_un> address_of(const std::string& path) {
     sockaddr_un address{};
@@ -34,8 +35,10 @@ Result<sockaddr_un> address_of(const std::string& path) {
 
 // Whether somebody accepts connections there.
 bool answers(const sockaddr_un& address) {
-    Fd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    return connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    Fd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    auto* raw = reinterpret_cast<const sockaddr*>(&address);
+    // EAGAIN: somebody does, and has too many waiting.
+    return connect(probe.get(), raw, sizeof address) == 0 || errno == EAGAIN;
 }
 
 Result<Fd> listen_on(const std::string& path, mode_t mode) {
@@ -72,6 +75,7 @@ struct UnixListener::State {
     ListenerOptions options;
     Fd fd;
     Watch watch;
+    Timer pause;
     uint64_t next_peer = 1;
     std::unordered_map<uint64_t, Connection> connections;
 
@@ -82,7 +86,10 @@ void UnixListener::State::accept_one() {
     Fd peer(accept4(fd.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!peer) {
         bool passing = errno == EAGAIN || errno == EINTR || errno == ECONNABORTED;
-        if (!passing && options.report) options.report("accept " + path + ": " + strerror(errno));
+        if (passing) return;
+        if (options.report) options.report("accept " + path + ": " + strerror(errno));
+        watch.want(0); // who waits there would be reported again at once
+        pause = loop.after(accept_pause, [this] { watch.want(EPOLLIN); });
         return;
     }
     uint64_t number = next_peer++;
@@ -109,7 +116,7 @@ Result<std::unique_ptr<UnixListener>> UnixListener::listen(dataspace::Engine& en
     Result<Fd> fd = listen_on(path, options.mode);
     if (!fd) return fd.error();
     auto state = std::unique_ptr<State>(
-        new State{engine, loop, path, std::move(options), *std::move(fd), {}, 1, {}});
+        new State{engine, loop, path, std::move(options), *std::move(fd), {}, {}, 1, {}});
     State* raw = state.get();
     auto watch = loop.watch(state->fd.get(), EPOLLIN, [raw](uint32_t) { raw->accept_one(); });
     if (!watch) return watch.error();
