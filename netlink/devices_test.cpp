@@ -39,28 +39,28 @@ struct Machine : testing::Connection {
 
 } // namespace
 
-TEST_CASE("devices: those in /sys, parents first, links not followed") {
+TEST_CASE("devices: those in /sys, of buses and of classes") {
     Machine m;
-    m.tree.device("/devices/pci0/1", "pci", "MODALIAS=pci:1\n");
+    m.tree.file("/sys/devices/pci0/1/uevent", "MODALIAS=pci:1\n");
+    m.tree.link("/sys/devices/pci0/1/subsystem", "../../../bus/pci");
+    m.tree.link("/sys/bus/pci/devices/1", "../../../devices/pci0/1");
+    m.tree.file("/sys/bus/pci/uevent", "");
     m.tree.device("/devices/pci0/1/net/eth0", "net", "INTERFACE=eth0\nIFINDEX=2\n");
-    m.tree.link("/sys/devices/pci0/1/net/eth0/device", "../../../1");
-    m.tree.link("/sys/devices/pci0/1/again", "..");
+    m.tree.file("/sys/class/net/bonding_masters", "");
     m.tree.file("/sys/devices/pci0/uevent", ""); // the root of a bus: no subsystem
-    m.tree.file("/sys/devices/pci0/1/power/uevent", "");
-    m.tree.link("/sys/devices/pci0/1/power/subsystem", "x");
-    m.tree.device("/devices/power", "event_source", "");
+    // What leads elsewhere is no device.
+    m.tree.file("/elsewhere/uevent", "");
+    m.tree.link("/elsewhere/subsystem", "x");
+    m.tree.link("/sys/class/net/out", "../../../elsewhere");
+    m.tree.link("/sys/class/net/outer", "../../devices/../../elsewhere");
+    m.tree.link("/sys/class/net/gone", "../../devices/gone");
+    m.tree.link("/sys/class/net/self", "self");
     m.scan();
     const Strings happened = m.happened();
-    CHECK(m.peer.asserted() ==
-          Strings{"<device event_source \"/devices/power\" {}>",
-                  "<device net \"/devices/pci0/1/net/eth0\" {IFINDEX: \"2\", INTERFACE: \"eth0\"}>",
-                  "<device pci \"/devices/pci0/1\" {MODALIAS: \"pci:1\"}>"});
-    const auto place = [&](const std::string& part) {
-        return std::find_if(happened.begin(), happened.end(), [&](const std::string& text) {
-            return text.find(part) != std::string::npos;
-        });
-    };
-    CHECK(place("\"/devices/pci0/1\"") < place("eth0"));
+    CHECK(happened ==
+          Strings{"+<device pci \"/devices/pci0/1\" {MODALIAS: \"pci:1\"}>",
+                  "+<device net \"/devices/pci0/1/net/eth0\" {IFINDEX: \"2\", INTERFACE: "
+                  "\"eth0\"}>"});
     CHECK(m.driverless == Strings{"/devices/pci0/1 pci:1"});
 }
 

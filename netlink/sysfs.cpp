@@ -2,16 +2,12 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <climits>
 #include <cstdlib>
 #include <memory>
-#include <vector>
 
-#include "init/base/fd.h"
 #include "netlink/files.h"
 
 namespace muster::netlink {
@@ -28,11 +24,20 @@ Folder open_folder(const std::string& path) {
     return Folder(fd < 0 ? nullptr : ::fdopendir(fd));
 }
 
-bool is_folder(DIR* folder, const dirent& entry) {
-    if (entry.d_type != DT_UNKNOWN) return entry.d_type == DT_DIR;
-    struct stat status;
-    return ::fstatat(::dirfd(folder), entry.d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-           S_ISDIR(status.st_mode);
+// Calls visit(name) for each entry of a folder; none if it cannot be read.
+template <typename Visit>
+void each_entry(const std::string& path, Visit visit) {
+    const Folder folder = open_folder(path);
+    while (const dirent* entry = folder ? ::readdir(folder.get()) : nullptr) {
+        if (entry->d_name[0] != '.') visit(entry->d_name);
+    }
+}
+
+// Where a link leads; empty if there is none. `buffer` holds the result.
+std::string_view read_link(const std::string& path, char (&buffer)[PATH_MAX]) {
+    const ssize_t length = ::readlink(path.c_str(), buffer, sizeof buffer);
+    const bool whole = length > 0 && static_cast<size_t>(length) < sizeof buffer;
+    return {buffer, whole ? static_cast<size_t>(length) : 0};
 }
 
 } // namespace
@@ -46,9 +51,7 @@ std::optional<Sysfs::Device> Sysfs::read(std::string_view devpath) const {
 
     path += "/subsystem";
     char target[PATH_MAX];
-    const ssize_t length = ::readlink(path.c_str(), target, sizeof target);
-    if (length <= 0 || static_cast<size_t>(length) == sizeof target) return {};
-    std::string_view subsystem(target, static_cast<size_t>(length));
+    std::string_view subsystem = read_link(path, target);
     subsystem.remove_prefix(subsystem.rfind('/') + 1);
     if (subsystem.empty()) return {};
 
@@ -60,34 +63,20 @@ std::optional<Sysfs::Device> Sysfs::read(std::string_view devpath) const {
 }
 
 void Sysfs::walk(const std::function<void(const std::string&)>& found) const {
-    std::vector<std::string> waiting{"/devices"};
-    while (!waiting.empty()) {
-        const std::string here = std::move(waiting.back());
-        waiting.pop_back();
-        const Folder folder = open_folder(root_ + here);
-        if (!folder) continue;
-        bool has_uevent = false, has_subsystem = false;
-        const size_t first_child = waiting.size();
-        while (const dirent* entry = ::readdir(folder.get())) {
-            const std::string_view name = entry->d_name;
-            if (name == "." || name == "..") continue;
-            if (name == "uevent")
-                has_uevent = true;
-            else if (name == "subsystem")
-                has_subsystem = true;
-            else if (is_folder(folder.get(), *entry))
-                waiting.push_back(here + '/' + entry->d_name);
-        }
-        if (!has_uevent || !has_subsystem) continue;
-        found(here);
-        // A device's folder `power` holds attributes.
-        for (size_t i = first_child; i < waiting.size(); ++i) {
-            if (waiting[i].ends_with("/power")) {
-                waiting.erase(waiting.begin() + static_cast<ptrdiff_t>(i));
-                break;
-            }
-        }
-    }
+    const auto members = [&](const std::string& folder) {
+        each_entry(folder, [&](const char* name) {
+            char buffer[PATH_MAX];
+            // "../../../devices/…"
+            std::string_view target = read_link(folder + '/' + name, buffer);
+            while (target.starts_with("../"))
+                target.remove_prefix(3);
+            const std::string devpath = '/' + std::string(target);
+            if (devpath.starts_with("/devices/") && is_devpath(devpath)) found(devpath);
+        });
+    };
+    const std::string buses = root_ + "/bus/", classes = root_ + "/class/";
+    each_entry(buses, [&](const char* bus) { members(buses + bus + "/devices"); });
+    each_entry(classes, [&](const char* name) { members(classes + name); });
 }
 
 uint64_t Sysfs::last_seqnum() const {

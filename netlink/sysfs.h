@@ -30,8 +30,11 @@ class Sysfs {
     // The device at `devpath` ("/devices/…"); empty if there is none now.
     std::optional<Device> read(std::string_view devpath) const;
 
-    // Calls `found` with the path of every device, parents before their children. Devices that
-    // come or go meanwhile may be among them or not.
+    // Calls `found` with the path of every device: bus by bus, then class by class, which is what
+    // drivers made of the former. The lists of their members, /sys/bus/*/devices and /sys/class/*,
+    // have every device that has a subsystem, and reading them takes a fraction of what the walk
+    // through all folders below /sys/devices does. Devices that come or go meanwhile may be among
+    // them or not.
     void walk(const std::function<void(const std::string& devpath)>& found) const;
 
     // The number of the last event the kernel has made; 0 if it does not tell.

@@ -46,11 +46,14 @@ class Tree {
     void rename(const std::string& from, const std::string& to) const {
         std::filesystem::rename(root_ + from, root_ + to);
     }
-    // A device in sys/.
+    // A device in sys/, listed in its class.
     void device(const std::string& devpath, const std::string& subsystem,
                 const std::string& attribute) const {
         file("/sys" + devpath + "/uevent", attribute);
         link("/sys" + devpath + "/subsystem", "../../class/" + subsystem);
+        std::string name = devpath;
+        std::replace(name.begin(), name.end(), '/', '!');
+        link("/sys/class/" + subsystem + "/" + name, "../.." + devpath);
     }
 
   private:
