@@ -11,7 +11,8 @@ namespace muster::netlink {
 
 std::optional<std::string> read_file(const std::string& path) {
     constexpr size_t limit = 1024 * 1024;
-    const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    // openat, since musl's open makes a second system call for O_CLOEXEC.
+    const Fd fd(::openat(AT_FDCWD, path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (!fd) return {};
     std::string text;
     char chunk[4096];
@@ -23,6 +24,7 @@ std::optional<std::string> read_file(const std::string& path) {
             return {};
         }
         text.append(chunk, static_cast<size_t>(count));
+        if (static_cast<size_t>(count) < sizeof chunk) break; // so it is with attributes
     }
     return text;
 }
