@@ -21,7 +21,9 @@ namespace pat = dataspace::pattern;
 namespace {
 
 constexpr int backlog = 128;
-constexpr uint64_t retry_delay = 10 * second;
+// Between two attempts to listen: it grows, since the one before may just be going.
+constexpr uint64_t first_retry = 100 * millisecond;
+constexpr uint64_t longest_retry = 10 * second;
 constexpr uint64_t accept_pause = second; // when there are no descriptors left
 
 Result<sockaddr_un> address_of(const std::string& path) {
@@ -103,15 +105,13 @@ void UnixListener::State::accept_one() {
         // Not now: it is the connection that calls.
         loop.defer([this, number] { connections.erase(number); });
     };
-    connections[number] =
-        Connection::start(engine, loop, std::move(peer), Fd(), std::move(relay));
+    connections[number] = Connection::start(engine, loop, std::move(peer), Fd(), std::move(relay));
 }
 
 UnixListener::UnixListener(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 Result<std::unique_ptr<UnixListener>> UnixListener::listen(dataspace::Engine& engine,
-                                                           EventLoop& loop,
-                                                           const std::string& path,
+                                                           EventLoop& loop, const std::string& path,
                                                            ListenerOptions options) {
     Result<Fd> fd = listen_on(path, options.mode);
     if (!fd) return fd.error();
@@ -145,14 +145,15 @@ struct ListenerService final : Counted {
     dataspace::Handle state = 0;
     dataspace::Handle ready = 0;
     dataspace::KeepAlive keep;
+    uint64_t delay = first_retry;
     bool reported = false;
 };
 
 void try_to_listen(Turn& turn, EventLoop& loop, const CapRef& config, const Value& name,
                    const ListenerOptions& options, const Ref<ListenerService>& service) {
     auto say = [&](std::string_view word) {
-        return turn.assert_(config, preserves::record("service-state",
-                                                      {name, preserves::symbol(word)}));
+        return turn.assert_(config,
+                            preserves::record("service-state", {name, preserves::symbol(word)}));
     };
     std::string path(*name.view().at(0).at(0).as_string());
     auto listener = UnixListener::listen(turn.engine(), loop, path, options);
@@ -167,22 +168,23 @@ void try_to_listen(Turn& turn, EventLoop& loop, const CapRef& config, const Valu
     service->reported = true;
     if (!service->state) service->state = say("failed");
     Ref<dataspace::Facet> facet(&turn.current());
-    service->retry = loop.after(retry_delay, [facet, &loop, config, name, options, service,
-                                              &engine = turn.engine()] {
-        engine.external(facet, [&loop, config, name, options, service](Turn& later) {
-            try_to_listen(later, loop, config, name, options, service);
-        });
-    });
+    service->retry =
+        loop.after(std::exchange(service->delay, std::min(service->delay * 2, longest_retry)),
+                   [facet, &loop, config, name, options, service, &engine = turn.engine()] {
+                       engine.external(facet, [&loop, config, name, options, service](Turn& later) {
+                           try_to_listen(later, loop, config, name, options, service);
+                       });
+                   });
 }
 
 } // namespace
 
 void serve_relay_listeners(Turn& turn, EventLoop& loop, const CapRef& config,
                            ListenerOptions defaults) {
-    Value pattern = pat::record(
-        "run-service",
-        {pat::bind(pat::record("relay-listener",
-                               {pat::record("unix", {pat::discard()}), pat::discard()}))});
+    Value pattern =
+        pat::record("run-service",
+                    {pat::bind(pat::record("relay-listener", {pat::record("unix", {pat::discard()}),
+                                                              pat::discard()}))});
     during(turn, config, pattern, [&loop, config, defaults](Turn& inner, View seen) {
         Value name(seen.at(0));
         CapRef target = dataspace::cap_of(seen.at(0).at(1));

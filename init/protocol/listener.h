@@ -36,7 +36,7 @@ class UnixListener {
 
 // Serves `<run-service <relay-listener <unix PATH> #:cap>>` in `config`: a listener whose peers get
 // the capability as oid 0, with the states `started`, `ready` and `failed`. Observes from the
-// current facet. A path that cannot be listened on is tried again every few seconds.
+// current facet. A path that cannot be listened on is tried again, soon and then every 10 seconds.
 void serve_relay_listeners(dataspace::Turn& turn, EventLoop& loop,
                            const dataspace::CapRef& config, ListenerOptions defaults);
 
