@@ -112,17 +112,14 @@ Result<bool> Client::flush() {
 }
 
 Result<bool> Client::receive() {
-    constexpr size_t chunk = 65'536;
-    size_t used = incoming_.size();
-    incoming_.resize(used + chunk);
-    ssize_t count = read(input_.get(), incoming_.data() + used, chunk);
-    int error_number = errno;
-    incoming_.resize(used + static_cast<size_t>(count > 0 ? count : 0));
+    uint8_t buffer[16'384];
+    ssize_t count = read(input_.get(), buffer, sizeof buffer);
     if (count < 0) {
-        if (error_number == EAGAIN || error_number == EINTR) return true;
-        return system_error("read", error_number);
+        if (errno == EAGAIN || errno == EINTR) return true;
+        return system_error("read", errno);
     }
     if (count == 0) return false;
+    incoming_.insert(incoming_.end(), buffer, buffer + count);
     size_t done = 0;
     for (;;) {
         PacketReader::State state = reader_.next(preserves::Bytes(incoming_).subspan(done));

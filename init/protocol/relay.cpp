@@ -213,11 +213,10 @@ void Relay::begin_reading(Turn& turn) {
 
 void Relay::on_input() {
     if (closed_) return;
-    size_t used = incoming_.size();
-    incoming_.resize(used + read_size);
-    ssize_t count = read(input_.get(), incoming_.data() + used, read_size);
-    incoming_.resize(used + static_cast<size_t>(std::max<ssize_t>(count, 0)));
+    uint8_t buffer[read_size]; // on the stack: of what is not used no page is touched
+    ssize_t count = read(input_.get(), buffer, read_size);
     if (count > 0) {
+        incoming_.insert(incoming_.end(), buffer, buffer + count);
         process();
     } else if (count == 0 || errno == ECONNRESET) {
         // ECONNRESET: it went without reading what it was sent last.
