@@ -94,6 +94,7 @@ _
     grant_system
     see '[[1 <A <service-state <daemon test> ready> 1>]]'
     ! grep -qs old "$tmp/seed/random-seed" || why=${why:-the same seed is kept}
+    called fed
     kill -TERM "$child"
     ends 0
     [ "$(wc -c <"$tmp/seed/random-seed")" -eq 512 ] || why=${why:-not saved}
