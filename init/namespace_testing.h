@@ -98,8 +98,13 @@ class SecondStage {
             switch (static_cast<Kind>(record.kind)) {
             case Kind::status: {
                 const records::Status& status = record.payload.status;
-                say("status " + std::string(link_.slot(status.slot).name) + " " +
-                    std::to_string(status.wait_status));
+                // After a crash of init what was acknowledged may come again.
+                const records::Slot& slot = link_.slot(status.slot);
+                bool again =
+                    slot.state != records::kSlotClaimed || slot.generation != status.generation;
+                if (!again)
+                    say("status " + std::string(slot.name) + " " +
+                        std::to_string(status.wait_status));
                 if (!link_.acknowledge(status)) say("error acknowledge");
                 break;
             }
