@@ -205,9 +205,8 @@ void SecondStage::boot(Turn& turn) {
                                                     .status = status_});
     // Reports come from within turns of their own or from none: they are said in one of ours.
     auto report = [this, facet](std::string line) {
-        engine_.external(facet, [this, line = std::move(line)](Turn& t) {
-            services::say(t, log_, line);
-        });
+        engine_.external(facet,
+                         [this, line = std::move(line)](Turn& t) { services::say(t, log_, line); });
     };
     config::serve_config_watchers(turn, loop_, config_, [report](const config::Problem& problem) {
         report(config::to_string(problem));
@@ -341,7 +340,8 @@ int main(int argc, char** argv) {
     if (options.system) mkdir("/run/muster", 0755);
     SecondStage stage(*loop, link, *processes, options);
     stage.run();
-    for (const std::string& path : options.sockets) unlink(path.c_str());
+    for (const std::string& path : options.sockets)
+        unlink(path.c_str());
     // What the kernel frees at once need not be taken apart, but processes are ended in order.
     processes.reset();
     std::_Exit(0);

@@ -86,15 +86,18 @@ Arguments parse_arguments(int argc, char** argv) {
             if (i + 1 >= argc) wrong(word + " needs an argument");
             return argv[++i];
         };
-        if (only_words) arguments.words.push_back(word);
+        if (only_words)
+            arguments.words.push_back(word);
         else if (word == "-h" || word == "--help") {
             std::fputs(usage, stdout);
             std::exit(0);
         } else if (word == "-V" || word == "--version") {
             std::puts("muster 0.1");
             std::exit(0);
-        } else if (word == "--bus") arguments.bus = argument();
-        else if (word == "--in") arguments.spaces.push_back(argument());
+        } else if (word == "--bus")
+            arguments.bus = argument();
+        else if (word == "--in")
+            arguments.spaces.push_back(argument());
         else if (word == "--timeout") {
             std::string text = argument();
             char* end = nullptr;
@@ -102,11 +105,14 @@ Arguments parse_arguments(int argc, char** argv) {
             if (end == text.c_str() || *end || !(seconds >= 0 && seconds < 1e9))
                 wrong("--timeout: " + text + " is no number of seconds");
             arguments.deadline = monotonic_now() + static_cast<uint64_t>(seconds * 1e9);
-        } else if (word == "--") only_words = true;
+        } else if (word == "--")
+            only_words = true;
         else if (word.size() > 1 && word[0] == '-' && arguments.words.empty())
             wrong_command("unknown option " + word);
-        else if (arguments.command.empty()) arguments.command = word;
-        else arguments.words.push_back(word);
+        else if (arguments.command.empty())
+            arguments.command = word;
+        else
+            arguments.words.push_back(word);
     }
     for (const std::string& space : arguments.spaces)
         if (std::find(all_spaces.begin(), all_spaces.end(), space) == all_spaces.end())
@@ -125,14 +131,16 @@ std::vector<std::string> spaces_of(const Arguments& arguments, const Value& patt
 std::string usage_of(const Arguments& arguments) { return "muster " + arguments.command; }
 
 Value pattern_argument(const Arguments& arguments) {
-    if (arguments.words.size() != 1) wrong(usage_of(arguments) + " takes one pattern, such as '<daemon _>'");
+    if (arguments.words.size() != 1)
+        wrong(usage_of(arguments) + " takes one pattern, such as '<daemon _>'");
     Result<Value> pattern = parse_pattern(arguments.words[0]);
     if (!pattern) wrong("pattern " + arguments.words[0] + ": " + pattern.error().message);
     return *pattern;
 }
 
 std::vector<Value> value_arguments(const Arguments& arguments) {
-    if (arguments.words.empty()) wrong(usage_of(arguments) + " needs a value, such as '<here \"I am\">'");
+    if (arguments.words.empty())
+        wrong(usage_of(arguments) + " needs a value, such as '<here \"I am\">'");
     std::vector<Value> values;
     for (const std::string& word : arguments.words) {
         Result<Value> value = parse_value(word);
@@ -165,8 +173,8 @@ void print(const char* before, View value) {
 
 // All services, as `$status` knows them.
 Result<std::vector<Value>> services(Bus& bus) {
-    return bus.query({"status"}, pat::record("service", {pat::discard(), pat::discard(),
-                                                         pat::discard()}));
+    return bus.query({"status"},
+                     pat::record("service", {pat::discard(), pat::discard(), pat::discard()}));
 }
 
 // A bare name is a daemon's, or else a milestone's.
@@ -188,7 +196,8 @@ int status(Bus& bus, const Arguments& arguments) {
     std::vector<std::string> lines;
     int result = 0;
     if (arguments.words.empty()) {
-        for (const Value& each : *known) lines.push_back(status_line(each));
+        for (const Value& each : *known)
+            lines.push_back(status_line(each));
     }
     for (const std::string& word : arguments.words) {
         Value name = find_service(word, *known);
@@ -205,13 +214,16 @@ int status(Bus& bus, const Arguments& arguments) {
     }
     // What is written as a record comes after the plain names.
     std::sort(lines.begin(), lines.end(), [](const std::string& a, const std::string& b) {
-        return std::pair(a[0] == '<', std::string_view(a)) < std::pair(b[0] == '<', std::string_view(b));
+        return std::pair(a[0] == '<', std::string_view(a)) <
+               std::pair(b[0] == '<', std::string_view(b));
     });
-    for (const std::string& line : lines) std::puts(line.c_str());
+    for (const std::string& line : lines)
+        std::puts(line.c_str());
     if (!arguments.words.empty()) return result;
     auto errors = bus.query({"status"}, pat::record("config-error", {pat::discard()}));
     if (!errors) return failed(errors.error());
-    for (const Value& each : *errors) std::puts(config_error_line(each).c_str());
+    for (const Value& each : *errors)
+        std::puts(config_error_line(each).c_str());
     return result;
 }
 
@@ -220,9 +232,11 @@ int list(Bus& bus, const Arguments& arguments) {
     auto found = bus.query(spaces_of(arguments, pattern), pattern);
     if (!found) return failed(found.error());
     std::vector<std::string> lines;
-    for (const Value& each : *found) lines.push_back(text_of(each));
+    for (const Value& each : *found)
+        lines.push_back(text_of(each));
     std::sort(lines.begin(), lines.end());
-    for (const std::string& line : lines) std::puts(line.c_str());
+    for (const std::string& line : lines)
+        std::puts(line.c_str());
     return 0;
 }
 
@@ -277,7 +291,8 @@ int order(Bus& bus, const Arguments& arguments) {
             result = 1;
             continue;
         }
-        bus.client().message(bus.config(), preserves::record(arguments.command + "-service", {name}));
+        bus.client().message(bus.config(),
+                             preserves::record(arguments.command + "-service", {name}));
     }
     Result<> settled = bus.settle();
     return settled ? result : failed(settled.error());
@@ -293,7 +308,8 @@ int assert_values(Bus& bus, const Arguments& arguments) {
     Ref<protocol::Reference> target = target_of(bus, arguments);
     if (!target) return failed(Error{"the system bus does not grant this"});
     bus.client().begin();
-    for (const Value& value : values) bus.client().assert_(target, value);
+    for (const Value& value : values)
+        bus.client().assert_(target, value);
     bus.client().commit();
     Result<bool> done = bus.run_until([] { return false; });
     return done ? 0 : failed(done.error());
@@ -303,7 +319,8 @@ int send(Bus& bus, const Arguments& arguments) {
     std::vector<Value> values = value_arguments(arguments);
     Ref<protocol::Reference> target = target_of(bus, arguments);
     if (!target) return failed(Error{"the system bus does not grant this"});
-    for (const Value& value : values) bus.client().message(target, value);
+    for (const Value& value : values)
+        bus.client().message(target, value);
     Result<> settled = bus.settle();
     return settled ? 0 : failed(settled.error());
 }
@@ -353,22 +370,28 @@ struct Command {
 };
 
 constexpr Command commands[] = {
-    {"status", Takes::anything, status},    {"list", Takes::pattern, list},
-    {"watch", Takes::pattern, watch},       {"wait", Takes::pattern, wait},
-    {"start", Takes::services, order},      {"stop", Takes::services, order},
-    {"release", Takes::services, order},    {"restart", Takes::services, order},
+    {"status", Takes::anything, status},      {"list", Takes::pattern, list},
+    {"watch", Takes::pattern, watch},         {"wait", Takes::pattern, wait},
+    {"start", Takes::services, order},        {"stop", Takes::services, order},
+    {"release", Takes::services, order},      {"restart", Takes::services, order},
     {"assert", Takes::values, assert_values}, {"send", Takes::values, send},
-    {"poweroff", Takes::nothing, power},    {"reboot", Takes::nothing, power},
+    {"poweroff", Takes::nothing, power},      {"reboot", Takes::nothing, power},
     {"halt", Takes::nothing, power},
 };
 
 void check(const Arguments& arguments, Takes takes) {
     switch (takes) {
-    case Takes::anything: break;
-    case Takes::pattern: (void)pattern_argument(arguments); break;
-    case Takes::values: (void)value_arguments(arguments); break;
+    case Takes::anything:
+        break;
+    case Takes::pattern:
+        (void)pattern_argument(arguments);
+        break;
+    case Takes::values:
+        (void)value_arguments(arguments);
+        break;
     case Takes::services:
-        if (arguments.words.empty()) wrong(usage_of(arguments) + " needs a service, such as sshd or '<milestone default>'");
+        if (arguments.words.empty())
+            wrong(usage_of(arguments) + " needs a service, such as sshd or '<milestone default>'");
         break;
     case Takes::nothing:
         if (!arguments.words.empty()) wrong(usage_of(arguments) + " takes no argument");

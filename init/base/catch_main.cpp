@@ -13,9 +13,7 @@
 
 // A sanitizer's complaint ends in SIGABRT, which Catch2 attributes to the test case that runs.
 extern "C" const char* __asan_default_options() { return "abort_on_error=1"; }
-extern "C" const char* __ubsan_default_options() {
-    return "abort_on_error=1:print_stacktrace=1";
-}
+extern "C" const char* __ubsan_default_options() { return "abort_on_error=1:print_stacktrace=1"; }
 
 namespace {
 

@@ -93,15 +93,20 @@ EventLoop::EventLoop(Fd epoll, Fd timer) : epoll_(std::move(epoll)), timer_(std:
 
 // What callbacks hold may own watches and timers of this loop: their owners lose them first.
 EventLoop::~EventLoop() {
-    for (Timer::Slot* slot : heap_) slot->owner->slot_ = nullptr;
+    for (Timer::Slot* slot : heap_)
+        slot->owner->slot_ = nullptr;
     for (Watch::Slot* slot : watches_) {
         slot->owner->slot_ = nullptr;
         slot->owner->loop_ = nullptr;
     }
-    for (Timer::Slot* slot : std::exchange(heap_, {})) delete slot;
-    for (Watch::Slot* slot : std::exchange(watches_, {})) delete slot;
-    for (Watch::Slot* slot : std::exchange(dead_, {})) delete slot;
-    while (!deferred_.empty()) std::exchange(deferred_, {}).clear();
+    for (Timer::Slot* slot : std::exchange(heap_, {}))
+        delete slot;
+    for (Watch::Slot* slot : std::exchange(watches_, {}))
+        delete slot;
+    for (Watch::Slot* slot : std::exchange(dead_, {}))
+        delete slot;
+    while (!deferred_.empty())
+        std::exchange(deferred_, {}).clear();
 }
 
 Result<std::unique_ptr<EventLoop>> EventLoop::create() {
@@ -207,7 +212,8 @@ void EventLoop::fire_due_timers() {
 
 void EventLoop::sweep() {
     // Destroying a callback may cancel further watches: they are swept in the next round.
-    for (Watch::Slot* slot : std::exchange(dead_, {})) delete slot;
+    for (Watch::Slot* slot : std::exchange(dead_, {}))
+        delete slot;
 }
 
 void EventLoop::run_once(bool may_block) {
@@ -231,7 +237,8 @@ void EventLoop::run_once(bool may_block) {
     while (!deferred_.empty()) {
         std::vector<std::function<void()>> actions = std::move(deferred_);
         deferred_.clear();
-        for (const auto& action : actions) action();
+        for (const auto& action : actions)
+            action();
     }
     // They may have caused work for the hook that must not wait for the next event (a connection
     // turned out to be broken when it was written to).
@@ -240,7 +247,8 @@ void EventLoop::run_once(bool may_block) {
 
 void EventLoop::run() {
     stopping_ = false;
-    while (!stopping_) run_once(true);
+    while (!stopping_)
+        run_once(true);
 }
 
 } // namespace muster

@@ -86,7 +86,8 @@ TEST_CASE("timers fire in the order in which they are due, once, unless they are
     });
     never.cancel();
     Timer moved = std::move(d);
-    while (order.size() < 5) loop->run_once(true);
+    while (order.size() < 5)
+        loop->run_once(true);
     CHECK((order == "abcd!" || order == "abc!d"));
     CHECK_FALSE(moved.pending());
 }
@@ -97,8 +98,10 @@ TEST_CASE("a thousand timers in any order") {
     size_t fired = 0;
     for (int i = 0; i < 1000; ++i)
         timers.push_back(loop->after(static_cast<uint64_t>(i * 7919 % 1000), [&] { ++fired; }));
-    for (size_t i = 0; i < timers.size(); i += 3) timers[i].cancel();
-    while (fired < 666) loop->run_once(true);
+    for (size_t i = 0; i < timers.size(); i += 3)
+        timers[i].cancel();
+    while (fired < 666)
+        loop->run_once(true);
     loop->run_once(false);
     CHECK(fired == 666);
 }

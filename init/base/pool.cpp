@@ -32,11 +32,11 @@ struct Free {
 };
 
 struct Pool {
-    Free* free[classes];   // given back
-    char* fresh[classes];  // the untouched rest of the newest slab
-    char* end[classes];    // of that slab
-    char* range;           // where all slabs lie; null: not yet, or not to be had
-    size_t used;           // of the range
+    Free* free[classes];  // given back
+    char* fresh[classes]; // the untouched rest of the newest slab
+    char* end[classes];   // of that slab
+    char* range;          // where all slabs lie; null: not yet, or not to be had
+    size_t used;          // of the range
     bool unavailable;
     uint8_t class_of[range_size / slab_size];
 };

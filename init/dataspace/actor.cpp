@@ -34,8 +34,10 @@ void Facet::link(Outbound& assertion) {
 }
 
 void Facet::unlink(Outbound& assertion) {
-    if (assertion.newer) assertion.newer->older = assertion.older;
-    else newest_ = assertion.older;
+    if (assertion.newer)
+        assertion.newer->older = assertion.older;
+    else
+        newest_ = assertion.older;
     if (assertion.older) assertion.older->newer = assertion.newer;
 }
 
@@ -170,23 +172,27 @@ void Turn::stop(Facet& facet) {
 void Turn::stop_tree(Facet& top) {
     std::vector<Ref<Facet>> order{Ref<Facet>(&top)};
     for (size_t i = 0; i < order.size(); ++i)
-        for (const Ref<Facet>& child : order[i]->children_) order.push_back(child);
+        for (const Ref<Facet>& child : order[i]->children_)
+            order.push_back(child);
     for (size_t i = order.size(); i-- > 0;) {
         Facet& facet = *order[i];
         if (!facet.alive_) continue; // a stop action of another one was faster
         Facet* context = facet.parent_ ? facet.parent_ : &facet;
         std::vector<TurnAction> actions = std::move(facet.stop_actions_);
         facet.stop_actions_.clear();
-        for (const TurnAction& action : actions) in(*context, action);
+        for (const TurnAction& action : actions)
+            in(*context, action);
         if (!facet.alive_) continue;
         // Stop actions may have made children here, in the context of one that stopped before.
         if (!facet.children_.empty()) {
             order.push_back(Ref<Facet>(&facet));
-            for (const Ref<Facet>& child : facet.children_) order.push_back(child);
+            for (const Ref<Facet>& child : facet.children_)
+                order.push_back(child);
             i = order.size();
             continue;
         }
-        while (facet.newest_) retract(facet.newest_->handle);
+        while (facet.newest_)
+            retract(facet.newest_->handle);
         facet.alive_ = false;
         if (Facet* parent = facet.parent_) {
             Ref<Facet> self(&facet);
@@ -237,8 +243,11 @@ void Turn::settle() {
 void Turn::commit() {
     for (Birth& birth : births_) {
         Ref<Facet> root(&birth.actor->root());
-        engine_.queue_.push_back({std::move(birth.actor), {}, std::move(root),
-                                  std::move(birth.boot), Loan(birth.account, 1)});
+        engine_.queue_.push_back({std::move(birth.actor),
+                                  {},
+                                  std::move(root),
+                                  std::move(birth.boot),
+                                  Loan(birth.account, 1)});
     }
     for (Outbox& outbox : outboxes_) {
         Loan loan(account_, static_cast<int64_t>(outbox.events.size()));

@@ -109,7 +109,7 @@ class Facet : public Counted {
     void unlink(Outbound& assertion);
 
     Ref<Actor> actor_;
-    Facet* parent_; // null for the root; children_ of the parent owns this one
+    Facet* parent_;    // null for the root; children_ of the parent owns this one
     size_t index_ = 0; // in the parent's children_
     std::vector<Ref<Facet>> children_;
     Outbound* newest_ = nullptr; // own live assertions, a list from the newest to the oldest
@@ -225,8 +225,8 @@ class Turn {
     // Runs once when this actor is gone; the error is null if it ended in order. Not in a turn.
     void on_exit(std::function<void(const Error*)> hook);
 
-    // Something impossible happened: nothing of this turn takes effect and the actor ends. The error
-    // is empty if it has been reported already.
+    // Something impossible happened: nothing of this turn takes effect and the actor ends. The
+    // error is empty if it has been reported already.
     void fail(Error error);
     bool failed() const { return failed_; }
 

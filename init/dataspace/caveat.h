@@ -17,8 +17,8 @@ using preserves::View;
 
 class Caveats : public Counted {
   public:
-    static constexpr size_t max_caveats = 64;        // on one capability
-    static constexpr size_t max_output = 1'048'576;  // bytes that a rewrite may produce
+    static constexpr size_t max_caveats = 64;       // on one capability
+    static constexpr size_t max_output = 1'048'576; // bytes that a rewrite may produce
 
     // From the sequence of caveats as it stands on the wire, oldest first. Errors name the caveat:
     // UnboundRef, BindingUnderNegation, too many, not a sequence.

@@ -42,9 +42,7 @@ class DataspaceEntity final : public Entity {
         contents_->index->remove(turn, value);
     }
 
-    void on_message(Turn& turn, const Value& body) override {
-        contents_->index->send(turn, body);
-    }
+    void on_message(Turn& turn, const Value& body) override { contents_->index->send(turn, body); }
 
     size_t size() const { return contents_->index->size(); }
 
@@ -70,8 +68,7 @@ class During final : public Entity {
     explicit During(MatchAction body) : body_(std::move(body)) {}
 
     void on_assert(Turn& turn, const Value& captures, Handle handle) override {
-        facets_[handle] =
-            turn.facet([&](Turn& inner) { body_(inner, captures.view()); });
+        facets_[handle] = turn.facet([&](Turn& inner) { body_(inner, captures.view()); });
     }
     void on_retract(Turn& turn, Handle handle) override {
         auto found = facets_.find(handle);

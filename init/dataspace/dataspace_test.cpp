@@ -42,9 +42,8 @@ struct World {
                 turn, space, pattern,
                 [this](Turn&, View seen) { log.push_back("+" + preserves::to_text(seen)); },
                 [this](Turn&, View seen) { log.push_back("-" + preserves::to_text(seen)); });
-            on_message(turn, space, pattern, [this](Turn&, View seen) {
-                log.push_back("!" + preserves::to_text(seen));
-            });
+            on_message(turn, space, pattern,
+                       [this](Turn&, View seen) { log.push_back("!" + preserves::to_text(seen)); });
         });
     }
     Ref<Actor> say(std::string_view source) {
@@ -109,8 +108,9 @@ TEST_CASE("groups are open, and positions that are named must exist") {
 
 TEST_CASE("constants select, also nested ones and strings of another kind") {
     World world;
-    world.watch(pat::record("device", {pat::literal(text("block")), pat::bind(),
-                                       pat::dictionary({{"NAME", pat::literal(text("\"vda\""))}})}));
+    world.watch(
+        pat::record("device", {pat::literal(text("block")), pat::bind(),
+                               pat::dictionary({{"NAME", pat::literal(text("\"vda\""))}})}));
     world.say("<device block \"/a\" {NAME: \"vda\", SIZE: \"1\"}>");
     world.say("<device block \"/b\" {NAME: vda}>");
     world.say("<device net \"/c\" {NAME: \"vda\"}>");
@@ -119,7 +119,8 @@ TEST_CASE("constants select, also nested ones and strings of another kind") {
 
 TEST_CASE("captures come outer before inner, keys ascending") {
     World world;
-    world.watch(pat::bind(pat::record("r", {pat::bind(pat::sequence({pat::bind()})), pat::bind()})));
+    world.watch(
+        pat::bind(pat::record("r", {pat::bind(pat::sequence({pat::bind()})), pat::bind()})));
     world.say("<r [1] 2>");
     CHECK(world.take() == Log{"+[<r [1] 2>, [1], 1, 2]"});
 }
@@ -168,12 +169,11 @@ TEST_CASE("an observer that goes is told that its matches are gone") {
     auto actor = world.act([&](Turn& turn) {
         turn.on_stop([](Turn&) {});
         inner = turn.facet([&](Turn& t) {
-            during(t, world.space, pat::record("present", {pat::bind()}),
-                   [&](Turn& match, View) {
-                       log.push_back("in");
-                       match.on_stop([&](Turn&) { log.push_back("out"); });
-                       match.assert_(world.space, text("<seen>"));
-                   });
+            during(t, world.space, pat::record("present", {pat::bind()}), [&](Turn& match, View) {
+                log.push_back("in");
+                match.on_stop([&](Turn&) { log.push_back("out"); });
+                match.assert_(world.space, text("<seen>"));
+            });
         });
     });
     CHECK(log == Log{"in"});
@@ -203,8 +203,7 @@ TEST_CASE("replacing shows no gap") {
 TEST_CASE("a failed turn has no effect and its actor's assertions go") {
     World world;
     std::string failure;
-    world.engine.set_on_failure(
-        [&](const Actor&, const Error& error) { failure = error.message; });
+    world.engine.set_on_failure([&](const Actor&, const Error& error) { failure = error.message; });
     world.watch(pat::record("present", {pat::bind()}));
     world.act([&](Turn& turn) {
         Handle handle = turn.assert_(world.space, text("<present 1>"));
@@ -220,7 +219,9 @@ TEST_CASE("a failed turn has no effect and its actor's assertions go") {
 
 TEST_CASE("observers can be observed") {
     World world;
-    world.watch(pat::record("Observe", {pat::record("group", {pat::record("rec", {pat::literal(text("x"))})}), pat::discard()}));
+    world.watch(pat::record(
+        "Observe",
+        {pat::record("group", {pat::record("rec", {pat::literal(text("x"))})}), pat::discard()}));
     CHECK(world.take().empty());
     auto observer = world.watch(pat::record("x", {pat::bind()}));
     // The same pattern twice, once for assertions and once for messages: one capture sequence.
@@ -237,8 +238,7 @@ TEST_CASE("a long goodbye leaves in slices, newest first") {
             turn.assert_(world.space, preserves::record("n", {preserves::integer(i)}));
     });
     CHECK(assertion_count(*world.space) == 2500);
-    world.engine.external(Ref<Facet>(&actor->root()),
-                          [](Turn& turn) { turn.fail(Error{"gone"}); });
+    world.engine.external(Ref<Facet>(&actor->root()), [](Turn& turn) { turn.fail(Error{"gone"}); });
     world.engine.set_on_failure([&](const Actor&, const Error&) { ++gone; });
     world.engine.run(3);
     CHECK(gone == 1);

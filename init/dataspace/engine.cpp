@@ -32,7 +32,8 @@ void Engine::forget(Actor& actor) {
     actor.root_ = nullptr;
     for (size_t i = 0; i < facets.size(); ++i) {
         Facet& facet = *facets[i];
-        for (const Ref<Facet>& child : facet.children_) facets.push_back(child);
+        for (const Ref<Facet>& child : facet.children_)
+            facets.push_back(child);
         facet.alive_ = false;
         facet.parent_ = nullptr;
         facet.newest_ = nullptr;
@@ -43,7 +44,8 @@ void Engine::forget(Actor& actor) {
     actor.outbound_.clear();
     auto hooks = std::move(actor.forget_hooks_);
     actor.forget_hooks_.clear();
-    for (const auto& hook : hooks) hook();
+    for (const auto& hook : hooks)
+        hook();
 }
 
 Ref<Actor> Engine::create_actor(std::string name) {
@@ -61,13 +63,19 @@ Ref<Actor> Engine::spawn(std::string name, TurnAction boot, Ref<Account> account
 
 void Engine::external(const Ref<Facet>& facet, TurnAction action, Ref<Account> account) {
     if (closing_) return;
-    queue_.push_back({Ref<Actor>(&facet->actor()), {}, facet, std::move(action),
+    queue_.push_back({Ref<Actor>(&facet->actor()),
+                      {},
+                      facet,
+                      std::move(action),
                       Loan(account ? std::move(account) : account_, 1)});
 }
 
 void Engine::run_now(const Ref<Facet>& facet, const TurnAction& action, Ref<Account> account) {
     if (closing_) return;
-    Activation activation{Ref<Actor>(&facet->actor()), {}, facet, action,
+    Activation activation{Ref<Actor>(&facet->actor()),
+                          {},
+                          facet,
+                          action,
                           Loan(account ? std::move(account) : account_, 1)};
     run_activation(activation);
 }
@@ -112,10 +120,18 @@ void Engine::run_activation(Activation& activation) {
         turn.facet_ = &facet;
         Entity& entity = event.target->entity();
         switch (event.kind) {
-        case Event::Kind::assert_: entity.on_assert(turn, event.value, event.handle); break;
-        case Event::Kind::retract: entity.on_retract(turn, event.handle); break;
-        case Event::Kind::message: entity.on_message(turn, event.value); break;
-        case Event::Kind::sync: entity.on_sync(turn, event.peer); break;
+        case Event::Kind::assert_:
+            entity.on_assert(turn, event.value, event.handle);
+            break;
+        case Event::Kind::retract:
+            entity.on_retract(turn, event.handle);
+            break;
+        case Event::Kind::message:
+            entity.on_message(turn, event.value);
+            break;
+        case Event::Kind::sync:
+            entity.on_sync(turn, event.peer);
+            break;
         }
         if (turn.failed_) break;
         if (facet.alive() && facet.inert()) turn.maybe_inert_.push_back(Ref<Facet>(&facet));
@@ -138,7 +154,8 @@ void Engine::finish(Turn& turn) {
         for (Event& event : outbox.events)
             if (event.kind == Event::Kind::retract)
                 goodbye.emplace_back(event.handle, std::move(event.target));
-    for (Turn::Birth& birth : turn.births_) terminate(*birth.actor, nullptr);
+    for (Turn::Birth& birth : turn.births_)
+        terminate(*birth.actor, nullptr);
     terminate(actor, &turn.error_, std::move(goodbye));
 }
 
@@ -160,7 +177,8 @@ void Engine::terminate(Actor& actor, const Error* error, Goodbye goodbye) {
         say_goodbye(goodbye);
         if (!goodbye.empty()) goodbyes_.push_back(std::move(goodbye));
     }
-    for (const auto& hook : hooks) hook(error);
+    for (const auto& hook : hooks)
+        hook(error);
 }
 
 // Queues the next slice of retractions, newest first, grouped by actor as a turn would.
@@ -183,7 +201,8 @@ void Engine::say_goodbye(Goodbye& goodbye) {
         activations[actor.outbox_slot_].events.push_back(
             {Event::Kind::retract, std::move(target), {}, handle, {}});
     }
-    for (Activation& activation : activations) queue_.push_back(std::move(activation));
+    for (Activation& activation : activations)
+        queue_.push_back(std::move(activation));
 }
 
 } // namespace muster::dataspace

@@ -18,21 +18,31 @@ Index::Class& Index::records_with(View label) {
 
 Index::Class& Index::class_of(View value) {
     switch (value.kind()) {
-    case Kind::record: return records_with(value.label());
-    case Kind::sequence: return sequences_;
-    case Kind::dictionary: return dictionaries_;
-    case Kind::set: return sets_;
-    default: return atoms_;
+    case Kind::record:
+        return records_with(value.label());
+    case Kind::sequence:
+        return sequences_;
+    case Kind::dictionary:
+        return dictionaries_;
+    case Kind::set:
+        return sets_;
+    default:
+        return atoms_;
     }
 }
 
 Index::Class& Index::class_of(const Pattern& pattern) {
     switch (pattern.root) {
-    case Pattern::Class::record: return records_with(pattern.nodes[0].label);
-    case Pattern::Class::sequence: return sequences_;
-    case Pattern::Class::dictionary: return dictionaries_;
-    case Pattern::Class::atom: return atoms_;
-    case Pattern::Class::any: break;
+    case Pattern::Class::record:
+        return records_with(pattern.nodes[0].label);
+    case Pattern::Class::sequence:
+        return sequences_;
+    case Pattern::Class::dictionary:
+        return dictionaries_;
+    case Pattern::Class::atom:
+        return atoms_;
+    case Pattern::Class::any:
+        break;
     }
     return any_;
 }
@@ -66,8 +76,10 @@ void Index::remove(Turn& turn, const Value& value) {
     erase(turn, where, value);
     erase(turn, any_, value);
     if (entry.next) entry.next->previous = entry.previous;
-    if (entry.previous) entry.previous->next = entry.next;
-    else where.first = entry.next;
+    if (entry.previous)
+        entry.previous->next = entry.next;
+    else
+        where.first = entry.next;
     assertions_.erase(found);
     forget_if_empty(where);
 }
@@ -79,7 +91,8 @@ void Index::forget_if_empty(Class& where) {
 
 void Index::send(Turn& turn, const Value& message) {
     // A message makes no class: nobody observes a label that is unknown here.
-    if (message.kind() != Kind::record) send(turn, class_of(message), message);
+    if (message.kind() != Kind::record)
+        send(turn, class_of(message), message);
     else if (auto found = records_.find(message.view().label()); found != records_.end())
         send(turn, found->second, message);
     send(turn, any_, message);
@@ -130,7 +143,8 @@ void Index::send(Turn& turn, Class& where, View message) {
         capture_.clear();
         if (!collect(message, shape.pattern.captures, capture_)) continue;
         Value body(View(capture_, message.may_embed()));
-        for (Observer* observer : leaf->second.observers) turn.message(observer->target, body);
+        for (Observer* observer : leaf->second.observers)
+            turn.message(observer->target, body);
     }
 }
 
@@ -155,7 +169,8 @@ void Index::observe(Turn& turn, Entry& entry) {
         if (&where == &any_) {
             for (const Class* each : {&sequences_, &dictionaries_, &atoms_, &sets_})
                 populate(shape->second, *each);
-            for (const auto& [label, each] : records_) populate(shape->second, each);
+            for (const auto& [label, each] : records_)
+                populate(shape->second, each);
         } else {
             populate(shape->second, where);
         }
@@ -169,15 +184,15 @@ void Index::observe(Turn& turn, Entry& entry) {
 }
 
 void Index::unobserve(Turn& turn, Entry& entry) {
-    for (const auto& [capture, handle] : entry.observer->sent) turn.retract(handle);
+    for (const auto& [capture, handle] : entry.observer->sent)
+        turn.retract(handle);
     auto shape = entry.observed_class->shapes.find(entry.observed_shape);
     auto leaf = shape->second.leaves.find(entry.observed_constants);
     std::vector<Observer*>& observers = leaf->second.observers;
     observers.back()->index = entry.observer->index;
     observers[entry.observer->index] = observers.back();
     observers.pop_back();
-    if (observers.empty() && leaf->second.captures.empty())
-        shape->second.leaves.erase(leaf);
+    if (observers.empty() && leaf->second.captures.empty()) shape->second.leaves.erase(leaf);
     if (--shape->second.observers == 0) entry.observed_class->shapes.erase(shape);
     forget_if_empty(*entry.observed_class);
     entry.observer.reset();

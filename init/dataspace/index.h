@@ -83,7 +83,7 @@ class Index {
     Class dictionaries_;
     Class atoms_; // capabilities as well
     Class sets_;
-    Class any_; // shapes only: patterns that fix no class
+    Class any_;                    // shapes only: patterns that fix no class
     std::vector<uint8_t> key_;     // scratch: the constants of a value
     std::vector<uint8_t> capture_; // scratch: its captures
 };

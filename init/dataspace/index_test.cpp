@@ -23,9 +23,7 @@ namespace {
 using Texts = std::multiset<std::string>;
 
 // Capabilities differ in text as they do by identity.
-std::string identity(View value) {
-    return std::string(value.bytes().begin(), value.bytes().end());
-}
+std::string identity(View value) { return std::string(value.bytes().begin(), value.bytes().end()); }
 
 // What one observer sees: nothing twice, nothing gone that was not there.
 class Recorder final : public Entity {
@@ -35,7 +33,8 @@ class Recorder final : public Entity {
     bool broken = false;
 
     void on_assert(Turn&, const Value& value, Handle handle) override {
-        for (const auto& [other, known] : present) broken = broken || known == value;
+        for (const auto& [other, known] : present)
+            broken = broken || known == value;
         broken = !present.emplace(handle, value).second || broken;
     }
     void on_retract(Turn&, Handle handle) override {
@@ -68,7 +67,8 @@ struct Model {
     explicit Model(unsigned seed) : random(seed) {
         actor = engine.spawn("actor", [this](Turn& turn) {
             keep = KeepAlive(Ref<Facet>(&turn.current()));
-            for (int i = 0; i < 2; ++i) caps.push_back(embed(turn.make_cap(make_ref<Entity>())));
+            for (int i = 0; i < 2; ++i)
+                caps.push_back(embed(turn.make_cap(make_ref<Entity>())));
         });
         engine.run();
     }
@@ -78,13 +78,20 @@ struct Model {
 
     Value atom() {
         switch (pick(7)) {
-        case 0: return preserves::integer(static_cast<int64_t>(pick(3)));
-        case 1: return preserves::symbol(pick(2) ? "a" : "b");
-        case 2: return preserves::string("text long enough for a block of its own");
-        case 3: return preserves::boolean(pick(2) != 0);
-        case 4: return caps[pick(caps.size())];
-        case 5: return preserves::number(0.5);
-        default: return preserves::symbol("a");
+        case 0:
+            return preserves::integer(static_cast<int64_t>(pick(3)));
+        case 1:
+            return preserves::symbol(pick(2) ? "a" : "b");
+        case 2:
+            return preserves::string("text long enough for a block of its own");
+        case 3:
+            return preserves::boolean(pick(2) != 0);
+        case 4:
+            return caps[pick(caps.size())];
+        case 5:
+            return preserves::number(0.5);
+        default:
+            return preserves::symbol("a");
         }
     }
 
@@ -93,10 +100,14 @@ struct Model {
         case 1:
         case 2:
             out.begin_record();
-            if (pick(8) == 0) out.value(preserves::integer(7));
-            else out.symbol(pick(3) ? "r" : "s");
+            if (pick(8) == 0)
+                out.value(preserves::integer(7));
+            else
+                out.symbol(pick(3) ? "r" : "s");
             break;
-        case 3: out.begin_sequence(); break;
+        case 3:
+            out.begin_sequence();
+            break;
         case 4:
             out.begin_dictionary();
             for (const char* key : {"k", "l"}) {
@@ -118,9 +129,12 @@ struct Model {
                 return;
             }
             [[fallthrough]];
-        default: out.value(atom()); return;
+        default:
+            out.value(atom());
+            return;
         }
-        for (size_t count = pick(4); count > 0; --count) encode_value(out, depth - 1);
+        for (size_t count = pick(4); count > 0; --count)
+            encode_value(out, depth - 1);
         out.end();
     }
 
@@ -130,7 +144,9 @@ struct Model {
             out.symbol(label);
         };
         switch (pick(depth > 0 ? 7 : 3)) {
-        case 0: begin("_"); break;
+        case 0:
+            begin("_");
+            break;
         case 1:
             begin("bind");
             encode_pattern(out, depth - 1);
@@ -144,16 +160,21 @@ struct Model {
             size_t type = pick(4);
             begin(type < 2 ? "rec" : type == 2 ? "arr" : "dict");
             if (type < 2) {
-                if (pick(8) == 0) out.value(preserves::integer(7));
-                else out.symbol(pick(3) ? "r" : "s");
+                if (pick(8) == 0)
+                    out.value(preserves::integer(7));
+                else
+                    out.symbol(pick(3) ? "r" : "s");
             }
             out.end();
             out.begin_dictionary();
             for (int64_t key = 0; key < 3; ++key) {
                 if (pick(3) == 0) continue;
-                if (type < 3) out.integer(key);
-                else if (key == 0) out.integer(0);
-                else out.symbol(key == 1 ? "k" : "l");
+                if (type < 3)
+                    out.integer(key);
+                else if (key == 0)
+                    out.integer(0);
+                else
+                    out.symbol(key == 1 ? "k" : "l");
                 encode_pattern(out, depth - 1);
             }
             out.end();
@@ -182,7 +203,8 @@ struct Model {
         case 0:
         case 1:
         case 2: {
-            Value fresh = pick(3) || asserted.empty() ? value() : asserted[pick(asserted.size())].value;
+            Value fresh =
+                pick(3) || asserted.empty() ? value() : asserted[pick(asserted.size())].value;
             asserted.push_back({fresh, turn.assert_(space, fresh)});
             break;
         }
@@ -195,8 +217,8 @@ struct Model {
             break;
         }
         case 5: {
-            Value wire = !watching.empty() && pick(3) == 0
-                             ? watching[pick(watching.size())].wire : pattern();
+            Value wire = !watching.empty() && pick(3) == 0 ? watching[pick(watching.size())].wire
+                                                           : pattern();
             auto recorder = make_ref<Recorder>();
             CapRef cap = turn.make_cap(recorder);
             Value observe = preserves::record("Observe", {wire, embed(cap)});
@@ -206,7 +228,8 @@ struct Model {
             break;
         }
         default: {
-            Value body = pick(2) || asserted.empty() ? value() : asserted[pick(asserted.size())].value;
+            Value body =
+                pick(2) || asserted.empty() ? value() : asserted[pick(asserted.size())].value;
             for (Watching& each : watching) {
                 std::vector<View> captures;
                 if (!observes(each) || !each.pattern.matches(body, &captures)) continue;
@@ -220,21 +243,24 @@ struct Model {
     bool observes(const Watching& each) const {
         for (const Asserted& one : asserted)
             if (one.value.view().is_record("Observe", 2) &&
-                cap_of(one.value.view().at(1)) == each.cap) return true;
+                cap_of(one.value.view().at(1)) == each.cap)
+                return true;
         return false;
     }
 
     static Value sequence(const std::vector<View>& items) {
         Encoder out;
         out.begin_sequence();
-        for (View item : items) out.value(item);
+        for (View item : items)
+            out.value(item);
         out.end();
         return *out.finish();
     }
 
     void check() {
         std::set<std::string> distinct;
-        for (const Asserted& one : asserted) distinct.insert(identity(one.value));
+        for (const Asserted& one : asserted)
+            distinct.insert(identity(one.value));
         REQUIRE(assertion_count(*space) == distinct.size());
         for (Watching& each : watching) {
             std::set<std::string> expected;
@@ -246,7 +272,8 @@ struct Model {
                 }
             }
             std::set<std::string> seen;
-            for (const auto& [handle, value] : each.recorder->present) seen.insert(identity(value));
+            for (const auto& [handle, value] : each.recorder->present)
+                seen.insert(identity(value));
             INFO(preserves::to_text(each.wire));
             REQUIRE_FALSE(each.recorder->broken);
             REQUIRE(seen == expected);
@@ -264,14 +291,16 @@ TEST_CASE("the index agrees with matching one by one") {
         for (int turn = 0; turn < 60; ++turn) {
             size_t steps = 1 + model.pick(4);
             model.engine.run_now(Ref<Facet>(&model.actor->root()), [&](Turn& t) {
-                for (size_t i = 0; i < steps; ++i) model.step(t);
+                for (size_t i = 0; i < steps; ++i)
+                    model.step(t);
             });
             model.engine.run();
             model.check();
         }
         // Nothing left, nothing seen.
         model.engine.run_now(Ref<Facet>(&model.actor->root()), [&](Turn& t) {
-            for (const auto& one : model.asserted) t.retract(one.handle);
+            for (const auto& one : model.asserted)
+                t.retract(one.handle);
             model.asserted.clear();
         });
         model.engine.run();

@@ -68,8 +68,10 @@ class PatternParser {
         };
         std::vector<Entry> sorted;
         for (View item : entries.items()) {
-            if (!sorted.empty() && !sorted.back().pattern.valid()) sorted.back().pattern = item;
-            else sorted.push_back({item, {}});
+            if (!sorted.empty() && !sorted.back().pattern.valid())
+                sorted.back().pattern = item;
+            else
+                sorted.push_back({item, {}});
         }
         std::sort(sorted.begin(), sorted.end(), [](const Entry& a, const Entry& b) {
             return preserves::compare(a.key, b.key) < 0;
@@ -107,8 +109,10 @@ bool has_class(View value, const Pattern::Node& node) {
     case Pattern::Class::sequence:
         if (!value.is(Kind::sequence)) return false;
         break;
-    case Pattern::Class::dictionary: return value.is(Kind::dictionary);
-    default: return value.valid();
+    case Pattern::Class::dictionary:
+        return value.is(Kind::dictionary);
+    default:
+        return value.valid();
     }
     return node.min_count == 0 || value.at(node.min_count - 1).valid();
 }
@@ -130,7 +134,8 @@ void encode_path(const Path& path, Encoder& out) {
 
 void encode_paths(const std::vector<Path>& paths, Encoder& out) {
     out.begin_sequence();
-    for (const Path& path : paths) encode_path(path, out);
+    for (const Path& path : paths)
+        encode_path(path, out);
     out.end();
 }
 
@@ -262,14 +267,17 @@ bool encode_literal(View value, Encoder& out) {
         open_group(out, "dict", {});
         bool key = true;
         for (View item : value.items()) {
-            if (key) out.value(item);
-            else if (!encode_literal(item, out)) return false;
+            if (key)
+                out.value(item);
+            else if (!encode_literal(item, out))
+                return false;
             key = !key;
         }
         close_group(out);
         return true;
     }
-    case Kind::set: return false;
+    case Kind::set:
+        return false;
     default:
         out.begin_record();
         out.symbol("lit");
@@ -293,8 +301,10 @@ bool encode_constant(View wire, Encoder& out) {
         out.begin_dictionary();
         bool key = true;
         for (View item : entries.items()) {
-            if (key) out.value(item);
-            else if (!encode_constant(item, out)) return false;
+            if (key)
+                out.value(item);
+            else if (!encode_constant(item, out))
+                return false;
             key = !key;
         }
         out.end();
@@ -334,9 +344,7 @@ Value literal(View value) {
 Value record(std::string_view label, std::initializer_list<View> fields) {
     return group("rec", preserves::symbol(label), fields);
 }
-Value record(View label, std::initializer_list<View> fields) {
-    return group("rec", label, fields);
-}
+Value record(View label, std::initializer_list<View> fields) { return group("rec", label, fields); }
 Value sequence(std::initializer_list<View> items) { return group("arr", {}, items); }
 
 Value dictionary(std::initializer_list<std::pair<std::string_view, View>> symbol_keys) {

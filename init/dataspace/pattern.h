@@ -33,17 +33,17 @@ struct Pattern {
 
     struct Node {
         Path path;
-        Class type;          // record, sequence, dictionary
-        Value label;         // of a record
-        uint32_t min_count;  // of a record or sequence
+        Class type;         // record, sequence, dictionary
+        Value label;        // of a record
+        uint32_t min_count; // of a record or sequence
     };
 
-    Class root = Class::any; // atom: the pattern is one <lit …>
-    std::vector<Node> nodes;         // outer before inner; the root comes first if it is a group
-    std::vector<Path> present;       // <_> in dictionaries: the key must be there
+    Class root = Class::any;   // atom: the pattern is one <lit …>
+    std::vector<Node> nodes;   // outer before inner; the root comes first if it is a group
+    std::vector<Path> present; // <_> in dictionaries: the key must be there
     std::vector<Path> constant_paths;
-    std::vector<Value> constants;    // in step with constant_paths
-    std::vector<Path> captures;      // outer before inner, keys ascending
+    std::vector<Value> constants; // in step with constant_paths
+    std::vector<Path> captures;   // outer before inner, keys ascending
 
     // Limits, before any work is done on a pattern.
     static constexpr size_t max_nodes = 4'096;

@@ -136,9 +136,9 @@ Result<bool> Client::receive() {
 
 Result<> Client::handle_packet(View packet) {
     if (packet.is_record("error", 2))
-        return Error{"the peer reports: " +
-                     std::string(packet.at(0).as_string().value_or("an error")) +
-                     (packet.at(1).as_bool() ? "" : " " + preserves::to_text(packet.at(1)))};
+        return Error{
+            "the peer reports: " + std::string(packet.at(0).as_string().value_or("an error")) +
+            (packet.at(1).as_bool() ? "" : " " + preserves::to_text(packet.at(1)))};
     if (packet.is(preserves::Kind::sequence)) {
         for (View event : packet.items()) {
             Result<> handled = handle_event(event);

@@ -10,10 +10,10 @@
 namespace muster::protocol {
 
 struct ListenerOptions {
-    std::string name;            // of peers, for messages: "bus"
-    dataspace::CapRef export_;   // what every peer gets as oid 0
-    mode_t mode = 0600;          // of the socket file
-    size_t max_unsent = 0;       // as in RelayOptions
+    std::string name;          // of peers, for messages: "bus"
+    dataspace::CapRef export_; // what every peer gets as oid 0
+    mode_t mode = 0600;        // of the socket file
+    size_t max_unsent = 0;     // as in RelayOptions
     uint64_t max_stall = 0;
     // Told of peers that were closed for a reason, one line.
     std::function<void(const std::string&)> report;
@@ -37,7 +37,7 @@ class UnixListener {
 // Serves `<run-service <relay-listener <unix PATH> #:cap>>` in `config`: a listener whose peers get
 // the capability as oid 0, with the states `started`, `ready` and `failed`. Observes from the
 // current facet. A path that cannot be listened on is tried again, soon and then every 10 seconds.
-void serve_relay_listeners(dataspace::Turn& turn, EventLoop& loop,
-                           const dataspace::CapRef& config, ListenerOptions defaults);
+void serve_relay_listeners(dataspace::Turn& turn, EventLoop& loop, const dataspace::CapRef& config,
+                           ListenerOptions defaults);
 
 } // namespace muster::protocol

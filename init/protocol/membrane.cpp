@@ -58,12 +58,14 @@ void Membrane::unpin(Pin pin) {
 }
 
 void Membrane::unpin(const Pins& pins) {
-    for (Pin pin : pins) unpin(pin);
+    for (Pin pin : pins)
+        unpin(pin);
 }
 
 bool Membrane::is_transient(const Pins& pins) const {
     std::unordered_map<Oid, uint64_t> own[2];
-    for (Pin pin : pins) ++own[pin.side == Pin::Side::exported][pin.oid];
+    for (Pin pin : pins)
+        ++own[pin.side == Pin::Side::exported][pin.oid];
     for (bool exported : {false, true}) {
         const auto& table = exported ? exported_ : imported_;
         for (const auto& [oid, count] : own[exported]) {
@@ -79,7 +81,8 @@ void Membrane::note(Pin::Side side, Oid oid) {
 }
 
 Result<Ref<preserves::Embedded>> Membrane::decode(View wire) {
-    if (!wire.is(preserves::Kind::sequence)) return Error{"a reference must be [0 oid] or [1 oid …]"};
+    if (!wire.is(preserves::Kind::sequence))
+        return Error{"a reference must be [0 oid] or [1 oid …]"};
     auto side = wire.at(0).as_int();
     auto oid = wire.at(1).as_int();
     if (!side || !oid || *oid < 0 || (*side != 0 && *side != 1))

@@ -55,13 +55,15 @@ PacketReader::State PacketReader::next_binary(Bytes input) {
 PacketReader::State PacketReader::next_text(Bytes input) {
     TextReader reader({reinterpret_cast<const char*>(input.data()), input.size()}, {}, false);
     switch (reader.next_bytes(buffer_)) {
-    case TextReader::State::value: break;
+    case TextReader::State::value:
+        break;
     case TextReader::State::malformed:
         problem_ = reader.problem() + " (line " + std::to_string(reader.problem_location().line) +
                    ", column " + std::to_string(reader.problem_location().column) + ")";
         return State::malformed;
     case TextReader::State::end:
-    case TextReader::State::need_more: return State::need_more;
+    case TextReader::State::need_more:
+        return State::need_more;
     }
     consumed_ = reader.offset();
     Scan scan = preserves::scan(buffer_);

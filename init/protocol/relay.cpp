@@ -36,8 +36,7 @@ class Relay final : public Counted {
 
     Relay(dataspace::Engine& engine, EventLoop& loop, Fd input, Fd output, RelayOptions options)
         : engine_(engine), loop_(loop), input_(std::move(input)), output_(std::move(output)),
-          options_(std::move(options)),
-          account_(make_ref<dataspace::Account>(options_.name)),
+          options_(std::move(options)), account_(make_ref<dataspace::Account>(options_.name)),
           membrane_([this](Oid oid) { return make_proxy(oid); }),
           writer_(membrane_, options_.text_output) {}
 
@@ -152,7 +151,8 @@ class SyncAnswer final : public Entity {
 // We asked the peer for a sync: its answer goes on to who wanted to know.
 class SyncQuestion final : public Entity {
   public:
-    SyncQuestion(Ref<Relay> relay, CapRef peer) : relay_(std::move(relay)), peer_(std::move(peer)) {}
+    SyncQuestion(Ref<Relay> relay, CapRef peer)
+        : relay_(std::move(relay)), peer_(std::move(peer)) {}
     void set_pins(Pins pins) { pins_ = std::move(pins); }
     void on_message(Turn& turn, const Value& body) override {
         turn.message(peer_, body);
@@ -171,8 +171,10 @@ void make_non_blocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBL
 
 CapRef Relay::make_proxy(Oid oid) {
     Ref<Entity> entity;
-    if (oid == UINT64_MAX) entity = make_ref<Entity>();
-    else entity = make_ref<Proxy>(Ref<Relay>(this), oid);
+    if (oid == UINT64_MAX)
+        entity = make_ref<Entity>();
+    else
+        entity = make_ref<Proxy>(Ref<Relay>(this), oid);
     return make_ref<Cap>(facet_, std::move(entity));
 }
 
@@ -180,9 +182,8 @@ void Relay::start() {
     Ref<Relay> self(this);
     make_non_blocking(input_.get());
     if (output_) make_non_blocking(output_.get());
-    Ref<dataspace::Actor> actor =
-        engine_.spawn("relay " + options_.name,
-                      [self](Turn& turn) { self->begin_reading(turn); }, account_);
+    Ref<dataspace::Actor> actor = engine_.spawn(
+        "relay " + options_.name, [self](Turn& turn) { self->begin_reading(turn); }, account_);
     facet_ = Ref<dataspace::Facet>(&actor->root());
     keep_ = dataspace::KeepAlive(facet_);
 }
@@ -193,9 +194,8 @@ void Relay::begin_reading(Turn& turn) {
         return;
     }
     Ref<Relay> self(this);
-    turn.on_exit([self](const Error* error) {
-        self->close(error ? error->message : std::string());
-    });
+    turn.on_exit(
+        [self](const Error* error) { self->close(error ? error->message : std::string()); });
     account_->set_on_clear([this] {
         if (!closed_ && !resume_.pending()) {
             resume_ = loop_.after(0, [self = Ref<Relay>(this)] { self->process(); });
@@ -249,8 +249,10 @@ void Relay::process() {
                             incoming_.begin() + static_cast<ptrdiff_t>(processed_));
             processed_ = 0;
             if (incoming_.empty()) incoming_ = {}; // a connection at rest costs no buffer
-            if (ended_) close(incoming_.empty() ? "" : "the peer ended in the middle of a packet");
-            else want_input(true);
+            if (ended_)
+                close(incoming_.empty() ? "" : "the peer ended in the middle of a packet");
+            else
+                want_input(true);
             return;
         }
         writer_.set_text(reader_.text());
@@ -352,8 +354,7 @@ bool Relay::handle_message(Turn& turn, const CapRef& target, View event) {
     Pins pins;
     Result<Value> body = take_value(event.at(0), pins);
     if (!body) return refuse(turn, body.error().message);
-    if (membrane_.is_transient(pins))
-        return refuse(turn, "cannot receive transient reference");
+    if (membrane_.is_transient(pins)) return refuse(turn, "cannot receive transient reference");
     if (target) turn.message(target, *body);
     membrane_.unpin(pins);
     return true;
@@ -367,10 +368,13 @@ bool Relay::handle_sync(Turn& turn, const CapRef& target, View event) {
         return refuse(turn, "a sync needs a reference");
     // Answered at the peer's oid by way of an entity of ours, which frees the pins.
     Oid oid = pins[0].oid;
-    if (pins[0].side != Pin::Side::imported) return refuse(turn, "a sync needs a reference of the peer");
+    if (pins[0].side != Pin::Side::imported)
+        return refuse(turn, "a sync needs a reference of the peer");
     CapRef answer = turn.make_cap(make_ref<SyncAnswer>(Ref<Relay>(this), oid, std::move(pins)));
-    if (target) turn.sync(target, answer);
-    else turn.message(answer, preserves::boolean(true));
+    if (target)
+        turn.sync(target, answer);
+    else
+        turn.message(answer, preserves::boolean(true));
     return true;
 }
 
@@ -498,16 +502,17 @@ void Relay::flush() {
     }
     bool progress = outgoing_.total_sent() != before;
     if (options_.max_stall && (progress || !stall_.pending())) {
-        stall_ = loop_.after(options_.max_stall, [self] {
-            self->fail("too slow", preserves::string("no progress"));
-        });
+        stall_ = loop_.after(options_.max_stall,
+                             [self] { self->fail("too slow", preserves::string("no progress")); });
     }
     if (output_watch_) return;
     // A descriptor can be watched only once: a duplicate waits for room.
     if (!output_) output_ = Fd(fcntl(input_.get(), F_DUPFD_CLOEXEC, 0));
     auto watch = loop_.watch(output_fd(), EPOLLOUT, [self](uint32_t) { self->flush(); });
-    if (watch) output_watch_ = std::move(*watch);
-    else close(watch.error().message);
+    if (watch)
+        output_watch_ = std::move(*watch);
+    else
+        close(watch.error().message);
 }
 
 // Tells the peer what was wrong, as far as it still listens, and closes.
@@ -564,8 +569,8 @@ void Connection::end() {
 
 Connection Connection::start(dataspace::Engine& engine, EventLoop& loop, Fd input, Fd output,
                              RelayOptions options) {
-    auto relay = make_ref<Relay>(engine, loop, std::move(input), std::move(output),
-                                 std::move(options));
+    auto relay =
+        make_ref<Relay>(engine, loop, std::move(input), std::move(output), std::move(options));
     relay->start();
     return Connection(relay);
 }

@@ -5,10 +5,10 @@
 // turn that caused it. Both syntaxes are read, told apart by the first byte of each packet; output
 // follows the syntax of the last packet read.
 //
-// Life: open; closed (end of file, an error on the descriptor, `<error …>` from the peer, a protocol error,
-// which is reported to the peer by `<error …>` first, or a peer that is too slow). When it closes,
-// everything that the peer asserted is retracted, unless it may linger, and `on_closed` is called
-// once.
+// Life: open; closed (end of file, an error on the descriptor, `<error …>` from the peer, a
+// protocol error, which is reported to the peer by `<error …>` first, or a peer that is too slow).
+// When it closes, everything that the peer asserted is retracted, unless it may linger, and
+// `on_closed` is called once.
 #pragma once
 
 #include <functional>

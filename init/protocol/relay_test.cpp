@@ -57,7 +57,8 @@ struct World {
 
     // Runs the loop until nothing is ready any more.
     void rounds() {
-        for (int i = 0; i < 20; ++i) loop->run_once(false);
+        for (int i = 0; i < 20; ++i)
+            loop->run_once(false);
     }
     void send(std::string_view bytes) {
         REQUIRE(write(peer.get(), bytes.data(), bytes.size()) ==
@@ -99,9 +100,10 @@ TEST_CASE("text packets are answered in text, one a line") {
 TEST_CASE("binary packets are answered in binary, with the exact bytes of the reference") {
     World world;
     // [[0 <A <Observe <group <rec Says> {0: <bind <_>> 1: <bind <_>>}> #:[0 2]> 2>]]
-    world.send(bytes_of("b5b5b000b4b30141b4b3074f627365727665b4b30567726f7570b4b303726563b3045361797384"
-                        "b7b000b4b30462696e64b4b3015f8484b00101b4b30462696e64b4b3015f8484848486b5b000b0"
-                        "01028484b00102848484"));
+    world.send(
+        bytes_of("b5b5b000b4b30141b4b3074f627365727665b4b30567726f7570b4b303726563b3045361797384"
+                 "b7b000b4b30462696e64b4b3015f8484b00101b4b30462696e64b4b3015f8484848486b5b000b0"
+                 "01028484b00102848484"));
     // [[0 <M <Says "producer" #"">>]]
     world.send(bytes_of("b5b5b000b4b3014db4b30453617973b10870726f6475636572b20084848484"));
     // [[2 <M ["producer" #""]>]]
@@ -115,7 +117,8 @@ TEST_CASE("binary packets are answered in binary, with the exact bytes of the re
 TEST_CASE("one byte at a time, and many packets at once, mean the same") {
     World world;
     std::string packets = "[[0 <A <x 1> 1>]] [] #f <unknown extension> [[0 <A <x 2> 2>]]\n";
-    for (char c : packets) world.send(std::string(1, c));
+    for (char c : packets)
+        world.send(std::string(1, c));
     CHECK(world.count() == 2);
     world.send(bytes_of("b5b5b000b4b30152b00101848484b5b5b000b4b30152b00102848484"));
     CHECK(world.count() == 0);
@@ -281,10 +284,12 @@ TEST_CASE("what a peer sent before it went is handled to the end") {
     world.rounds();
     // It hears of each itself, so its account is not clear for long, and it reads nothing.
     std::string all = "[[0 <A <Observe <group <rec x> {0: <bind <_>>}> #:[0 5]> 1>]]\n";
-    for (int i = 0; i < 1000; ++i) all += "[[0 <M <x 1>>]]\n";
+    for (int i = 0; i < 1000; ++i)
+        all += "[[0 <M <x 1>>]]\n";
     REQUIRE(write(world.peer.get(), all.data(), all.size()) == static_cast<ssize_t>(all.size()));
     world.peer.reset();
-    for (int i = 0; i < 1000 && world.closed.empty(); ++i) world.loop->run_once(false);
+    for (int i = 0; i < 1000 && world.closed.empty(); ++i)
+        world.loop->run_once(false);
     CHECK(count == 1000);
     CHECK(world.closed == std::vector<std::string>{""});
     world.rounds();

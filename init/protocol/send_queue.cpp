@@ -19,7 +19,8 @@ void SendQueue::add(preserves::Bytes packet, dataspace::Loan loan) {
 }
 
 size_t SendQueue::backlog() const {
-    return packets_.empty() ? 0 : unsent() - static_cast<size_t>(packets_.front().end - total_sent_);
+    return packets_.empty() ? 0
+                            : unsent() - static_cast<size_t>(packets_.front().end - total_sent_);
 }
 
 Result<bool> SendQueue::flush(int fd) {

@@ -38,9 +38,9 @@ class SendQueue {
     void drop_sent_bytes();
 
     std::vector<uint8_t> bytes_;
-    size_t sent_ = 0;         // of bytes_
+    size_t sent_ = 0; // of bytes_
     uint64_t total_sent_ = 0;
-    uint64_t boundary_ = 0;   // where the last packet ended that was sent whole
+    uint64_t boundary_ = 0; // where the last packet ended that was sent whole
     std::deque<Packet> packets_;
 };
 

@@ -115,7 +115,8 @@ Result<std::vector<Value>> Bus::query(const std::vector<std::string>& spaces,
     follower->stop(*this);
     if (!done) return done.error();
     std::vector<Value> values;
-    for (const auto& [bytes, value] : found) values.push_back(value);
+    for (const auto& [bytes, value] : found)
+        values.push_back(value);
     return values;
 }
 
@@ -146,7 +147,8 @@ Ref<Follower> Follower::start(Bus& bus, const std::vector<std::string>& spaces,
             if (found == follower->by_handle_.end()) return;
             Value value = std::move(found->second);
             follower->by_handle_.erase(found);
-            auto copies = follower->copies_.find(std::string(value.bytes().begin(), value.bytes().end()));
+            auto copies =
+                follower->copies_.find(std::string(value.bytes().begin(), value.bytes().end()));
             if (--copies->second > 0) return;
             follower->copies_.erase(copies);
             if (follower->events_.gone) follower->events_.gone(value);
@@ -156,8 +158,7 @@ Ref<Follower> Follower::start(Bus& bus, const std::vector<std::string>& spaces,
             if (wanted->matches(value) && follower->events_.message)
                 follower->events_.message(value);
         };
-        follower->observations_.push_back(
-            bus.client().observe(space, whole, std::move(handler)));
+        follower->observations_.push_back(bus.client().observe(space, whole, std::move(handler)));
     }
     bus.client().commit();
     return follower;
@@ -166,7 +167,8 @@ Ref<Follower> Follower::start(Bus& bus, const std::vector<std::string>& spaces,
 void Follower::stop(Bus& bus) {
     events_ = {};
     bus.client().begin();
-    for (Client::Handle handle : observations_) bus.client().retract(handle);
+    for (Client::Handle handle : observations_)
+        bus.client().retract(handle);
     bus.client().commit();
     observations_.clear();
 }

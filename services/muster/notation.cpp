@@ -44,7 +44,8 @@ bool encode(View value, Encoder& out) {
     out.begin_dictionary();
     int64_t index = 0;
     for (View item : value.items()) {
-        if (dictionary && index % 2 == 0) out.value(item);
+        if (dictionary && index % 2 == 0)
+            out.value(item);
         else {
             if (!dictionary) out.integer(index);
             if (!encode(item, out)) return false;
@@ -78,7 +79,8 @@ namespace {
 
 // Back to a value with holes. False if the pattern has no such form. Bounded by its depth.
 bool decode(View wire, Encoder& out) {
-    while (wire.is_record("bind", 1)) wire = wire.at(0);
+    while (wire.is_record("bind", 1))
+        wire = wire.at(0);
     if (wire.is_record("_")) {
         out.symbol("_");
         return true;
@@ -94,8 +96,10 @@ bool decode(View wire, Encoder& out) {
         out.begin_dictionary();
         bool key = true;
         for (View item : entries.items()) {
-            if (key) out.value(item);
-            else if (!decode(item, out)) return false;
+            if (key)
+                out.value(item);
+            else if (!decode(item, out))
+                return false;
             key = !key;
         }
         out.end();
@@ -114,8 +118,10 @@ bool decode(View wire, Encoder& out) {
         if (index > 1000) return false;
         Value key = preserves::integer(index);
         View item = entries.get(key.view());
-        if (!item.valid()) out.symbol("_"); // a hole: anything, as long as it is there
-        else if (!decode(item, out)) return false;
+        if (!item.valid())
+            out.symbol("_"); // a hole: anything, as long as it is there
+        else if (!decode(item, out))
+            return false;
         if (item.valid()) --left;
     }
     out.end();

@@ -15,25 +15,24 @@ std::string pattern(std::string_view text) {
     return value ? preserves::to_text(*value) : "error: " + value.error().message;
 }
 
-std::string line(std::string_view record) {
-    return status_line(*preserves::parse_text(record));
-}
+std::string line(std::string_view record) { return status_line(*preserves::parse_text(record)); }
 
 } // namespace
 
 TEST_CASE("patterns are typed as values with holes") {
     CHECK(pattern("_") == "<_>");
     CHECK(pattern("<a _ \"x\" ?>") == "<group <rec a> {0: <_>, 1: <lit \"x\">, 2: <_>}>");
-    CHECK(pattern("{k: [1 ?x]}") ==
-          "<group <dict> {k: <group <arr> {0: <lit 1>, 1: <_>}>}>");
+    CHECK(pattern("{k: [1 ?x]}") == "<group <dict> {k: <group <arr> {0: <lit 1>, 1: <_>}>}>");
     CHECK(pattern("#{1}").find("error") == 0);
     CHECK(pattern("<a").find("error") == 0);
 }
 
 TEST_CASE("patterns are shown as they are typed") {
-    for (std::string_view text : {"_", "<a _ \"x\">", "{k: [1, _]}", "<device block _ {NAME: \"vda\"}>"})
+    for (std::string_view text :
+         {"_", "<a _ \"x\">", "{k: [1, _]}", "<device block _ {NAME: \"vda\"}>"})
         CHECK(pattern_text(*parse_pattern(text)) == text);
-    CHECK(pattern_text(*preserves::parse_text("<group <rec a> {2: <bind <lit 1>>}>")) == "<a _ _ 1>");
+    CHECK(pattern_text(*preserves::parse_text("<group <rec a> {2: <bind <lit 1>>}>")) ==
+          "<a _ _ 1>");
     CHECK(pattern_text(*preserves::parse_text("<nothing like it>")) == "<nothing like it>");
 }
 
@@ -61,8 +60,9 @@ TEST_CASE("status lines say what there is to say") {
           "x                        waiting   cycle: x -> y -> x");
     CHECK(line("<service <config-watcher \"/etc\" {config: capability}> running {}>") ==
           "<config-watcher \"/etc\" {...}> running");
-    CHECK(line("<service <daemon d> waiting {waiting-for: [<present <group <rec mounted> {0: <_> 1: "
-               "<_>}>>]}>") == "d                        waiting   waits for <mounted _ _>");
+    CHECK(
+        line("<service <daemon d> waiting {waiting-for: [<present <group <rec mounted> {0: <_> 1: "
+             "<_>}>>]}>") == "d                        waiting   waits for <mounted _ _>");
     CHECK(line("<service odd waiting {unprovided: #t}>") ==
           "odd                      waiting   nobody provides it");
     CHECK(line("<service <daemon one> complete {last: \"exit code 0\"}>") ==

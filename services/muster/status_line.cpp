@@ -19,8 +19,8 @@ void pad(std::string& line, size_t to) {
     line += ' ';
 }
 
-// The name for the first column: what a dictionary holds is left out, `config-watcher` services have
-// all their variables there.
+// The name for the first column: what a dictionary holds is left out, `config-watcher` services
+// have all their variables there.
 std::string short_name(View service) {
     if (!service.is(preserves::Kind::record)) return display_name(service);
     bool plain = true;
@@ -61,10 +61,12 @@ std::string status_line(View record) {
     if (facts.get("unprovided").valid()) add(detail, "nobody provides it");
     if (View cycle = facts.get("cycle"); cycle.valid()) {
         std::string names;
-        for (View name : cycle.items()) names += display_name(name) + " -> ";
+        for (View name : cycle.items())
+            names += display_name(name) + " -> ";
         add(detail, "cycle: " + names + display_name(cycle.at(0)));
     } else if (View waiting = facts.get("waiting-for"); waiting.valid()) {
-        for (View each : waiting.items()) add(detail, "waits for " + dependency_text(each));
+        for (View each : waiting.items())
+            add(detail, "waits for " + dependency_text(each));
     }
     // How a one-shot that is complete ended goes without saying.
     auto last = facts.get("last").as_string();

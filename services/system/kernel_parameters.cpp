@@ -9,14 +9,19 @@ KernelParameters parse_kernel_parameters(std::string_view command_line) {
     auto take = [&] {
         if (word.empty()) return;
         size_t equals = word.find('=');
-        if (equals == std::string::npos) parameters.emplace_back(word, "");
-        else parameters.emplace_back(word.substr(0, equals), word.substr(equals + 1));
+        if (equals == std::string::npos)
+            parameters.emplace_back(word, "");
+        else
+            parameters.emplace_back(word.substr(0, equals), word.substr(equals + 1));
         word.clear();
     };
     for (char c : command_line) {
-        if (c == '"') quoted = !quoted;
-        else if (!quoted && (c == ' ' || c == '\t' || c == '\n')) take();
-        else word += c;
+        if (c == '"')
+            quoted = !quoted;
+        else if (!quoted && (c == ' ' || c == '\t' || c == '\n'))
+            take();
+        else
+            word += c;
     }
     take();
     return parameters;

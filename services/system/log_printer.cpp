@@ -18,11 +18,14 @@ std::string log_line(View entry) {
     if (auto pid = entry.get("pid").as_int()) line += "[" + std::to_string(*pid) + "]";
     line += ": ";
     View said = entry.get("line");
-    if (auto text = said.as_string()) line += *text;
+    if (auto text = said.as_string())
+        line += *text;
     else if (auto bytes = said.as_bytes())
         line.append(reinterpret_cast<const char*>(bytes->data()), bytes->size());
-    else line += preserves::to_text(without_capabilities(entry));
-    while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
+    else
+        line += preserves::to_text(without_capabilities(entry));
+    while (!line.empty() && (line.back() == '\n' || line.back() == '\r'))
+        line.pop_back();
     for (char& c : line)
         if (static_cast<unsigned char>(c) < ' ' && c != '\t') c = '?';
     return line;

@@ -28,16 +28,15 @@ Power::Power(PowerContext context, Ref<dataspace::Facet> facet)
 CapRef Power::capability(Turn& turn) { return turn.make_cap(make_ref<Switch>(*this)); }
 
 void Power::log(std::string line) {
-    context_.engine.external(facet_, [log = context_.log, line = std::move(line)](Turn& turn) {
-        say(turn, log, line);
-    });
+    context_.engine.external(
+        facet_, [log = context_.log, line = std::move(line)](Turn& turn) { say(turn, log, line); });
 }
 
 void Power::command(Turn& turn, View request) {
     auto word = request.at(0).as_symbol();
     if (!request.is_record("system", 1) || !word) {
-        say(turn, context_.log, "not a request to the system: " +
-                                    preserves::to_text(without_capabilities(request)));
+        say(turn, context_.log,
+            "not a request to the system: " + preserves::to_text(without_capabilities(request)));
         return;
     }
     Result<> sent;
@@ -92,8 +91,11 @@ void Power::on_records() {
                 if (!sent) log(sent.error().message);
             });
             break;
-        case Kind::refused: log("init refuses: " + std::string(record.payload.refused.reason)); break;
-        default: break; // kept descriptors: nothing is adopted yet; signals: nothing to reload
+        case Kind::refused:
+            log("init refuses: " + std::string(record.payload.refused.reason));
+            break;
+        default:
+            break; // kept descriptors: nothing is adopted yet; signals: nothing to reload
         }
     }
 }

@@ -32,13 +32,16 @@ std::vector<size_t> components(const std::vector<std::vector<size_t>>& edges) {
             }
             if (next_edge < edges[node].size()) {
                 size_t to = edges[node][next_edge++];
-                if (index[to] == none) calls.push_back({to, 0});
-                else if (component[to] == none) low[node] = std::min(low[node], index[to]);
+                if (index[to] == none)
+                    calls.push_back({to, 0});
+                else if (component[to] == none)
+                    low[node] = std::min(low[node], index[to]);
                 continue;
             }
             size_t done = node;
             calls.pop_back();
-            if (!calls.empty()) low[calls.back().node] = std::min(low[calls.back().node], low[done]);
+            if (!calls.empty())
+                low[calls.back().node] = std::min(low[calls.back().node], low[done]);
             if (low[done] != index[done]) continue;
             for (size_t member = none; member != done;) {
                 member = open.back();
@@ -79,7 +82,8 @@ std::vector<size_t> shortest_cycle(const std::vector<std::vector<size_t>>& edges
 std::vector<std::vector<size_t>> find_cycles(const std::vector<std::vector<size_t>>& edges) {
     std::vector<size_t> component = components(edges);
     std::vector<size_t> size(edges.size(), 0);
-    for (size_t name : component) ++size[name];
+    for (size_t name : component)
+        ++size[name];
     std::vector<std::vector<size_t>> cycles;
     std::vector<bool> reported(edges.size(), false);
     for (size_t node = 0; node < edges.size(); ++node) {

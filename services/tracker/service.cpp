@@ -53,13 +53,15 @@ Value status_record(const Service& service, std::string_view word,
     if (!waiting_for.empty()) {
         out.symbol("waiting-for");
         out.begin_sequence();
-        for (const Value& each : waiting_for) out.value(without_capabilities(each));
+        for (const Value& each : waiting_for)
+            out.value(without_capabilities(each));
         out.end();
     }
     if (!service.cycle.empty()) {
         out.symbol("cycle");
         out.begin_sequence();
-        for (const Value& each : service.cycle) out.value(without_capabilities(each));
+        for (const Value& each : service.cycle)
+            out.value(without_capabilities(each));
         out.end();
     }
     if (service.up || service.down) {
@@ -104,22 +106,34 @@ namespace {
 // Bounded by the depth of values.
 void strip(View value, Encoder& out) {
     switch (value.kind()) {
-    case Kind::embedded: out.symbol("capability"); return;
+    case Kind::embedded:
+        out.symbol("capability");
+        return;
     case Kind::record:
         out.begin_record();
         strip(value.label(), out);
         break;
-    case Kind::sequence: out.begin_sequence(); break;
-    case Kind::set: out.begin_set(); break;
-    case Kind::dictionary: out.begin_dictionary(); break;
-    default: out.value(value); return;
+    case Kind::sequence:
+        out.begin_sequence();
+        break;
+    case Kind::set:
+        out.begin_set();
+        break;
+    case Kind::dictionary:
+        out.begin_dictionary();
+        break;
+    default:
+        out.value(value);
+        return;
     }
-    for (View item : value.items()) strip(item, out);
+    for (View item : value.items())
+        strip(item, out);
     out.end();
 }
 
 void strip_binds(View pattern, Encoder& out) {
-    while (pattern.is_record("bind", 1)) pattern = pattern.at(0);
+    while (pattern.is_record("bind", 1))
+        pattern = pattern.at(0);
     if (!pattern.is_record("group", 2) || !pattern.at(1).is(Kind::dictionary)) {
         out.value(pattern);
         return;
@@ -130,8 +144,10 @@ void strip_binds(View pattern, Encoder& out) {
     out.begin_dictionary();
     bool key = true;
     for (View item : pattern.at(1).items()) {
-        if (key) out.value(item);
-        else strip_binds(item, out);
+        if (key)
+            out.value(item);
+        else
+            strip_binds(item, out);
         key = !key;
     }
     out.end();
@@ -140,7 +156,8 @@ void strip_binds(View pattern, Encoder& out) {
 
 // The constant at position 0 of a pattern for records with this label.
 Value first_field_of(View pattern, std::string_view label) {
-    while (pattern.is_record("bind", 1)) pattern = pattern.at(0);
+    while (pattern.is_record("bind", 1))
+        pattern = pattern.at(0);
     if (!pattern.is_record("group", 2)) return {};
     View type = pattern.at(0);
     if (!type.is_record("rec", 1) || !type.at(0).is_symbol(label)) return {};

@@ -22,15 +22,15 @@ struct Dependency {
     Value state;        // STATE, only of a direct `<service-state S2 STATE>`
     size_t present = 0; // other kinds: how many assertions satisfy it
     bool active = false;
-    Handle need = 0;            // our `<require-service S2>`
+    Handle need = 0; // our `<require-service S2>`
     std::vector<Handle> observers;
 };
 
 struct Service {
     Value name;
-    bool needed = false;   // someone asserts require-service
-    bool defined = false;  // there is a `<daemon ID SPEC>`, or it needs none
-    bool up = false;       // overrides
+    bool needed = false;  // someone asserts require-service
+    bool defined = false; // there is a `<daemon ID SPEC>`, or it needs none
+    bool up = false;      // overrides
     bool down = false;
     std::unordered_map<Value, Dependency, preserves::ValueHash, preserves::ValueEqual> dependencies;
     ValueSet states;
@@ -59,9 +59,8 @@ struct Service {
     bool forgettable() const;
 };
 
-
-// One of: waiting starting running complete stopping stopped failed. `going_down`: the system stops,
-// so nothing is wanted any more.
+// One of: waiting starting running complete stopping stopped failed. `going_down`: the system
+// stops, so nothing is wanted any more.
 std::string_view state_word(const Service& service, bool obstacles, bool going_down);
 // `<service S WORD {…}>` for the mirror: with what it waits for, its cycle, its override, and what
 // its supervisor says; without capabilities.

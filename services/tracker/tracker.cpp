@@ -34,8 +34,7 @@ class Tracker final : public Counted {
     Ref<dataspace::Facet> facet() const { return facet_; }
 
   private:
-    using Table =
-        std::unordered_map<Value, Service, preserves::ValueHash, preserves::ValueEqual>;
+    using Table = std::unordered_map<Value, Service, preserves::ValueHash, preserves::ValueEqual>;
 
     Service& service(View name);
     Service* known(View name);
@@ -59,7 +58,8 @@ class Tracker final : public Counted {
 
     void settle(Turn& turn);
     void judge(Turn& turn, Service& service);
-    void activate(Turn& turn, const Service& service, const Value& dependee, Dependency& dependency);
+    void activate(Turn& turn, const Service& service, const Value& dependee,
+                  Dependency& dependency);
     void deactivate(Turn& turn, Dependency& dependency);
     bool satisfied(const Dependency& dependency) const;
     bool has_active_dependents(View name) const;
@@ -76,7 +76,7 @@ class Tracker final : public Counted {
     Table services_;
     // Who depends on a service: for looking up dependents.
     std::unordered_map<Value, ValueSet, preserves::ValueHash, preserves::ValueEqual> dependents_;
-    std::vector<Value> dirty_;   // to be judged after the next settling
+    std::vector<Value> dirty_;    // to be judged after the next settling
     std::vector<Value> settling_; // being settled
     std::vector<Value> touched_;
     int rounds_left_ = 0;
@@ -152,7 +152,8 @@ void Tracker::boot(Turn& turn) {
     std::vector<std::string> remarks;
     for (const Override& each : load_overrides(spaces_.overrides_path, remarks))
         set_override(turn, each.service, each.up, !each.up, false);
-    for (const std::string& remark : remarks) log(turn, remark);
+    for (const std::string& remark : remarks)
+        log(turn, remark);
 }
 
 void Tracker::observe_demands(Turn& turn) {
@@ -189,8 +190,10 @@ void Tracker::observe_services(Turn& turn) {
     auto state = [self](bool present) {
         return [self, present](Turn& t, View seen) {
             Service& service = self->service(seen.at(0));
-            if (present) service.states.emplace(Value(seen.at(1)), 1);
-            else service.states.erase(Value(seen.at(1)));
+            if (present)
+                service.states.emplace(Value(seen.at(1)), 1);
+            else
+                service.states.erase(Value(seen.at(1)));
             self->touch(t, service);
             self->mark_dependents(t, seen.at(0));
             self->mark_dependencies_at_the_end(t, service);
@@ -282,8 +285,8 @@ void Tracker::set_override(Turn& turn, View name, bool up, bool down, bool save)
     each.up = up;
     each.down = down;
     Value word = preserves::symbol(up ? "up" : "down");
-    Handle fact = up || down ? turn.assert_(spaces_.config, preserves::record("service-override",
-                                                                              {name, word}))
+    Handle fact = up || down ? turn.assert_(spaces_.config,
+                                            preserves::record("service-override", {name, word}))
                              : 0;
     turn.retract(std::exchange(each.override_fact, fact));
     Handle need =
@@ -333,8 +336,8 @@ void Tracker::activate(Turn& turn, const Service& depender, const Value& depende
                        Dependency& dependency) {
     if (std::exchange(dependency.active, true)) return;
     if (dependency.state.valid()) {
-        dependency.need = turn.assert_(
-            spaces_.config, preserves::record("require-service", {dependency.service}));
+        dependency.need = turn.assert_(spaces_.config,
+                                       preserves::record("require-service", {dependency.service}));
         return;
     }
     View view = dependee;
@@ -359,13 +362,13 @@ void Tracker::activate(Turn& turn, const Service& depender, const Value& depende
     bool exact = !view.is_record("present", 1);
     if (exact) pattern = pat::bind(pattern);
     for (const CapRef& space : {spaces_.config, spaces_.machine})
-        dependency.observers.push_back(
-            observe(turn, space, pattern, count(+1), count(-1)));
+        dependency.observers.push_back(observe(turn, space, pattern, count(+1), count(-1)));
 }
 
 void Tracker::deactivate(Turn& turn, Dependency& dependency) {
     turn.retract(std::exchange(dependency.need, 0));
-    for (Handle handle : dependency.observers) turn.retract(handle);
+    for (Handle handle : dependency.observers)
+        turn.retract(handle);
     dependency.observers.clear();
     dependency.present = 0;
     dependency.active = false;
@@ -427,8 +430,10 @@ void Tracker::settle(Turn& turn) {
 void Tracker::judge(Turn& turn, Service& each) {
     bool pursued = each.needed && !each.down;
     for (auto& [dependee, dependency] : each.dependencies) {
-        if (pursued) activate(turn, each, dependee, dependency);
-        else if (dependency.active) deactivate(turn, dependency);
+        if (pursued)
+            activate(turn, each, dependee, dependency);
+        else if (dependency.active)
+            deactivate(turn, dependency);
     }
     bool clear = true;
     for (const auto& [dependee, dependency] : each.dependencies)
@@ -443,9 +448,9 @@ void Tracker::judge(Turn& turn, Service& each) {
         each.run = turn.assert_(spaces_.config, preserves::record("run-service", {each.name}));
         if (each.is_milestone()) {
             auto state = [&](std::string_view word) {
-                return turn.assert_(spaces_.config,
-                                    preserves::record("service-state",
-                                                      {each.name, preserves::symbol(word)}));
+                return turn.assert_(
+                    spaces_.config,
+                    preserves::record("service-state", {each.name, preserves::symbol(word)}));
             };
             each.milestone_started = state("started");
             each.milestone_ready = state("ready");
@@ -478,7 +483,8 @@ void Tracker::find_new_cycles(Turn& turn) {
             if (dependency.service.valid() && !satisfied(dependency))
                 if (auto found = number.find(dependency.service); found != number.end())
                     edges[i].push_back(found->second);
-    for (auto& [text, there] : reported_cycles_) there = false;
+    for (auto& [text, there] : reported_cycles_)
+        there = false;
     std::unordered_set<const Service*> on_one;
     for (const std::vector<size_t>& cycle : find_cycles(edges)) {
         std::vector<Value> names;
@@ -541,7 +547,8 @@ void Tracker::update_mirror(Turn& turn, Service& each) {
 void Tracker::stop_all(Turn& turn, std::function<void()> stopped) {
     shutting_down_ = true;
     stopped_ = std::move(stopped);
-    for (auto& [name, each] : services_) mark(turn, each);
+    for (auto& [name, each] : services_)
+        mark(turn, each);
     if (services_.empty()) check_all_stopped(turn);
 }
 
@@ -575,8 +582,7 @@ void Tracker::log(Turn& turn, const std::string& line) {
 TrackerControl track_services(dataspace::Engine& engine, TrackerSpaces spaces) {
     TrackerControl control;
     control.tracker_ = make_ref<Tracker>(std::move(spaces));
-    engine.spawn("tracker",
-                 [tracker = control.tracker_](Turn& turn) { tracker->boot(turn); });
+    engine.spawn("tracker", [tracker = control.tracker_](Turn& turn) { tracker->boot(turn); });
     return control;
 }
 

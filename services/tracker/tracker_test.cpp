@@ -48,7 +48,8 @@ struct World {
         auto actor = engine.spawn("test", [this](Turn& turn) {
             facet = Ref<dataspace::Facet>(&turn.current());
             keep = dataspace::KeepAlive(facet);
-            for (const char* label : {"run-service", "require-service", "ServiceRunning", "service-override"})
+            for (const char* label :
+                 {"run-service", "require-service", "ServiceRunning", "service-override"})
                 observe(
                     turn, config, pat::bind(pat::record(label, {pat::discard()})),
                     [this](Turn&, View v) { note(v.at(0), true); },
@@ -69,16 +70,21 @@ struct World {
 
     void note(View value, bool came) {
         std::string it = preserves::to_text(value);
-        if (value.is_record("run-service")) runs.push_back((came ? "+" : "-") + preserves::to_text(value.at(0)));
-        if (came) seen.insert(it);
-        else seen.erase(seen.find(it));
+        if (value.is_record("run-service"))
+            runs.push_back((came ? "+" : "-") + preserves::to_text(value.at(0)));
+        if (came)
+            seen.insert(it);
+        else
+            seen.erase(seen.find(it));
     }
     // Asserts and retracts in one turn.
-    void change(std::vector<std::string> in, std::vector<std::string> out = {}, bool machine_too = false) {
+    void change(std::vector<std::string> in, std::vector<std::string> out = {},
+                bool machine_too = false) {
         engine.external(facet, [&, in, out](Turn& turn) {
             for (const auto& each : in)
                 handles[each] = turn.assert_(machine_too ? machine : config, text(each));
-            for (const auto& each : out) turn.retract(handles[each]);
+            for (const auto& each : out)
+                turn.retract(handles[each]);
         });
         engine.run();
     }
@@ -123,9 +129,14 @@ TEST_CASE("interest in ServiceRunning implies the need, unless it is not in full
     dataspace::Handle full = 0;
     dataspace::Handle open = 0;
     world.engine.external(world.facet, [&](Turn& turn) {
-        full = observe(turn, world.config, pat::record("ServiceRunning", {pat::literal(text("<daemon a>"))}), {}, {});
-        open = observe(turn, world.config, pat::record("ServiceRunning", {pat::record("daemon", {pat::bind()})}), {}, {});
-        observe(turn, world.config, pat::record("service-state", {pat::literal(text("<daemon b>")), pat::bind()}), {}, {});
+        full = observe(turn, world.config,
+                       pat::record("ServiceRunning", {pat::literal(text("<daemon a>"))}), {}, {});
+        open =
+            observe(turn, world.config,
+                    pat::record("ServiceRunning", {pat::record("daemon", {pat::bind()})}), {}, {});
+        observe(turn, world.config,
+                pat::record("service-state", {pat::literal(text("<daemon b>")), pat::bind()}), {},
+                {});
     });
     world.engine.run();
     CHECK(world.take_runs() == Runs{"+<daemon a>"});
@@ -136,7 +147,8 @@ TEST_CASE("interest in ServiceRunning implies the need, unless it is not in full
 
 TEST_CASE("dependencies start first, and what depends on them follows them up and down") {
     World world;
-    world.change({"<depends-on <daemon a> <service-state <daemon b> ready>>", "<require-service <daemon a>>"});
+    world.change({"<depends-on <daemon a> <service-state <daemon b> ready>>",
+                  "<require-service <daemon a>>"});
     CHECK(world.take_runs() == Runs{"+<daemon b>"});
     CHECK(world.word("<daemon a>") == "waiting");
     world.change({"<service-state <daemon b> ready>"});
@@ -149,8 +161,8 @@ TEST_CASE("dependencies start first, and what depends on them follows them up an
 
 TEST_CASE("up is ready or complete, and the step between them is no gap") {
     World world;
-    world.change({"<depends-on <daemon a> <service-state <daemon b> up>>", "<require-service <daemon a>>",
-                  "<service-state <daemon b> ready>"});
+    world.change({"<depends-on <daemon a> <service-state <daemon b> up>>",
+                  "<require-service <daemon a>>", "<service-state <daemon b> ready>"});
     world.take_runs();
     CHECK(world.has("<run-service <daemon a>>"));
     world.change({"<service-state <daemon b> complete>"}, {"<service-state <daemon b> ready>"});
@@ -160,7 +172,8 @@ TEST_CASE("up is ready or complete, and the step between them is no gap") {
 
 TEST_CASE("a device that is replaced in one turn bounces nobody") {
     World world;
-    std::string present = "<depends-on <daemon a> <present <group <rec device> {0: <lit block> 1: <bind <_>>}>>>";
+    std::string present =
+        "<depends-on <daemon a> <present <group <rec device> {0: <lit block> 1: <bind <_>>}>>>";
     world.change({present, "<require-service <daemon a>>"});
     CHECK(world.take_runs().empty());
     world.change({"<device block \"/x\" {A: 1}>"}, {}, true);
@@ -173,7 +186,8 @@ TEST_CASE("a device that is replaced in one turn bounces nobody") {
 
 TEST_CASE("any assertion can be depended on, and it is compared as a whole") {
     World world;
-    world.change({"<depends-on <daemon a> <weather fine>>", "<require-service <daemon a>>", "<weather fine today>"});
+    world.change({"<depends-on <daemon a> <weather fine>>", "<require-service <daemon a>>",
+                  "<weather fine today>"});
     CHECK(world.take_runs().empty());
     world.change({"<weather fine>"});
     CHECK(world.take_runs() == Runs{"+<daemon a>"});
@@ -184,8 +198,12 @@ TEST_CASE("what is needed again at once goes on") {
     world.change({"<require-service <daemon a>>"});
     world.take_runs();
     // Two turns: the need is away in between.
-    world.engine.external(world.facet, [&](Turn& turn) { turn.retract(world.handles["<require-service <daemon a>>"]); });
-    world.engine.external(world.facet, [&](Turn& turn) { turn.assert_(world.config, text("<require-service <daemon a>>")); });
+    world.engine.external(world.facet, [&](Turn& turn) {
+        turn.retract(world.handles["<require-service <daemon a>>"]);
+    });
+    world.engine.external(world.facet, [&](Turn& turn) {
+        turn.assert_(world.config, text("<require-service <daemon a>>"));
+    });
     world.engine.run();
     CHECK(world.take_runs().empty());
 }
@@ -199,14 +217,16 @@ TEST_CASE("a cycle is named once; what is not on it starts") {
     CHECK(world.take_runs() == Runs{"+<daemon d>"});
     REQUIRE(world.lines.size() == 1);
     CHECK(world.lines[0].find("cycle") != std::string::npos);
-    CHECK((world.lines[0].find("a -> b -> a") != std::string::npos || world.lines[0].find("b -> a -> b") != std::string::npos));
+    CHECK((world.lines[0].find("a -> b -> a") != std::string::npos ||
+           world.lines[0].find("b -> a -> b") != std::string::npos));
     world.change({}, {"<depends-on <daemon b> <service-state <daemon a> ready>>"});
     CHECK(world.take_runs() == Runs{"+<daemon b>"});
 }
 
 TEST_CASE("milestones are reached when nothing stands in their way") {
     World world;
-    world.change({"<require-service <milestone m>>", "<depends-on <milestone m> <service-state <daemon a> up>>"});
+    world.change({"<require-service <milestone m>>",
+                  "<depends-on <milestone m> <service-state <daemon a> up>>"});
     CHECK_FALSE(world.has("<ServiceRunning <milestone m>>"));
     world.change({"<service-state <daemon a> complete>"});
     CHECK(world.has("<ServiceRunning <milestone m>>"));
@@ -256,7 +276,8 @@ TEST_CASE("an undefined service is shown as waiting for its definition") {
     world.change({"<require-service <daemon a>>"});
     CHECK(world.word("<daemon a>") == "waiting");
     bool undefined = false;
-    for (const auto& each : world.seen) undefined = undefined || each.find("undefined: #t") != std::string::npos;
+    for (const auto& each : world.seen)
+        undefined = undefined || each.find("undefined: #t") != std::string::npos;
     CHECK(undefined);
     world.change({"<daemon a \"true\">"});
     CHECK(world.word("<daemon a>") == "starting");
@@ -272,9 +293,10 @@ TEST_CASE("a service of no kind that anybody provides is shown so") {
 
 TEST_CASE("services stop after those that depend on them") {
     World world;
-    world.change({"<depends-on <daemon a> <service-state <daemon b> ready>>", "<require-service <daemon a>>",
-                  "<service-state <daemon b> started>", "<service-state <daemon b> ready>",
-                  "<service-state <daemon a> started>", "<service-state <daemon a> ready>"});
+    world.change({"<depends-on <daemon a> <service-state <daemon b> ready>>",
+                  "<require-service <daemon a>>", "<service-state <daemon b> started>",
+                  "<service-state <daemon b> ready>", "<service-state <daemon a> started>",
+                  "<service-state <daemon a> ready>"});
     world.take_runs();
     bool stopped = false;
     world.tracker.stop_all(world.engine, [&] { stopped = true; });
@@ -291,8 +313,10 @@ TEST_CASE("services stop after those that depend on them") {
 
 TEST_CASE("at the end even services that depend on each other stop") {
     World world;
-    std::vector<std::string> facts{"<daemon a {}>", "<daemon b {}>",
-                                   "<require-service <daemon a>>", "<require-service <daemon b>>",
+    std::vector<std::string> facts{"<daemon a {}>",
+                                   "<daemon b {}>",
+                                   "<require-service <daemon a>>",
+                                   "<require-service <daemon b>>",
                                    "<service-state <daemon a> ready>",
                                    "<service-state <daemon b> ready>",
                                    "<depends-on <daemon a> <service-state <daemon b> ready>>",
