@@ -1,6 +1,7 @@
 // The words of the text syntax (reference 1.4): what stands between quotes, hexadecimal, base64.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
