@@ -7,6 +7,7 @@
 
 #include "init/config/instantiate.h"
 #include "init/config/tree.h"
+#include "init/base/rfc3339.h"
 #include "init/dataspace/dataspace.h"
 #include "init/dataspace/pattern.h"
 #include "init/preserves/text_writer.h"
@@ -21,19 +22,6 @@ using dataspace::TurnAction;
 using preserves::Kind;
 
 namespace {
-
-// RFC 3339, UTC, microseconds.
-std::string timestamp() {
-    timespec now{};
-    clock_gettime(CLOCK_REALTIME, &now);
-    tm date{};
-    gmtime_r(&now.tv_sec, &date);
-    char text[64];
-    snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%06ldZ", date.tm_year + 1900,
-             date.tm_mon + 1, date.tm_mday, date.tm_hour, date.tm_min, date.tm_sec,
-             now.tv_nsec / 1000);
-    return text;
-}
 
 // The message `stop` stops the facet in which the capability was made.
 class FacetEntity final : public dataspace::Entity {
@@ -329,7 +317,7 @@ Value ScriptRun::evaluate(Turn& turn, const Expression& expression,
         return dataspace::embed(made);
     }
     case Expression::Op::timestamp:
-        return preserves::string(timestamp());
+        return preserves::string(rfc3339_now());
     case Expression::Op::facet:
         return dataspace::embed(turn.make_cap(make_ref<FacetEntity>()));
     case Expression::Op::scriptdir:
