@@ -19,6 +19,7 @@
 #include "init/dataspace/dataspace.h"
 #include "init/dataspace/engine.h"
 #include "init/dataspace/pattern.h"
+#include "init/protocol/gatekeeper.h"
 #include "init/protocol/listener.h"
 #include "init/second_stage_link.h"
 #include "services/daemon/daemons.h"
@@ -48,17 +49,20 @@ constexpr const char* usage =
     "      --system        as the second stage of init: kernel parameters, overrides in "
     "/run/muster\n"
     "      --init-fd N     the link to init\n"
+    "      --gatekeeper-answers accepted|ok\n"
+    "                      how gatekeepers spell: <accepted #:cap> (the default) or <ok #:cap>\n"
     "      --no-banner     say nothing at start\n"
     "  -h, --help          this text\n"
     "  -V, --version       the version\n"
     "\n"
-    "Scripts find the variables config, machine, status, log and system, and configuration, the\n"
-    "folder in which PATH is.\n";
+    "Scripts find the variables config, gatekeeper, machine, status, log and system, and\n"
+    "configuration, the folder in which PATH is.\n";
 
 struct Options {
     std::vector<std::string> configs;
     std::vector<std::string> sockets;
     int init_fd = -1;
+    protocol::Answers answers = protocol::Answers::accepted;
     bool system = false;
     bool banner = true;
 };
@@ -86,7 +90,12 @@ Options parse_options(int argc, char** argv) {
             options.sockets.push_back(argument());
         else if (word == "--init-fd")
             options.init_fd = std::atoi(argument().c_str());
-        else if (word == "--system")
+        else if (word == "--gatekeeper-answers") {
+            std::string spelling = argument();
+            auto answers = protocol::answers_by_name(spelling);
+            if (!answers) usage_error(word + " is accepted or ok, not " + spelling);
+            options.answers = *answers;
+        } else if (word == "--system")
             options.system = true;
         else if (word == "--no-banner")
             options.banner = false;
@@ -158,6 +167,7 @@ class SecondStage {
     CapRef status_;
     CapRef log_;
     CapRef system_;
+    CapRef gatekeeper_;
     dataspace::KeepAlive keep_;
     std::unique_ptr<services::Power> power_;
     size_t watchers_missing_ = 0;
@@ -217,6 +227,8 @@ void SecondStage::boot(Turn& turn) {
     listener.max_stall = bus_max_stall;
     listener.report = report;
     protocol::serve_relay_listeners(turn, loop_, config_, listener);
+    gatekeeper_ = protocol::spawn_gatekeeper(turn, config_, options_.answers);
+    protocol::serve_gatekeepers(turn, config_, options_.answers);
 
     assert_capabilities(turn);
     if (options_.system) assert_boot_facts(turn);
@@ -259,6 +271,7 @@ Value SecondStage::variables(const std::string& path) const {
     Value configuration = preserves::string(above);
     return preserves::dictionary({{"config", embed(config_)},
                                   {"configuration", configuration},
+                                  {"gatekeeper", embed(gatekeeper_)},
                                   {"machine", embed(machine_)},
                                   {"status", embed(status_)},
                                   {"log", embed(log_)},
