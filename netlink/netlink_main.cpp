@@ -2,6 +2,7 @@
 // Started by the second stage, with the protocol on stdin and stdout.
 #include <signal.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <new>
 #include <string_view>
@@ -11,9 +12,15 @@
 
 namespace {
 
-constexpr const char* usage = "usage: netlink [--modules] [--root DIR]\n"
-                              "  --modules   load the modules that devices ask for\n"
-                              "  --root DIR  where sys, lib/modules and etc are found (default /)";
+constexpr const char* usage =
+    "usage: netlink [--modules] [--root DIR]\n"
+    "\n"
+    "Publishes devices, links and routes over the protocol on standard input and output.\n"
+    "\n"
+    "      --modules   load the modules that devices ask for\n"
+    "      --root DIR  where sys, lib/modules and etc are found, instead of /\n"
+    "  -h, --help      this text\n"
+    "  -V, --version   the version\n";
 
 } // namespace
 
@@ -41,8 +48,18 @@ int main(int argc, char** argv) {
             options.modules = true;
         } else if (word == "--root" && i + 1 < argc) {
             options.root = argv[++i];
+        } else if (word == "-h" || word == "--help") {
+            std::fputs(usage, stdout);
+            return 0;
+        } else if (word == "-V" || word == "--version") {
+            std::puts("netlink (muster) 0.1");
+            return 0;
         } else {
-            netlink::say("netlink: unknown argument: " + std::string(word) + "\n" + usage);
+            bool bare = word == "--root";
+            netlink::say("netlink: " +
+                         (bare ? std::string("--root needs an argument")
+                               : "unknown argument " + std::string(word)) +
+                         "; see netlink --help");
             return 2;
         }
     }

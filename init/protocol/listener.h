@@ -1,4 +1,8 @@
-// Listens on a Unix socket and gives every connection a relay (unix(7); reference 3.6).
+// Accepts connections on a listening socket and gives each of them a relay.
+//
+// Life of a peer: accepted; over TCP it waits for its first byte, by which what speaks HTTP is told
+// apart, answered `503` and closed (reference 2.4: we serve none); admitted or refused; then it is
+// a connection of its own (relay.h) until that is closed.
 #pragma once
 
 #include <functional>
@@ -10,34 +14,28 @@
 namespace muster::protocol {
 
 struct ListenerOptions {
-    std::string name;          // of peers, for messages: "bus"
-    dataspace::CapRef export_; // what every peer gets as oid 0
-    mode_t mode = 0600;        // of the socket file
-    size_t max_unsent = 0;     // as in RelayOptions
-    uint64_t max_stall = 0;
+    std::string name; // of its peers, for messages: "bus"
+    // What a new peer on this socket gets; the listener gives it a name if it has none. The error
+    // is for the peer: it is sent as `<error "…" #f>`, and the socket closed.
+    std::function<Result<RelayOptions>(int socket)> admit;
+    bool tcp = false;
+    std::string remove; // a socket file to be removed at the end, or empty
     // Told of peers that were closed for a reason, one line.
     std::function<void(const std::string&)> report;
 };
 
-// Destroying it closes the socket, removes its file, and closes all connections.
-class UnixListener {
+// Destroying it closes the socket and all connections.
+class Listener {
   public:
-    // A socket file that nobody listens on any more is replaced; one that is in use is an error.
-    static Result<std::unique_ptr<UnixListener>> listen(dataspace::Engine& engine, EventLoop& loop,
-                                                        const std::string& path,
-                                                        ListenerOptions options);
-    ~UnixListener();
+    // `fd` listens (sockets.h).
+    static Result<std::unique_ptr<Listener>> start(dataspace::Engine& engine, EventLoop& loop,
+                                                   Fd fd, ListenerOptions options);
+    ~Listener();
 
   private:
     struct State;
-    explicit UnixListener(std::unique_ptr<State> state);
+    explicit Listener(std::unique_ptr<State> state);
     std::unique_ptr<State> state_;
 };
-
-// Serves `<run-service <relay-listener <unix PATH> #:cap>>` in `config`: a listener whose peers get
-// the capability as oid 0, with the states `started`, `ready` and `failed`. Observes from the
-// current facet. A path that cannot be listened on is tried again, soon and then every 10 seconds.
-void serve_relay_listeners(dataspace::Turn& turn, EventLoop& loop, const dataspace::CapRef& config,
-                           ListenerOptions defaults);
 
 } // namespace muster::protocol

@@ -241,8 +241,9 @@ void Relay::process() {
         }
         processed_ += reader_.consumed();
         if (state == PacketReader::State::need_more) {
-            if (rest.size() > max_packet) {
-                fail("packet too large", preserves::integer(max_packet));
+            if (rest.size() > options_.packet_limit) {
+                fail("packet too large",
+                     preserves::integer(static_cast<int64_t>(options_.packet_limit)));
                 return;
             }
             incoming_.erase(incoming_.begin(),
@@ -322,7 +323,7 @@ bool Relay::handle_assert(Turn& turn, const CapRef& target, Oid oid, View event)
     if (!handle.is(preserves::Kind::integer)) return refuse(turn, "a handle must be an integer");
     if (inbound_.find(handle) != inbound_.end())
         return refuse(turn, "assertion with duplicate handle");
-    if (inbound_.size() >= max_live_handles) return refuse(turn, "too many live handles");
+    if (inbound_.size() >= options_.handle_limit) return refuse(turn, "too many live handles");
     Inbound inbound{0, {}};
     Result<Value> value = take_value(event.at(0), inbound.pins);
     if (!value) return refuse(turn, value.error().message);
@@ -394,7 +395,7 @@ void Relay::open_event(Turn& turn, Oid oid, char label) {
 void Relay::finish_packet(Turn& turn) {
     auto events = static_cast<int64_t>(writer_.events());
     preserves::Bytes packet = writer_.finish();
-    queue_bytes(packet, Loan(turn.account(), events));
+    queue_bytes(packet, Loan(options_.max_unsent ? account_ : turn.account(), events));
 }
 
 void Relay::send_assert(Turn& turn, Oid oid, const Value& value, Handle handle) {

@@ -19,6 +19,12 @@
 
 namespace muster::protocol {
 
+// Bounds on what a peer may do; each has an <error …> that names it.
+inline constexpr size_t max_packet = 16 * 1024 * 1024; // bytes
+inline constexpr size_t max_turn_events = 100'000;
+inline constexpr size_t max_live_handles = 10'000'000;
+inline constexpr size_t max_live_oids = 1'000'000;
+
 struct RelayOptions {
     std::string name; // of the peer, for messages: "bus client 12", "daemon clock"
     // Exported to the peer as oid 0, or null.
@@ -27,23 +33,21 @@ struct RelayOptions {
     std::function<void(dataspace::Turn&, const dataspace::CapRef& peer)> on_peer;
     bool text_output = false; // until the peer speaks
     // How much may wait unsent, in bytes, behind the packet that is leaving (one large answer is
-    // nobody's fault) before the connection is closed as too slow; 0: no limit, the producers are
-    // held back instead.
+    // nobody's fault) before the connection is closed as too slow. Who may be closed so holds
+    // nobody back: what is sent to it is on its own account. 0: no limit, the producers are held
+    // back instead.
     size_t max_unsent = 0;
     // How long unsent bytes may make no progress, in nanoseconds; 0: for ever.
     uint64_t max_stall = 0;
+    // What is less than the bounds above, for a peer that is trusted less.
+    size_t packet_limit = max_packet;
+    size_t handle_limit = max_live_handles;
     // A peer that may come back: when the connection ends, what it asserted stays until the
     // Connection is destroyed. (A peer that breaks the protocol loses everything at once.)
     bool linger = false;
     // Called when the connection is closed, not in a turn; the text is empty for an orderly end.
     std::function<void(const std::string& reason)> on_closed;
 };
-
-// Bounds on what a peer may do; each has an <error …> that names it.
-inline constexpr size_t max_packet = 16 * 1024 * 1024; // bytes
-inline constexpr size_t max_turn_events = 100'000;
-inline constexpr size_t max_live_handles = 10'000'000;
-inline constexpr size_t max_live_oids = 1'000'000;
 
 class Relay;
 

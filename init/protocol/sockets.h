@@ -1,0 +1,26 @@
+// Stream sockets to listen on: unix(7), tcp(7), ipv6(7). All of them non-blocking, close-on-exec.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+
+#include "init/base/fd.h"
+#include "init/base/result.h"
+
+namespace muster::protocol {
+
+// A socket file that nobody listens on any more is replaced; one that is in use is an error.
+// Without a mode the umask decides who may connect, as it does for any file.
+Result<Fd> listen_unix(const std::string& path, std::optional<mode_t> mode = {});
+
+// `host`: an IPv4 or IPv6 address, or `localhost` for 127.0.0.1; `::` hears both families. Names
+// are not looked up: what listens knows where. Port 0 is refused.
+Result<Fd> listen_tcp(const std::string& host, int64_t port);
+
+// What a connection over TCP needs, once it is accepted: packets leave at once, and a peer whose
+// machine has vanished is noticed within two minutes.
+void prepare_tcp(int fd);
+
+} // namespace muster::protocol

@@ -1,0 +1,76 @@
+// The second stage: the dataspaces, what is served in them, and the end. `dataspace_main.cpp` makes
+// one of these.
+//
+// By itself it does what syndicate-server does with the same options (reference 3.1). With --system
+// it is the second stage of init: it also asserts what kind of start this is, keeps overrides in
+// /run/muster, and tells init when it is up and when the services have stopped.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "init/base/event_loop.h"
+#include "init/dataspace/engine.h"
+#include "init/protocol/relay.h"
+#include "init/second_stage_link.h"
+#include "services/process/process.h"
+#include "services/system/options.h"
+#include "services/system/power.h"
+
+namespace muster::services {
+
+class SecondStage {
+  public:
+    // Everything referred to must outlive it.
+    SecondStage(EventLoop& loop, SecondStageLink& link, Processes& processes,
+                const Options& options);
+    ~SecondStage();
+
+    // Runs until the end of the system, of this server, or `<exit STATUS>`. Returns the exit
+    // status. ERRORS: what was asked for cannot be begun.
+    Result<int> run();
+
+  private:
+    using Turn = dataspace::Turn;
+    using CapRef = dataspace::CapRef;
+    using Value = preserves::Value;
+
+    void boot(Turn& turn);
+    void serve(Turn& turn);
+    void assert_capabilities(Turn& turn);
+    void assert_boot_facts(Turn& turn);
+    void require_configuration(Turn& turn);
+    void speak_on_stdio();
+    Value variables(const std::string& path) const;
+    void report_up(Turn& turn, const std::vector<Value>& watchers);
+    Result<Watch> watch_signals();
+    void end(int status);
+    void say_later(std::string line);
+    bool has(uint32_t flag) const {
+        return link_.attached() && (link_.welcome().flags & flag) != 0;
+    }
+
+    EventLoop& loop_;
+    SecondStageLink& link_;
+    Processes& processes_;
+    const Options& options_;
+    dataspace::Engine engine_;
+    CapRef config_;
+    CapRef machine_;
+    CapRef status_;
+    CapRef log_;
+    CapRef system_;
+    CapRef control_; // null unless asked for
+    CapRef gatekeeper_;
+    Ref<dataspace::Facet> facet_;
+    Ref<dataspace::Facet> listeners_;
+    dataspace::KeepAlive keep_;
+    std::unique_ptr<Power> power_;
+    protocol::Connection superior_;
+    size_t watchers_missing_ = 0;
+    int exit_status_ = 0;
+    Fd signals_;
+};
+
+} // namespace muster::services
