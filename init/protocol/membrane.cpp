@@ -38,6 +38,7 @@ CapRef Membrane::exported(Oid oid) const {
     return found == exported_.end() ? CapRef() : found->second.cap;
 }
 
+// REQUIRES: not of a narrowed one: those are pinned by decoding.
 bool Membrane::pin(Pin pin) {
     auto& table = pin.side == Pin::Side::exported ? exported_ : imported_;
     auto found = table.find(pin.oid);
@@ -47,14 +48,26 @@ bool Membrane::pin(Pin pin) {
 }
 
 void Membrane::unpin(Pin pin) {
+    if (pin.side == Pin::Side::narrowed) {
+        unpin_narrowed(pin.oid);
+        return;
+    }
     bool exported = pin.side == Pin::Side::exported;
     auto& table = exported ? exported_ : imported_;
     auto found = table.find(pin.oid);
     if (found == table.end() || --found->second.pins > 0) return;
     CapRef last = std::move(found->second.cap); // destroyed when the tables are in order again
     (exported ? exported_oids_ : imported_oids_).erase(last.get());
-    if (exported) attenuated_.erase(pin.oid);
     table.erase(found);
+}
+
+void Membrane::unpin_narrowed(uint64_t number) {
+    auto found = narrowed_.find(number);
+    if (found == narrowed_.end() || --found->second.entry.pins > 0) return;
+    Narrowed last = std::move(found->second);
+    narrowed_numbers_.erase(last.wire);
+    narrowed_.erase(found);
+    unpin({Pin::Side::exported, last.oid});
 }
 
 void Membrane::unpin(const Pins& pins) {
@@ -63,12 +76,19 @@ void Membrane::unpin(const Pins& pins) {
 }
 
 bool Membrane::is_transient(const Pins& pins) const {
-    std::unordered_map<Oid, uint64_t> own[2];
+    std::unordered_map<Oid, uint64_t> own[3];
+    auto of = [&](Pin::Side side) -> auto& { return own[static_cast<size_t>(side)]; };
     for (Pin pin : pins)
-        ++own[pin.side == Pin::Side::exported][pin.oid];
-    for (bool exported : {false, true}) {
-        const auto& table = exported ? exported_ : imported_;
-        for (const auto& [oid, count] : own[exported]) {
+        ++of(pin.side)[pin.oid];
+    // A narrowed one may be new if what it narrows is not.
+    for (const auto& [number, count] : of(Pin::Side::narrowed)) {
+        auto found = narrowed_.find(number);
+        if (found != narrowed_.end() && found->second.entry.pins <= count)
+            ++of(Pin::Side::exported)[found->second.oid];
+    }
+    for (Pin::Side side : {Pin::Side::exported, Pin::Side::imported}) {
+        const auto& table = side == Pin::Side::exported ? exported_ : imported_;
+        for (const auto& [oid, count] : of(side)) {
             auto found = table.find(oid);
             if (found != table.end() && found->second.pins <= count) return true;
         }
@@ -100,20 +120,29 @@ Result<Ref<preserves::Embedded>> Membrane::decode(View wire) {
         // Nobody hears what is sent there.
         return Ref<preserves::Embedded>(make_proxy_(UINT64_MAX));
     }
+    if (wire.at(2).valid()) {
+        Result<CapRef> narrowed = narrow(number, wire);
+        if (!narrowed) return narrowed.error();
+        return Ref<preserves::Embedded>(*narrowed);
+    }
     if (pins_) {
         ++found->second.pins;
         note(Pin::Side::exported, number);
     }
-    if (!wire.at(2).valid()) return Ref<preserves::Embedded>(found->second.cap);
-    Result<CapRef> narrowed = attenuated(number, wire);
-    if (!narrowed) return narrowed.error();
-    return Ref<preserves::Embedded>(*narrowed);
+    return Ref<preserves::Embedded>(found->second.cap);
 }
 
-Result<CapRef> Membrane::attenuated(Oid oid, View wire) {
+// REQUIRES: `oid` is exported.
+Result<CapRef> Membrane::narrow(Oid oid, View wire) {
     Value key(wire);
-    auto& known = attenuated_[oid];
-    if (auto found = known.find(key); found != known.end()) return found->second;
+    if (auto known = narrowed_numbers_.find(key); known != narrowed_numbers_.end()) {
+        Entry& entry = narrowed_[known->second].entry;
+        if (pins_) {
+            ++entry.pins;
+            note(Pin::Side::narrowed, known->second);
+        }
+        return entry.cap;
+    }
     preserves::Encoder list;
     list.begin_sequence();
     size_t index = 0;
@@ -122,12 +151,17 @@ Result<CapRef> Membrane::attenuated(Oid oid, View wire) {
     list.end();
     Result<Value> caveats = list.finish();
     if (!caveats) return caveats.error();
-    const CapRef& base = exported_[oid].cap;
-    Result<Ref<Caveats>> joined = Caveats::join(base->caveats(), caveats->view());
+    Entry& base = exported_[oid];
+    Result<Ref<Caveats>> joined = Caveats::join(base.cap->caveats(), *caveats);
     if (!joined) return joined.error();
-    CapRef narrowed = base->attenuate(*joined);
-    known.emplace(std::move(key), narrowed);
-    return narrowed;
+    CapRef cap = base.cap->attenuate(*joined);
+    if (!pins_) return cap;
+    ++base.pins;
+    uint64_t number = next_narrowed_++;
+    narrowed_numbers_[key] = number;
+    narrowed_[number] = {oid, std::move(key), {cap, 1}};
+    note(Pin::Side::narrowed, number);
+    return cap;
 }
 
 void Membrane::encode(preserves::Embedded& object, preserves::Encoder& out) {
@@ -150,13 +184,24 @@ void Membrane::encode(preserves::Embedded& object, preserves::Encoder& out) {
     out.end();
 }
 
+uint64_t Membrane::pins() const {
+    uint64_t sum = 0;
+    for (const auto* table : {&exported_, &imported_})
+        for (const auto& [oid, entry] : *table)
+            sum += entry.pins;
+    for (const auto& [number, narrowed] : narrowed_)
+        sum += narrowed.entry.pins;
+    return sum;
+}
+
 void Membrane::clear() {
     auto exported = std::move(exported_);
     auto imported = std::move(imported_);
-    auto narrowed = std::move(attenuated_);
+    auto narrowed = std::move(narrowed_);
     exported_.clear();
     imported_.clear();
-    attenuated_.clear();
+    narrowed_.clear();
+    narrowed_numbers_.clear();
     exported_oids_.clear();
     imported_oids_.clear();
 }

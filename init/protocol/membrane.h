@@ -16,10 +16,12 @@
 
 namespace muster::protocol {
 
+using preserves::Value;
+
 struct Pin {
-    enum class Side : uint8_t { exported, imported };
+    enum class Side : uint8_t { exported, imported, narrowed };
     Side side;
-    uint64_t oid;
+    uint64_t oid; // of a narrowed one: the number of its entry
 };
 using Pins = std::vector<Pin>;
 
@@ -55,7 +57,10 @@ class Membrane final : public preserves::EmbeddedCodec {
     Result<Ref<preserves::Embedded>> decode(preserves::View wire) override;
     void encode(preserves::Embedded& object, preserves::Encoder& out) override;
 
-    size_t size() const { return exported_.size() + imported_.size(); }
+    // All pins there are; beside the initial ones each is due to something alive.
+    uint64_t pins() const;
+
+    size_t size() const { return exported_.size() + imported_.size() + narrowed_.size(); }
     void clear();
 
   private:
@@ -64,19 +69,27 @@ class Membrane final : public preserves::EmbeddedCodec {
         uint64_t pins = 0;
     };
 
+    struct Narrowed {
+        Oid oid; // of what it narrows
+        Value wire;
+        Entry entry;
+    };
+
     dataspace::CapRef import_oid(Oid oid);
-    Result<dataspace::CapRef> attenuated(Oid oid, preserves::View wire);
+    Result<dataspace::CapRef> narrow(Oid oid, preserves::View wire);
+    void unpin_narrowed(uint64_t number);
     void note(Pin::Side side, Oid oid);
 
     std::function<dataspace::CapRef(Oid)> make_proxy_;
     std::unordered_map<Oid, Entry> exported_;
     std::unordered_map<Oid, Entry> imported_;
+    std::unordered_map<uint64_t, Narrowed> narrowed_;
     std::unordered_map<const preserves::Embedded*, Oid> exported_oids_;
     std::unordered_map<const preserves::Embedded*, Oid> imported_oids_;
-    // The same attenuation gives the same capability, as long as its oid is exported.
-    std::unordered_map<Oid, std::unordered_map<preserves::Value, dataspace::CapRef,
-                                               preserves::ValueHash, preserves::ValueEqual>>
-        attenuated_;
+    // By what stands on the wire.
+    std::unordered_map<Value, uint64_t, preserves::ValueHash, preserves::ValueEqual>
+        narrowed_numbers_;
+    uint64_t next_narrowed_ = 0;
     Oid next_oid_ = 0;
     Pins* pins_ = nullptr;
 };

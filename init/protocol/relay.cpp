@@ -54,6 +54,7 @@ class Relay final : public Counted {
     // From the entities that answer syncs.
     void answer_sync(Turn& turn, Oid oid, const Pins& pins);
     void release_pins(const Pins& pins) { membrane_.unpin(pins); }
+    const Membrane& membrane() const { return membrane_; }
 
   private:
     struct Inbound {
@@ -561,6 +562,10 @@ Connection& Connection::operator=(Connection&& other) noexcept {
     return *this;
 }
 Connection::~Connection() { end(); }
+
+Connection::Counts Connection::counts() const {
+    return {relay_->membrane().size(), relay_->membrane().pins()};
+}
 
 void Connection::end() {
     if (!relay_) return;

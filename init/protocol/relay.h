@@ -60,6 +60,13 @@ class Connection {
     ~Connection();
     explicit operator bool() const { return static_cast<bool>(relay_); }
 
+    // What its membrane holds (membrane.h): for status and tests.
+    struct Counts {
+        size_t capabilities;
+        uint64_t pins;
+    };
+    Counts counts() const; // REQUIRES: not empty
+
     // Starts a relay on two descriptors, which may be the same stream socket (then pass it once
     // and an empty `output`). They are made non-blocking.
     static Connection start(dataspace::Engine& engine, EventLoop& loop, Fd input, Fd output,
