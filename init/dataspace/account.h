@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "init/base/ref.h"
 
@@ -16,10 +17,35 @@ namespace muster::dataspace {
 
 inline constexpr int64_t default_credit = 100; // events; syndicate-server's SYNDICATE_CREDIT
 
+class Account;
+
+// The accounts of an engine: how much they may owe, and who wants to know how much they do.
+class Accounts final : public Counted {
+  public:
+    // Of all accounts, those that are open included.
+    void set_limit(int64_t events);
+    int64_t limit() const { return limit_; }
+    Ref<Account> open(std::string name);
+    // All that are open. Nothing may be opened or closed meanwhile.
+    const std::vector<Account*>& all() const { return all_; }
+
+  private:
+    friend class Account;
+    int64_t limit_ = default_credit;
+    std::vector<Account*> all_;
+};
+
 class Account : public Counted {
   public:
     explicit Account(std::string name, int64_t limit = default_credit)
         : name_(std::move(name)), limit_(limit) {}
+    ~Account() override {
+        if (!book_) return;
+        Account*& place = book_->all_[index_];
+        place = book_->all_.back();
+        place->index_ = index_;
+        book_->all_.pop_back();
+    }
 
     void borrow(int64_t events) { debt_ += events; }
     void repay(int64_t events) {
@@ -29,16 +55,34 @@ class Account : public Counted {
     }
     bool clear() const { return debt_ <= limit_; }
     int64_t debt() const { return debt_; }
+    int64_t limit() const { return limit_; }
     const std::string& name() const { return name_; }
     // Called when the debt falls back to the limit. One listener.
     void set_on_clear(std::function<void()> on_clear) { on_clear_ = std::move(on_clear); }
 
   private:
+    friend class Accounts;
     std::string name_;
     int64_t debt_ = 0;
     int64_t limit_;
     std::function<void()> on_clear_;
+    Ref<Accounts> book_; // null: in none
+    size_t index_ = 0;   // in the book
 };
+
+inline void Accounts::set_limit(int64_t events) {
+    limit_ = events;
+    for (Account* account : all_)
+        account->limit_ = events;
+}
+
+inline Ref<Account> Accounts::open(std::string name) {
+    auto account = make_ref<Account>(std::move(name), limit_);
+    account->book_ = Ref<Accounts>(this);
+    account->index_ = all_.size();
+    all_.push_back(account.get());
+    return account;
+}
 
 // A debt that is repaid when this goes away.
 class Loan {

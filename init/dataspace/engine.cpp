@@ -5,7 +5,7 @@
 
 namespace muster::dataspace {
 
-Engine::Engine() : account_(make_ref<Account>("engine")) {
+Engine::Engine() : accounts_(make_ref<Accounts>()), account_(accounts_->open("engine")) {
     on_failure_ = [](const Actor& actor, const Error& error) {
         std::fprintf(stderr, "dataspace: actor %s failed: %s\n", actor.name().c_str(),
                      error.message.c_str());

@@ -29,6 +29,8 @@ class Engine {
     bool idle() const { return queue_.empty() && goodbyes_.empty(); }
 
     const Ref<Account>& account() const { return account_; }
+    // Where whoever produces work opens an account.
+    Accounts& accounts() const { return *accounts_; }
     bool closing() const { return closing_; }
     // Called for each actor that failed: its name and why. Default: a line on stderr.
     void set_on_failure(std::function<void(const Actor&, const Error&)> hook) {
@@ -64,6 +66,7 @@ class Engine {
     std::deque<Activation> queue_;
     std::deque<Goodbye> goodbyes_;
     std::vector<Ref<Actor>> actors_;
+    Ref<Accounts> accounts_;
     Ref<Account> account_;
     std::function<void(const Actor&, const Error&)> on_failure_;
     Handle next_handle_ = 1;

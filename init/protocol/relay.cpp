@@ -36,7 +36,7 @@ class Relay final : public Counted {
 
     Relay(dataspace::Engine& engine, EventLoop& loop, Fd input, Fd output, RelayOptions options)
         : engine_(engine), loop_(loop), input_(std::move(input)), output_(std::move(output)),
-          options_(std::move(options)), account_(make_ref<dataspace::Account>(options_.name)),
+          options_(std::move(options)), account_(engine_.accounts().open(options_.name)),
           membrane_([this](Oid oid) { return make_proxy(oid); }),
           writer_(membrane_, options_.text_output) {}
 

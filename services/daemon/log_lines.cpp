@@ -73,7 +73,7 @@ bool LineSplitter::finish(std::string& line) {
 LogLines::LogLines(dataspace::Engine& engine, EventLoop& loop, Ref<dataspace::Facet> facet,
                    dataspace::CapRef log, preserves::Value service, const std::string& name)
     : engine_(engine), loop_(loop), facet_(std::move(facet)), log_(std::move(log)),
-      service_(std::move(service)), account_(make_ref<dataspace::Account>("log of " + name)) {
+      service_(std::move(service)), account_(engine_.accounts().open("log of " + name)) {
     account_->set_on_clear([this] {
         for (auto& stream : streams_)
             if (stream->fd && !stream->watch) (void)watch(*stream);
