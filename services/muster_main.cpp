@@ -16,7 +16,9 @@
 #include "init/preserves/text_writer.h"
 #include "services/muster/bus.h"
 #include "services/muster/notation.h"
+#include "services/muster/selection.h"
 #include "services/muster/status_line.h"
+#include "services/tracker/service.h"
 
 namespace muster::command {
 namespace {
@@ -43,7 +45,10 @@ constexpr const char* usage =
     "  poweroff, reboot, halt    stop all services, and then the machine\n"
     "  pipe                      join standard input and output to the bus\n"
     "\n"
-    "SERVICE is a name, as in `sshd` for <daemon sshd>, or a value such as '<milestone default>'.\n"
+    "SERVICE is a name, as in `sshd` for <daemon sshd>, or a value such as '<milestone default>'; "
+    "in\n"
+    "one that is not known as it stands _ is anything, and the end may be left out:\n"
+    "'<config-watcher \"/etc/muster/core\">'.\n"
     "PATTERN is a value in which _ stands for anything: '<device block _ {DEVNAME: \"vda\"}>'.\n"
     "SPACE is config, machine, log or status; without --in the first three, and config to say\n"
     "something. Looking at a service never starts it.\n"
@@ -150,21 +155,6 @@ std::vector<Value> value_arguments(const Arguments& arguments) {
     return values;
 }
 
-// Shows a capability by its oid on this connection: the same for the same, and meaning nothing
-// outside of it.
-class OidText final : public preserves::EmbeddedCodec {
-  public:
-    Result<Ref<preserves::Embedded>> decode(View) override { return Error{"not for reading"}; }
-    void encode(preserves::Embedded& object, preserves::Encoder& out) override {
-        out.integer(static_cast<int64_t>(static_cast<protocol::Reference&>(object).oid));
-    }
-};
-
-std::string text_of(View value) {
-    OidText oids;
-    return preserves::to_text(value, &oids);
-}
-
 void print(const char* before, View value) {
     std::string line = before + text_of(value);
     std::puts(line.c_str());
@@ -177,19 +167,6 @@ Result<std::vector<Value>> services(Bus& bus) {
                      pat::record("service", {pat::discard(), pat::discard(), pat::discard()}));
 }
 
-// A bare name is a daemon's, or else a milestone's.
-Value find_service(const std::string& word, const std::vector<Value>& known) {
-    Result<Value> service = parse_service(word);
-    if (!service) wrong("service " + word + ": " + service.error().message);
-    auto is_known = [&](View name) {
-        return std::any_of(known.begin(), known.end(),
-                           [&](const Value& each) { return each.view().at(0) == name; });
-    };
-    if (is_known(*service) || !service->view().is_record("daemon", 1)) return *service;
-    Value milestone = preserves::record("milestone", {service->view().at(0)});
-    return is_known(milestone) ? milestone : *service;
-}
-
 int status(Bus& bus, const Arguments& arguments) {
     auto known = services(bus);
     if (!known) return failed(known.error());
@@ -200,17 +177,17 @@ int status(Bus& bus, const Arguments& arguments) {
             lines.push_back(status_line(each));
     }
     for (const std::string& word : arguments.words) {
-        Value name = find_service(word, *known);
         bool found = false;
-        for (const Value& each : *known) {
-            if (!(each.view().at(0) == name.view())) continue;
-            lines.push_back(status_line(each));
-            found = true;
+        for (const Value& name : services_meant(word, *known)) {
+            for (const Value& each : *known) {
+                if (!(each.view().at(0) == name.view())) continue;
+                lines.push_back(status_line(each));
+                found = true;
+            }
         }
         if (found) continue;
         result = 1;
-        std::fprintf(stderr, "muster: nobody defines or needs %s\n",
-                     preserves::to_text(name).c_str());
+        std::fprintf(stderr, "muster: nobody defines or needs %s\n", word.c_str());
     }
     // What is written as a record comes after the plain names.
     std::sort(lines.begin(), lines.end(), [](const std::string& a, const std::string& b) {
@@ -268,31 +245,65 @@ int wait(Bus& bus, const Arguments& arguments) {
     return 1;
 }
 
+// The one service that `word` means, as `$config` names it, and what `$status` says of it.
+struct Meant {
+    Value status; // invalid if nobody knows it
+    Value name;
+};
+
+Result<Meant> one_service(Bus& bus, const std::string& word, const std::vector<Value>& known) {
+    std::vector<Value> names = services_meant(word, known);
+    if (names.size() > 1) {
+        std::string text = word + " could be any of these:";
+        for (const Value& each : names)
+            text += "\n  " + preserves::to_text(each);
+        return Error{text};
+    }
+    Meant meant;
+    for (const Value& each : known)
+        if (each.view().at(0) == names[0].view()) meant.status = each;
+    auto name = real_name(bus, names[0]);
+    if (!name) return name.error();
+    meant.name = *std::move(name);
+    return meant;
+}
+
+// Why this cannot be done to the service; empty if it can.
+std::string objection(const std::string& command, const Meant& meant) {
+    View status = meant.status;
+    bool undefined = !status.valid() || status.at(2).get("undefined").valid();
+    if (undefined && command != "release")
+        return "nobody defines " + preserves::to_text(services::without_capabilities(meant.name));
+    if (command != "restart") return {};
+    if (meant.name.view().is_record("milestone"))
+        return services::display_name(meant.name) + " is no process: restart what it stands for";
+    bool idle = status.at(1).is_symbol("stopped") || status.at(1).is_symbol("waiting");
+    return idle ? short_name(status.at(0)) + " does not run" : "";
+}
+
 // `start`, `stop`, `release`, `restart`: a message each, to whoever implements it.
 int order(Bus& bus, const Arguments& arguments) {
     auto known = services(bus);
     if (!known) return failed(known.error());
     int result = 0;
     for (const std::string& word : arguments.words) {
-        Value name = find_service(word, *known);
-        auto found = std::find_if(known->begin(), known->end(), [&](const Value& each) {
-            return each.view().at(0) == name.view();
-        });
-        bool undefined = found == known->end() || found->view().at(2).get("undefined").valid();
-        if (undefined && arguments.command != "release") {
-            std::fprintf(stderr, "muster: nobody defines %s\n", preserves::to_text(name).c_str());
-            result = 1;
+        auto meant = one_service(bus, word, *known);
+        if (!meant) {
+            result = failed(meant.error());
             continue;
         }
-        bool idle = found != known->end() && (found->view().at(1).is_symbol("stopped") ||
-                                              found->view().at(1).is_symbol("waiting"));
-        if (idle && arguments.command == "restart") {
-            std::fprintf(stderr, "muster: %s does not run\n", word.c_str());
-            result = 1;
+        if (std::string why = objection(arguments.command, *meant); !why.empty()) {
+            result = failed(Error{why});
             continue;
+        }
+        if (arguments.command == "stop") {
+            auto more = goes_down_with(bus, Value(meant->status.view().at(0)), *known);
+            if (!more) return failed(more.error());
+            for (const std::string& each : *more)
+                std::printf("%s: %s\n", word.c_str(), each.c_str());
         }
         bus.client().message(bus.config(),
-                             preserves::record(arguments.command + "-service", {name}));
+                             preserves::record(arguments.command + "-service", {meant->name}));
     }
     Result<> settled = bus.settle();
     return settled ? result : failed(settled.error());
@@ -398,7 +409,10 @@ void check(const Arguments& arguments, Takes takes) {
         break;
     }
     for (const std::string& word : arguments.words)
-        if (takes == Takes::services || takes == Takes::anything) (void)find_service(word, {});
+        if (takes == Takes::services || takes == Takes::anything) {
+            Result<Value> service = parse_service(word);
+            if (!service) wrong("service " + word + ": " + service.error().message);
+        }
 }
 
 } // namespace

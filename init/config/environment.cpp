@@ -41,12 +41,15 @@ View Environment::find(std::string_view name) const {
     return {};
 }
 
-Value Environment::dictionary() const {
+Value Environment::dictionary(size_t max_size) const {
     preserves::Encoder out;
     std::unordered_set<std::string_view> seen;
     out.begin_dictionary();
     for (const Binding* at = innermost_.get(); at; at = at->outer.get()) {
         if (!seen.insert(at->name).second) continue;
+        size_t size = at->name.size() + at->value.view().bytes().size();
+        if (size > max_size) return {};
+        max_size -= size;
         out.symbol(at->name);
         out.value(at->value);
     }

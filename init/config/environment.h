@@ -24,8 +24,9 @@ class Environment {
     void bind(std::string_view name, const Value& value);
     // Invalid if there is no such variable. Lives as long as this environment.
     View find(std::string_view name) const;
-    // All variables, by name as a symbol.
-    Value dictionary() const;
+    // All variables, by name as a symbol. Invalid if that is more than `max_size` bytes or nests
+    // too deeply.
+    Value dictionary(size_t max_size) const;
 
   private:
     // Bindings are a list with shared tails.

@@ -80,14 +80,25 @@ bool Instantiator::fail(const Node& node, std::string message) {
 
 View Instantiator::lookup(const Node& node) {
     if (node.name == ".") {
-        if (!all_.valid()) all_ = environment_.dictionary();
+        if (!all_.valid()) all_ = environment_.dictionary(max_value_size);
         if (all_.valid()) return all_;
-        fail(node, "the variables are too large or nest too deeply for one dictionary");
+        fail(node, "$. is larger than 1 MiB or nests too deeply");
         return {};
     }
     View value = environment_.find(node.name);
     if (!value.valid()) fail(node, "undefined variable $" + node.name);
     return value;
+}
+
+bool Instantiator::count(const Node& node, View value) {
+    copied_ += value.bytes().size();
+    return copied_ <= max_value_size || fail(node, "the value is larger than 1 MiB");
+}
+
+bool Instantiator::copy(const Node& node, View value, Encoder& out) {
+    if (!count(node, value)) return false;
+    out.value(value);
+    return true;
 }
 
 Value Instantiator::finish(const Node& node, Encoder& out) {
@@ -111,13 +122,10 @@ Value Instantiator::value(const Node& node) {
 bool Instantiator::write_value(const Node& node, Encoder& out) {
     switch (node.op) {
     case Node::Op::literal:
-        out.value(node.value);
-        return true;
+        return copy(node, node.value, out);
     case Node::Op::variable: {
         View found = lookup(node);
-        if (!found.valid()) return false;
-        out.value(found);
-        return true;
+        return found.valid() && copy(node, found, out);
     }
     case Node::Op::record:
         out.begin_record();
@@ -181,7 +189,7 @@ bool Instantiator::write_pattern(const Node& node, Names& names, Encoder& out) {
     case Node::Op::set:
     case Node::Op::attenuate: {
         Value constant = value(node);
-        if (!constant.valid()) return false;
+        if (!constant.valid() || !count(node, constant)) return false;
         Value wire = dataspace::pattern::literal(constant);
         if (!wire.valid()) {
             return fail(node, (node.op == Node::Op::variable ? "$" + node.name : "this value") +
@@ -302,10 +310,8 @@ bool Instantiator::write_sturdy(const Node& node, Names& names, bool capture, En
     case Node::Op::set:
     case Node::Op::attenuate: {
         Value constant = value(node);
-        if (!constant.valid()) return false;
-        open(out, "lit");
-        out.value(constant);
-        out.end();
+        if (!constant.valid() || !count(node, constant)) return false;
+        write_sturdy_literal(constant, out);
         return true;
     }
     case Node::Op::record:

@@ -30,6 +30,10 @@ class Narrowed : public Counted {
     size_t sweep_at_ = 64;
 };
 
+// The largest value that a script may make, in bytes: one that answers its own messages could
+// double it for ever.
+inline constexpr size_t max_value_size = 1'048'576;
+
 class Instantiator {
   public:
     // All must outlive it.
@@ -47,6 +51,8 @@ class Instantiator {
     using Names = std::vector<std::string>;
 
     bool fail(const Node& node, std::string message);
+    bool count(const Node& node, View value);
+    bool copy(const Node& node, View value, Encoder& out);
     View lookup(const Node& node);
     Value finish(const Node& node, Encoder& out);
 
@@ -62,7 +68,8 @@ class Instantiator {
     const Environment& environment_;
     Narrowed& narrowed_;
     Fault& fault_;
-    Value all_; // what $. gives; made when first asked for
+    Value all_;         // what $. gives; made when first asked for
+    size_t copied_ = 0; // bytes of variables and constants so far
 };
 
 } // namespace muster::config

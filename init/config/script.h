@@ -1,6 +1,6 @@
 // Configuration scripts: parsing and running (reference 3.5; README.md in this folder).
 //
-// Text becomes a Script, an immutable tree, or one Problem. A Script runs in a facet of its own
+// Text becomes a Script, an immutable tree, or some Problems. A Script runs in a facet of its own
 // under the current one: what it asserts, observes and waits for lives as long as that facet. A
 // run-time error (an undefined variable, a target that is no capability) is reported and stops the
 // facet in which it happened: the file's, or that of one match of `?` or `??`.
@@ -31,9 +31,10 @@ struct Source : Counted {
 class Script : public Counted {
   public:
     // `file` and `directory` are only names here: nothing is read. On failure empty, with the
-    // first problem.
+    // problems in the order of the text: after one, parsing goes on with the next instruction, but
+    // not past what is no Preserves text.
     static Ref<Script> parse(std::string_view text, std::string file, std::string directory,
-                             Problem& problem);
+                             std::vector<Problem>& problems);
     ~Script() override;
 
     // Whether the other says the same, comments and layout aside.

@@ -37,9 +37,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     in_turn([&](dataspace::Turn& turn) {
         first = run_script(turn, script, world.environment, report);
     });
+    std::vector<dataspace::Handle> facts;
     for (const char* fact : {"<a 1>", "<a 2 x>", "[1 2 3]", "{k: v}"}) {
         in_turn([&](dataspace::Turn& turn) {
-            turn.assert_(world.config, World::read(fact));
+            facts.push_back(turn.assert_(world.config, World::read(fact)));
             turn.message(world.config, World::read(fact));
         });
     }
@@ -54,6 +55,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         in_turn([&](dataspace::Turn& turn) {
             release(turn, second);
             turn.stop(*first.facet);
+        });
+        in_turn([&](dataspace::Turn& turn) {
+            for (dataspace::Handle fact : facts)
+                turn.retract(fact);
         });
         in_turn([&](dataspace::Turn& turn) { turn.stop(*second.facet); });
     }

@@ -16,19 +16,26 @@ namespace {
 // How deep instructions may nest, counting `$x` and the like: what runs them is recursive.
 constexpr size_t max_nesting = 250;
 
-// What a message says stands in a place.
+// After how many problems of one text no more are looked for.
+constexpr size_t max_problems = 20;
+
+// What a message says was found.
 std::string describe(const Form& form) {
     switch (form.kind) {
-    case Kind::record:
-        return "a record";
+    case Kind::record: {
+        const Form& label = form.items[0];
+        std::string text = label.is_compound() ? std::string() : preserves::to_text(label.atom);
+        if (text.empty() || text.size() > 40) return "a record";
+        return "<" + text + (form.items.size() > 1 ? " …>" : ">");
+    }
     case Kind::sequence:
-        return "a sequence";
+        return form.items.empty() ? "[]" : "[…]";
     case Kind::set:
-        return "a set";
+        return form.items.empty() ? "#{}" : "#{…}";
     case Kind::dictionary:
-        return "a dictionary";
+        return form.items.empty() ? "{}" : "{…}";
     case Kind::embedded:
-        return "a capability";
+        return "a capability (#:…)";
     default:
         break;
     }
@@ -40,6 +47,8 @@ std::string describe(const Form& form) {
 // The items that are still to be parsed of a file or a block.
 struct Tokens {
     const std::vector<Form>& forms;
+    const char* end;        // what a message calls the end of them
+    bool truncated = false; // there is more, but it could not be read
     size_t next = 0;
 
     bool done() const { return next == forms.size(); }
@@ -49,6 +58,37 @@ struct Tokens {
     const Form& last() const { return forms[next - 1]; }
 };
 
+// The forms of instructions and expressions, as messages quote them.
+constexpr std::string_view during_form = "? PATTERN INSTRUCTION";
+constexpr std::string_view message_form = "?? PATTERN INSTRUCTION";
+constexpr std::string_view stop_form = "?- INSTRUCTION";
+constexpr std::string_view let_form = "let PATTERN = EXPRESSION";
+constexpr std::string_view send_form = "! VALUE";
+constexpr std::string_view assert_form = "+= VALUE";
+constexpr std::string_view target_form = "$name INSTRUCTION";
+constexpr std::string_view match_form = "$name =~ PATTERN INSTRUCTION …";
+constexpr std::string_view stringify_form = "stringify EXPRESSION";
+constexpr std::string_view join_form = "join SEPARATOR PIECES";
+constexpr std::string_view pattern_form = "pattern PATTERN";
+constexpr std::string_view binder_form = "<?name PATTERN>";
+constexpr std::string_view narrow_form = "<* $name [CAVEAT …]>";
+constexpr std::string_view any_instruction =
+    "<record>, {dictionary}, [block], $name …, ? …, ?? …, ?- …, let …, ! … or += …";
+constexpr std::string_view any_caveat =
+    "<rewrite PATTERN TEMPLATE>, <accept PATTERN>, <reject PATTERN> or <or [REWRITE-OR-ACCEPT …]>";
+constexpr std::string_view inner_caveat = "<rewrite PATTERN TEMPLATE> or <accept PATTERN>";
+
+// Whether an instruction may begin with this: where parsing goes on after an error.
+bool may_begin(const Form& form) {
+    if (form.kind == Kind::record || form.kind == Kind::dictionary || form.kind == Kind::sequence)
+        return true;
+    if (form.kind != Kind::symbol) return false;
+    std::string_view symbol = form.symbol();
+    for (std::string_view word : {"let", "!", "+=", "?", "??", "?-"})
+        if (symbol == word) return true;
+    return symbol.starts_with('$');
+}
+
 enum class Notation : uint8_t {
     template_, // a value is needed
     pattern,   // of ?, ??, let, =~
@@ -57,29 +97,46 @@ enum class Notation : uint8_t {
 
 class Parser {
   public:
-    Parser(Source& source, Problem& problem) : source_(source), problem_(problem) {}
+    Parser(Source& source, std::vector<Problem>& problems) : source_(source), problems_(problems) {}
 
+    // After an error it goes on with the next instruction: nothing that a wrong one could have
+    // said is needed to judge the others, since variables are looked up when they are used.
     bool block(Tokens& tokens, std::vector<Instruction>& out, size_t depth) {
+        bool good = true;
         while (!tokens.done()) {
-            if (!instruction(tokens, out.emplace_back(), true, depth)) return false;
+            if (instruction(tokens, out.emplace_back(), true, depth)) continue;
+            good = false;
+            if (too_deep_ || problems_.size() >= max_problems) return false;
+            while (!tokens.done() && !may_begin(*tokens.peek()))
+                tokens.take();
         }
-        return true;
+        return good;
     }
 
   private:
     using Names = std::vector<std::string>;
 
     bool fail(const Form& form, std::string message) {
-        problem_.at = form.at;
-        problem_.message = std::move(message);
+        problems_.push_back({source_.file, form.at, std::move(message)});
         return false;
     }
 
-    // After a keyword: says what should follow it if nothing does.
-    bool expect(Tokens& tokens, std::string_view what) {
+    bool unexpected(const Form& found, std::string_view what, std::string_view form) {
+        return fail(found, std::string(form) + ": expected " + std::string(what) + ", found " +
+                               describe(found));
+    }
+
+    // Within `form`: says what should follow if nothing does.
+    bool expect(Tokens& tokens, std::string_view what, std::string_view form) {
         if (!tokens.done()) return true;
-        return fail(tokens.last(),
-                    std::string(what) + " was expected after " + describe(tokens.last()));
+        if (tokens.truncated) return false; // what is wrong there is said already
+        return fail(tokens.last(), std::string(form) + ": expected " + std::string(what) +
+                                       ", found the end of the " + tokens.end);
+    }
+
+    bool too_deep(const Form& form, std::string_view what) {
+        too_deep_ = true;
+        return fail(form, std::string(what) + " nest too deeply");
     }
 
     Place place(const Form& form) {
@@ -90,59 +147,69 @@ class Parser {
     bool instruction(Tokens& tokens, Instruction& out, bool in_block, size_t depth) {
         const Form& form = tokens.take();
         out.place = place(form);
-        if (depth >= max_nesting) return fail(form, "instructions nest too deeply");
+        if (depth >= max_nesting) return too_deep(form, "instructions");
         if (form.kind == Kind::record || form.kind == Kind::dictionary) {
             out.op = Instruction::Op::assert_;
             return node(form, Notation::template_, nullptr, out.node);
         }
         if (form.kind == Kind::sequence) {
             out.op = Instruction::Op::block;
-            Tokens inner{form.items};
+            Tokens inner{form.items, "block"};
             return block(inner, out.body, depth + 1);
         }
         if (form.kind != Kind::symbol) return no_instruction(form);
         std::string_view symbol = form.symbol();
         if (symbol == "let") return let(tokens, out, depth);
-        if (symbol == "!") return with_template(tokens, out, Instruction::Op::message);
-        if (symbol == "+=") return with_template(tokens, out, Instruction::Op::assert_);
-        if (symbol == "?") return with_pattern(tokens, out, Instruction::Op::during, depth);
-        if (symbol == "??") return with_pattern(tokens, out, Instruction::Op::on_message, depth);
+        if (symbol == "!") return with_template(tokens, out, Instruction::Op::message, send_form);
+        if (symbol == "+=")
+            return with_template(tokens, out, Instruction::Op::assert_, assert_form);
+        if (symbol == "?")
+            return with_pattern(tokens, out, Instruction::Op::during, during_form, depth);
+        if (symbol == "??")
+            return with_pattern(tokens, out, Instruction::Op::on_message, message_form, depth);
         if (symbol == "?-") {
             out.op = Instruction::Op::on_stop;
-            return expect(tokens, "an instruction") && body(tokens, out, depth);
+            return expect(tokens, "an instruction", stop_form) && body(tokens, out, depth);
         }
         if (symbol == "=~") {
-            return fail(form, "=~ needs a variable before it: $name =~ PATTERN INSTRUCTION …");
+            return fail(form, std::string(match_form) + ": expected $name before =~");
         }
         if (!symbol.starts_with('$')) return no_instruction(form);
-        if (symbol.size() == 1) return fail(form, "the name of a variable was expected after $");
+        if (symbol.size() == 1) return unnamed(form, "$");
         out.name = symbol.substr(1);
-        if (!expect(tokens, "an instruction or =~")) return false;
+        if (!expect(tokens, "an instruction or =~", target_form)) return false;
         if (tokens.peek()->is_symbol("=~")) return match(tokens, out, in_block, depth);
         out.op = Instruction::Op::target;
         return body(tokens, out, depth);
     }
 
     bool no_instruction(const Form& form) {
-        return fail(form, "an instruction was expected (<record>, {dictionary}, [block], "
-                          "$name …, ? …, ?? …, ?- …, let …, ! …, += …), not " +
+        return fail(form, "expected an instruction (" + std::string(any_instruction) + "), found " +
                               describe(form));
+    }
+
+    bool unnamed(const Form& form, const char* sign) {
+        return fail(form, std::string("expected the name of a variable after ") + sign);
     }
 
     bool body(Tokens& tokens, Instruction& out, size_t depth) {
         return instruction(tokens, out.body.emplace_back(), false, depth + 1);
     }
 
-    bool with_template(Tokens& tokens, Instruction& out, Instruction::Op op) {
+    bool with_template(Tokens& tokens, Instruction& out, Instruction::Op op,
+                       std::string_view form) {
         out.op = op;
-        return expect(tokens, "a value") &&
+        return expect(tokens, "a value", form) &&
                node(tokens.take(), Notation::template_, nullptr, out.node);
     }
 
-    bool with_pattern(Tokens& tokens, Instruction& out, Instruction::Op op, size_t depth) {
+    bool with_pattern(Tokens& tokens, Instruction& out, Instruction::Op op, std::string_view form,
+                      size_t depth) {
         out.op = op;
-        return expect(tokens, "a pattern") && pattern(tokens.take(), out.node) &&
-               expect(tokens, "an instruction after the pattern") && body(tokens, out, depth);
+        if (!expect(tokens, "a pattern and an instruction", form)) return false;
+        bool good = pattern(tokens.take(), out.node);
+        // Also if the pattern is wrong: its instruction is not one of its own.
+        return expect(tokens, "an instruction", form) && body(tokens, out, depth) && good;
     }
 
     bool pattern(const Form& form, Node& out) {
@@ -152,14 +219,16 @@ class Parser {
 
     bool let(Tokens& tokens, Instruction& out, size_t depth) {
         out.op = Instruction::Op::let;
-        if (!expect(tokens, "a pattern") || !pattern(tokens.take(), out.node)) return false;
-        if (!expect(tokens, "=")) return false;
+        if (!expect(tokens, "a pattern", let_form) || !pattern(tokens.take(), out.node))
+            return false;
+        if (!expect(tokens, "=", let_form)) return false;
         const Form& equals = tokens.take();
         if (!equals.is_symbol("=")) {
-            return fail(equals,
-                        "= was expected (let PATTERN = EXPRESSION), not " + describe(equals));
+            --tokens.next; // it may begin the next instruction
+            return unexpected(equals, "=", let_form);
         }
-        return expect(tokens, "an expression") && expression(tokens, out.expression, depth + 1);
+        return expect(tokens, "an expression", let_form) &&
+               expression(tokens, out.expression, depth + 1);
     }
 
     // $x =~ PATTERN INSTRUCTION, and the rest of the block if it does not match. In a block that
@@ -170,10 +239,10 @@ class Parser {
         test.op = Instruction::Op::match;
         test.place = out.place;
         test.name = std::move(out.name);
-        if (!expect(tokens, "a pattern") || !pattern(tokens.take(), test.node) ||
-            !expect(tokens, "an instruction after the pattern") || !body(tokens, test, depth)) {
+        if (!expect(tokens, "a pattern and an instruction", match_form)) return false;
+        bool good = pattern(tokens.take(), test.node);
+        if (!expect(tokens, "an instruction", match_form) || !body(tokens, test, depth) || !good)
             return false;
-        }
         if (in_block) {
             out = std::move(test);
             return true;
@@ -187,7 +256,7 @@ class Parser {
     bool expression(Tokens& tokens, Expression& out, size_t depth) {
         const Form& form = tokens.take();
         out.place = place(form);
-        if (depth >= max_nesting) return fail(form, "expressions nest too deeply");
+        if (depth >= max_nesting) return too_deep(form, "expressions");
         std::string_view symbol = form.symbol();
         if (symbol == "dataspace") return plain(out, Expression::Op::dataspace);
         if (symbol == "timestamp") return plain(out, Expression::Op::timestamp);
@@ -195,16 +264,16 @@ class Parser {
         if (symbol == "scriptdir") return plain(out, Expression::Op::scriptdir);
         if (symbol == "stringify") {
             out.op = Expression::Op::stringify;
-            return argument(tokens, out, "an expression", depth);
+            return argument(tokens, out, "an expression", stringify_form, depth);
         }
         if (symbol == "join") {
             out.op = Expression::Op::join;
-            return argument(tokens, out, "a separator", depth) &&
-                   argument(tokens, out, "a sequence of pieces after the separator", depth);
+            return argument(tokens, out, "a separator", join_form, depth) &&
+                   argument(tokens, out, "pieces", join_form, depth);
         }
         if (symbol == "pattern") {
             out.op = Expression::Op::pattern;
-            return expect(tokens, "a pattern") && pattern(tokens.take(), out.node);
+            return expect(tokens, "a pattern", pattern_form) && pattern(tokens.take(), out.node);
         }
         return node(form, Notation::template_, nullptr, out.node);
     }
@@ -214,8 +283,10 @@ class Parser {
         return true;
     }
 
-    bool argument(Tokens& tokens, Expression& out, std::string_view what, size_t depth) {
-        return expect(tokens, what) && expression(tokens, out.arguments.emplace_back(), depth + 1);
+    bool argument(Tokens& tokens, Expression& out, std::string_view what, std::string_view form,
+                  size_t depth) {
+        return expect(tokens, what, form) &&
+               expression(tokens, out.arguments.emplace_back(), depth + 1);
     }
 
     // ---- Templates and patterns. They nest as values do: recursion is bounded. ----
@@ -232,14 +303,14 @@ class Parser {
             return items(form, 0, notation, names, out) && fold(form, out);
         case Kind::set:
             if (notation == Notation::pattern) {
-                return fail(form, "a pattern cannot match a set");
+                return fail(form, "expected a pattern, found a set, which none can match");
             }
             out.op = Node::Op::set;
             return items(form, 0, Notation::template_, nullptr, out) && fold(form, out);
         case Kind::dictionary:
             return dictionary(form, notation, names, out);
         case Kind::embedded:
-            return fail(form, "a capability cannot be written in a script");
+            return fail(form, "a capability cannot be written in a script, only named ($name)");
         default:
             out.value = form.atom;
             return true;
@@ -250,15 +321,14 @@ class Parser {
         std::string_view symbol = form.symbol();
         if (symbol == "_") {
             if (notation == Notation::template_) {
-                return fail(form, "_ is for patterns; a value was expected");
+                return fail(form, "expected a value, found _, which is for patterns (=_ is the "
+                                  "symbol)");
             }
             out.op = Node::Op::discard;
         } else if (symbol.starts_with('?')) {
             return bind(form, notation, names, out);
         } else if (symbol.starts_with('$')) {
-            if (symbol.size() == 1) {
-                return fail(form, "the name of a variable was expected after $");
-            }
+            if (symbol.size() == 1) return unnamed(form, "$");
             out.op = Node::Op::variable;
             out.name = symbol.substr(1);
         } else if (symbol.starts_with('=')) {
@@ -272,10 +342,10 @@ class Parser {
     bool bind(const Form& form, Notation notation, Names* names, Node& out) {
         std::string name(form.symbol().substr(1));
         if (notation == Notation::template_) {
-            return fail(form, "?" + name + " is for patterns; a value was expected (=?" + name +
-                                  " is the symbol)");
+            return fail(form, "expected a value, found ?" + name + ", which is for patterns (=?" +
+                                  name + " is the symbol)");
         }
-        if (name.empty()) return fail(form, "the name of a variable was expected after ?");
+        if (name.empty()) return unnamed(form, "?");
         if (std::find(names->begin(), names->end(), name) != names->end()) {
             return fail(form, "?" + name + " is bound twice in one pattern");
         }
@@ -291,12 +361,13 @@ class Parser {
         if (notation != Notation::template_ && label.symbol().starts_with('?')) {
             if (!bind(label, notation, names, out)) return false;
             if (form.items.size() != 2) {
-                return fail(form, "one pattern was expected: <?" + out.name + " PATTERN>");
+                return fail(form, std::string(binder_form) + ": expected one pattern, found " +
+                                      std::to_string(form.items.size() - 1));
             }
             return node(form.items[1], notation, names, out.items.emplace_back());
         }
         if (notation != Notation::template_ && label.is_symbol("_")) {
-            return fail(label, "the label of a record cannot be left open");
+            return fail(label, "expected the label of a record, found _: it cannot be left open");
         }
         out.op = Node::Op::record;
         return node(label, Notation::template_, nullptr, out.items.emplace_back()) &&
@@ -313,7 +384,13 @@ class Parser {
     bool dictionary(const Form& form, Notation notation, Names* names, Node& out) {
         out.op = Node::Op::dictionary;
         for (size_t i = 0; i + 1 < form.items.size(); i += 2) {
-            if (!node(form.items[i], Notation::template_, nullptr, out.items.emplace_back()) ||
+            const Form& key = form.items[i];
+            if (notation != Notation::template_ &&
+                (key.is_symbol("_") || key.symbol().starts_with('?'))) {
+                return fail(key, "expected a key, found " + describe(key) +
+                                     ": the keys of a dictionary cannot be left open");
+            }
+            if (!node(key, Notation::template_, nullptr, out.items.emplace_back()) ||
                 !node(form.items[i + 1], notation, names, out.items.emplace_back())) {
                 return false;
             }
@@ -355,16 +432,18 @@ class Parser {
     // ---- <* CAPABILITY [CAVEAT …]> ----
 
     bool attenuation(const Form& form, Node& out) {
-        if (form.items.size() != 3 || form.items[2].kind != Kind::sequence) {
-            return fail(form, "<* $name [CAVEAT …]> was expected (<=* …> is a record)");
+        if (form.items.size() != 3) {
+            return fail(form, std::string(narrow_form) + ": expected two fields, found " +
+                                  std::to_string(form.items.size() - 1) + " (<=* …> is a record)");
         }
+        std::string_view base = form.items[1].symbol();
+        if (base.size() < 2 || !base.starts_with('$'))
+            return unexpected(form.items[1], "$name", narrow_form);
+        if (form.items[2].kind != Kind::sequence)
+            return unexpected(form.items[2], "[CAVEAT …]", narrow_form);
         out.op = Node::Op::attenuate;
-        if (!node(form.items[1], Notation::template_, nullptr, out.items.emplace_back())) {
+        if (!node(form.items[1], Notation::template_, nullptr, out.items.emplace_back()))
             return false;
-        }
-        if (out.items[0].op != Node::Op::variable) {
-            return fail(form.items[1], "a variable that holds a capability was expected");
-        }
         for (const Form& item : form.items[2].items) {
             if (!caveat(item, true, out.caveats.emplace_back())) return false;
         }
@@ -395,15 +474,13 @@ class Parser {
             }
             return true;
         }
-        return fail(form, outermost ? "a caveat was expected: <rewrite PATTERN TEMPLATE>, "
-                                      "<accept PATTERN>, <reject PATTERN> or "
-                                      "<or [<rewrite …> or <accept …> …]>"
-                                    : "<rewrite PATTERN TEMPLATE> or <accept PATTERN> was "
-                                      "expected within <or [ ]>");
+        return fail(form, "expected " + std::string(outermost ? any_caveat : inner_caveat) +
+                              ", found " + describe(form));
     }
 
     Source& source_;
-    Problem& problem_;
+    std::vector<Problem>& problems_;
+    bool too_deep_ = false;
 };
 
 } // namespace
@@ -412,10 +489,10 @@ Script::Script() = default;
 Script::~Script() = default;
 
 Ref<Script> Script::parse(std::string_view text, std::string file, std::string directory,
-                          Problem& problem) {
-    problem.file = file;
+                          std::vector<Problem>& problems) {
     Forms forms;
-    if (!read_forms(text, forms, problem)) return {};
+    Problem unreadable{file, {}, {}};
+    bool readable = read_forms(text, forms, unreadable);
     Ref<Script> script(new Script());
     script->content_ = std::move(forms.content);
     script->source_ = make_ref<Source>();
@@ -425,10 +502,11 @@ Ref<Script> Script::parse(std::string_view text, std::string file, std::string d
     script->root_->op = Instruction::Op::block;
     script->root_->place = 0;
     script->source_->places.push_back(Location{});
-    Tokens tokens{forms.forms};
-    Parser parser(*script->source_, problem);
-    if (!parser.block(tokens, script->root_->body, 0)) return {};
-    return script;
+    Tokens tokens{forms.forms, "file", !readable};
+    Parser parser(*script->source_, problems);
+    bool good = parser.block(tokens, script->root_->body, 0);
+    if (!readable) problems.push_back(std::move(unreadable));
+    return good && readable ? script : nullptr;
 }
 
 } // namespace muster::config

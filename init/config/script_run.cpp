@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "init/base/rfc3339.h"
 #include "init/config/instantiate.h"
 #include "init/config/tree.h"
-#include "init/base/rfc3339.h"
 #include "init/dataspace/dataspace.h"
 #include "init/dataspace/pattern.h"
 #include "init/preserves/text_writer.h"
@@ -88,6 +88,7 @@ class ScriptRun : public Counted {
                  const Frame& frame);
     bool let(Turn& turn, const Instruction& instruction, Environment& environment);
     Value evaluate(Turn& turn, const Expression& expression, const Environment& environment);
+    Value text(Turn& turn, Place place, const std::string& text);
     bool compare(Turn& turn, const Node& pattern, const Value& value, Environment& environment,
                  bool& matched);
     CapRef find_target(Turn& turn, Place place, const Environment& environment, const Frame& frame);
@@ -324,34 +325,39 @@ Value ScriptRun::evaluate(Turn& turn, const Expression& expression,
         return preserves::string(script_->source()->directory);
     case Expression::Op::stringify: {
         Value value = evaluate(turn, expression.arguments[0], environment);
-        return value.valid() ? preserves::string(preserves::to_text(value)) : Value();
+        if (!value.valid()) return {};
+        return text(turn, expression.place, preserves::to_text(value));
     }
     case Expression::Op::join: {
         Value separator = evaluate(turn, expression.arguments[0], environment);
         if (!separator.valid()) return {};
         Value pieces = evaluate(turn, expression.arguments[1], environment);
         if (!pieces.valid()) return {};
-        if (!pieces.is(Kind::sequence)) {
-            fail(turn, expression.arguments[1].place, "join needs a sequence of pieces");
-            return {};
-        }
         auto text_of = [](View value) {
             if (auto text = value.as_string()) return std::string(*text);
             return preserves::to_text(value);
         };
+        // What is no sequence is the only piece.
+        if (!pieces.is(Kind::sequence)) return text(turn, expression.place, text_of(pieces));
         std::string between = text_of(separator);
         std::string joined;
         bool first = true;
         for (View piece : pieces.view().items()) {
-            if (!first) joined += between;
-            first = false;
+            if (!std::exchange(first, false)) joined += between;
             joined += text_of(piece);
+            if (joined.size() > max_value_size) break;
         }
-        return preserves::string(joined);
+        return text(turn, expression.place, joined);
     }
     }
     if (!result.valid()) fail(turn, fault);
     return result;
+}
+
+Value ScriptRun::text(Turn& turn, Place place, const std::string& text) {
+    if (text.size() <= max_value_size) return preserves::string(text);
+    fail(turn, place, "the text is larger than 1 MiB");
+    return {};
 }
 
 Running run_script(Turn& turn, const Ref<Script>& script, const Environment& environment,

@@ -54,10 +54,13 @@ struct World {
         settle();
     }
 
+    // `problem`, if given, gets what is wrong, one line each.
     static Ref<Script> parse(std::string_view text, std::string* problem = nullptr) {
-        Problem found;
+        std::vector<Problem> found;
         Ref<Script> script = Script::parse(text, "test.pr", "/etc/test", found);
-        if (!script && problem) *problem = to_string(found);
+        if (!problem) return script;
+        for (const Problem& each : found)
+            *problem += (problem->empty() ? "" : "\n") + to_string(each);
         return script;
     }
 

@@ -94,12 +94,12 @@ class ConfigWatcher : public std::enable_shared_from_this<ConfigWatcher> {
         std::unique_ptr<Version> current;
         std::unique_ptr<Version> next; // being rehearsed
         // Why the file as it is now is not in force: it is no good, or stopped at once.
-        std::string load_error;
-        Handle load_error_handle = 0;
+        std::map<std::string, Handle> load_errors;
         std::map<std::string, Handle> start_errors;
     };
 
     void on_events();
+    void reload();
     void on_absence();
     void schedule();
     void apply(Turn& turn);
@@ -110,7 +110,7 @@ class ConfigWatcher : public std::enable_shared_from_this<ConfigWatcher> {
     void settle(Turn& turn, File& file, std::vector<Ref<Facet>>& to_stop);
 
     void run_time_error(Turn& turn, const std::string& path, uint64_t id, const Problem& problem);
-    void set_load_error(Turn& turn, File& file, const Problem* problem);
+    void set_load_errors(Turn& turn, File& file, const std::vector<Problem>& problems);
     void clear_load_errors(Turn& turn, File& file);
     void retract_all(Turn& turn, std::map<std::string, Handle>& errors);
     void show_tree_problems(Turn& turn);
@@ -143,6 +143,13 @@ class ConfigWatcher : public std::enable_shared_from_this<ConfigWatcher> {
 void ConfigWatcher::start(Turn& turn) {
     // The facet owns this; everything else only knows it.
     turn.on_stop([self = shared_from_this()](Turn&) {});
+    if (options_.commands) {
+        dataspace::on_message(turn, options_.commands,
+                              dataspace::pattern::record("reload-configuration", {}),
+                              [weak = weak_from_this()](Turn&, View) {
+                                  if (auto self = weak.lock()) self->reload();
+                              });
+    }
     if (Result<> opened = tree_.open(); !opened) {
         tell({tree_.path(), {0, 0}, "changes will not be noticed: " + opened.error().message});
     } else {
@@ -157,6 +164,12 @@ void ConfigWatcher::start(Turn& turn) {
     }
     pending_ = tree_.rescan();
     apply(turn);
+}
+
+// What is the same as before changes nothing.
+void ConfigWatcher::reload() {
+    pending_.merge(tree_.rescan());
+    schedule();
 }
 
 void ConfigWatcher::on_events() {
@@ -232,13 +245,14 @@ void ConfigWatcher::load(Turn& turn, const std::string& path) {
         return;
     case Reading::bad:
         tree_.look_again(path);
-        set_load_error(turn, files_[path], &problem);
+        set_load_errors(turn, files_[path], {problem});
         return;
     }
     File& file = files_[path];
-    Ref<Script> script = Script::parse(text, path, directory_of(path), problem);
+    std::vector<Problem> problems;
+    Ref<Script> script = Script::parse(text, path, directory_of(path), problems);
     if (!script) {
-        set_load_error(turn, file, &problem);
+        set_load_errors(turn, file, problems);
         return;
     }
     if (file.current && file.current->script->same_content(*script)) {
@@ -304,7 +318,7 @@ void ConfigWatcher::finish(Turn& turn) {
 
 void ConfigWatcher::settle(Turn& turn, File& file, std::vector<Ref<Facet>>& to_stop) {
     std::unique_ptr<Version> next = std::move(file.next);
-    set_load_error(turn, file, nullptr);
+    set_load_errors(turn, file, {});
     if (next->running.failed && file.current) {
         std::swap(file.start_errors, next->errors);
         retract_all(turn, next->errors);
@@ -355,19 +369,23 @@ void ConfigWatcher::run_time_error(Turn& turn, const std::string& path, uint64_t
     tell(problem);
 }
 
-// With null there is none any more.
-void ConfigWatcher::set_load_error(Turn& turn, File& file, const Problem* problem) {
-    std::string text = problem ? to_string(*problem) : std::string();
-    if (file.load_error == text) return;
-    Handle old = file.load_error_handle;
-    file.load_error = std::move(text);
-    file.load_error_handle = problem ? assert_error(turn, *problem) : 0;
-    turn.retract(old);
-    if (problem) tell(*problem);
+// These now stand, and no others; what stood before is not told again.
+void ConfigWatcher::set_load_errors(Turn& turn, File& file, const std::vector<Problem>& problems) {
+    std::map<std::string, Handle> old = std::exchange(file.load_errors, {});
+    for (const Problem& problem : problems) {
+        std::string text = to_string(problem);
+        if (auto known = old.extract(text)) {
+            file.load_errors.insert(std::move(known));
+        } else if (file.load_errors.count(text) == 0) {
+            file.load_errors[text] = assert_error(turn, problem);
+            tell(problem);
+        }
+    }
+    retract_all(turn, old);
 }
 
 void ConfigWatcher::clear_load_errors(Turn& turn, File& file) {
-    set_load_error(turn, file, nullptr);
+    set_load_errors(turn, file, {});
     retract_all(turn, file.start_errors);
 }
 
@@ -426,6 +444,7 @@ void serve_config_watchers(Turn& turn, EventLoop& loop, const CapRef& config,
         options.path = *path;
         options.environment = Environment::from_dictionary(name.view().at(1));
         options.errors = config;
+        options.commands = config;
         options.report = report;
         options.on_ready = [state](Turn& t) { state(t, "ready"); };
         state(inner, "started");

@@ -29,6 +29,10 @@ struct WatchOptions {
     Environment environment; // what each script starts with
     // Where errors are asserted; empty: nowhere.
     dataspace::CapRef errors;
+    // Where the message `<reload-configuration>` has everything looked at again, for what the
+    // kernel does not tell: a symbolic link's target that changed elsewhere, a file system mounted
+    // over a directory. Empty: nowhere.
+    dataspace::CapRef commands;
     // Told about every error once, when it comes up.
     std::function<void(const Problem&)> report;
     // Called once, in the turn in which the files that are there at first have been started. Not
@@ -41,7 +45,8 @@ void watch_config(dataspace::Turn& turn, EventLoop& loop, WatchOptions options);
 
 // Serves `<run-service <config-watcher "PATH" {NAME: VALUE …}>>` in `config`, from the current
 // facet: publishes `<service-state S started>`, and `<service-state S ready>` after the first scan;
-// `failed` if PATH is no string or the variables are no dictionary.
+// `failed` if PATH is no string or the variables are no dictionary. `<reload-configuration>` is
+// heard in `config`.
 void serve_config_watchers(dataspace::Turn& turn, EventLoop& loop, const dataspace::CapRef& config,
                            std::function<void(const Problem&)> report);
 

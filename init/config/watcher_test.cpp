@@ -2,143 +2,12 @@
 
 #include "init/config/watcher.h"
 
-#include <fcntl.h>
-#include <limits.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <algorithm>
-
-#include "init/base/catch.h"
 #include "init/config/file_tree.h"
-#include "init/config/script_world.h"
+#include "init/config/watcher_site.h"
 
 using namespace muster;
 using namespace muster::config;
 using Facts = std::set<std::string>;
-using Strings = std::vector<std::string>;
-
-namespace {
-
-// A directory that goes away with everything in it.
-class Folder {
-  public:
-    Folder() {
-        char name[] = "/tmp/muster-config-XXXXXX";
-        REQUIRE(mkdtemp(name));
-        path_ = name;
-    }
-    ~Folder() { CHECK(std::system(("rm -rf '" + path_ + "'").c_str()) == 0); }
-
-    std::string at(const std::string& name) const { return path_ + "/" + name; }
-    const std::string& path() const { return path_; }
-    void write(const std::string& name, std::string_view text) const {
-        Fd fd(open(at(name).c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-        REQUIRE(fd);
-        REQUIRE(::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()));
-    }
-    void make(const std::string& name) const { REQUIRE(mkdir(at(name).c_str(), 0755) == 0); }
-    void move(const std::string& from, const std::string& to) const {
-        REQUIRE(rename(at(from).c_str(), at(to).c_str()) == 0);
-    }
-    void remove(const std::string& name) const { REQUIRE(::remove(at(name).c_str()) == 0); }
-
-  private:
-    std::string path_;
-};
-
-// Root can read everything: for a while this process is somebody else, whose the folder is.
-class NotRoot {
-  public:
-    explicit NotRoot(const std::string& folder) {
-        if (geteuid() != 0) return;
-        REQUIRE(chown(folder.c_str(), nobody, nobody) == 0);
-        REQUIRE(chown((folder + "/a.pr").c_str(), nobody, nobody) == 0);
-        REQUIRE(seteuid(nobody) == 0);
-        changed_ = true;
-    }
-    ~NotRoot() {
-        if (changed_ && seteuid(0) != 0) std::abort();
-    }
-
-  private:
-    static constexpr uid_t nobody = 65534;
-    bool changed_ = false;
-};
-
-struct Site {
-    Folder folder;
-    std::unique_ptr<EventLoop> loop;
-    World world;
-    Strings reports;
-    bool ready = false;
-    Ref<dataspace::Facet> facet;
-
-    Site() {
-        Result<std::unique_ptr<EventLoop>> made = EventLoop::create();
-        REQUIRE(made);
-        loop = std::move(*made);
-        loop->set_after_round([this] { return world.engine.run(); });
-    }
-    ~Site() { stop(); }
-
-    void watch(const std::string& path) {
-        world.turn([&](dataspace::Turn& turn) {
-            facet = turn.facet([&](dataspace::Turn& inner) {
-                WatchOptions options;
-                options.path = path;
-                options.environment = world.environment;
-                options.errors = world.config;
-                options.report = [this](const Problem& problem) { report(problem); };
-                options.on_ready = [this](dataspace::Turn&) { ready = true; };
-                watch_config(inner, *loop, std::move(options));
-            });
-        });
-    }
-    void watch() { watch(folder.path()); }
-    void stop() {
-        if (facet) world.turn([&](dataspace::Turn& turn) { turn.stop(*facet); });
-        facet = nullptr;
-    }
-    void report(const Problem& problem) {
-        std::string text = to_string(problem);
-        size_t at = text.find(folder.path());
-        if (at != std::string::npos) text.replace(at, folder.path().size(), "DIR");
-        reports.push_back(text);
-    }
-
-    // Waits for what must come. The limit only ends a test that has failed.
-    template <typename Condition>
-    bool until(Condition condition) {
-        bool late = false;
-        Timer limit = loop->after(20 * second, [&] { late = true; });
-        while (!condition() && !late)
-            loop->run_once(true);
-        return condition();
-    }
-    bool until_fact(const std::string& fact) {
-        return until([&] { return world.has(fact); });
-    }
-    bool until_gone(const std::string& fact) {
-        return until([&] { return !world.has(fact); });
-    }
-    // Lets everything that happened before be noticed: a mark comes last.
-    void catch_up() {
-        std::string mark = "<mark " + std::to_string(++marks_) + ">";
-        folder.write("zz-mark.pr", mark);
-        CHECK(until_fact(mark));
-        world.facts.erase(mark);
-        std::erase_if(world.events, [](const std::string& event) {
-            return event.find("<mark ") != std::string::npos;
-        });
-    }
-
-  private:
-    int marks_ = 0;
-};
-
-} // namespace
 
 TEST_CASE("paths sort depth first, by name") {
     Paths paths{"/d/b.pr", "/d/a.pr", "/d/a/x.pr", "/d/ab/x.pr", "/d/a/b/c.pr"};
@@ -229,7 +98,7 @@ TEST_CASE("the last good version stays in force while there is an error") {
     // Another kind of error: a bad instruction.
     site.folder.write("a.pr", "<a 2>\n? <b> oops");
     CHECK(site.until([&] { return site.reports.size() == 2; }));
-    CHECK(site.reports[1].starts_with("DIR/a.pr:2:7: an instruction was expected"));
+    CHECK(site.reports[1].starts_with("DIR/a.pr:2:7: expected an instruction ("));
     CHECK(site.world.has("<a 1>"));
     // Put right: the error goes.
     site.folder.write("a.pr", "<a 2>");
@@ -452,6 +321,44 @@ TEST_CASE("links") {
     site.folder.remove("loop");
 }
 
+TEST_CASE("what the kernel does not tell is seen when the configuration is reloaded") {
+    Site site;
+    Folder elsewhere;
+    elsewhere.write("target", "<old>");
+    site.folder.write("same.pr", "let ?d = dataspace <same $d>");
+    REQUIRE(symlink(elsewhere.at("target").c_str(), site.folder.at("l.pr").c_str()) == 0);
+    site.watch();
+    CHECK(site.world.has("<old>"));
+    elsewhere.write("target", "<new>");
+    site.world.events.clear();
+    site.world.send("<reload-configuration>");
+    CHECK(site.until_fact("<new>"));
+    CHECK_FALSE(site.world.has("<old>"));
+    // Nothing else was touched, and what is watched is watched as before.
+    CHECK(site.world.events == Strings{"!<reload-configuration>", "+<new>", "-<old>"});
+    site.folder.write("b.pr", "<b>");
+    CHECK(site.until_fact("<b>"));
+}
+
+TEST_CASE("every error of a file stands until it is repaired, and each is told once") {
+    Site site;
+    site.folder.write("a.pr", "<a ?x>\n<b>\n<c _>\n");
+    site.watch();
+    CHECK(site.reports.size() == 2);
+    auto standing = [&] {
+        return std::count_if(site.world.facts.begin(), site.world.facts.end(),
+                             [](const std::string& fact) { return fact.starts_with("<config-e"); });
+    };
+    CHECK(standing() == 2);
+    CHECK_FALSE(site.world.has("<b>"));
+    site.folder.write("a.pr", "<a ?x>\n<b>\n<c>\n");
+    CHECK(site.until([&] { return standing() == 1; }));
+    CHECK(site.reports.size() == 2);
+    site.folder.write("a.pr", "<a>\n<b>\n<c>\n");
+    CHECK(site.until_fact("<b>"));
+    CHECK(standing() == 0);
+}
+
 TEST_CASE("what is no script file is named, and nothing waits for it") {
     Site site;
     REQUIRE(mkfifo(site.folder.at("fifo.pr").c_str(), 0644) == 0);
@@ -518,64 +425,4 @@ TEST_CASE("after an overflow everything is looked at again") {
         seen.merge(more.changed);
     }
     CHECK(seen == Paths{folder.at("b.pr"), folder.at("d/c.pr"), folder.at("late.pr")});
-}
-
-TEST_CASE("the service") {
-    Site site;
-    site.folder.write("a.pr", "<a> let ?x = $who <who $x>");
-    Value name = preserves::record(
-        "config-watcher", {preserves::string(site.folder.path()),
-                           preserves::dictionary({{"config", dataspace::embed(site.world.config)},
-                                                  {"who", preserves::symbol("me")}})});
-    Value run = preserves::record("run-service", {name});
-    Ref<dataspace::Facet> server;
-    site.world.turn([&](dataspace::Turn& turn) {
-        server = turn.facet([&](dataspace::Turn& inner) {
-            serve_config_watchers(inner, *site.loop, site.world.config,
-                                  [&](const Problem& problem) { site.report(problem); });
-        });
-    });
-    auto count_states = [&](const char* state) {
-        return std::count_if(site.world.facts.begin(), site.world.facts.end(),
-                             [&](const std::string& fact) {
-                                 return fact.starts_with("<service-state <config-watcher ") &&
-                                        fact.ends_with(std::string(" ") + state + ">");
-                             });
-    };
-    dataspace::Handle handle = 0;
-    site.world.turn([&](dataspace::Turn& t) { handle = t.assert_(site.world.config, run); });
-    CHECK(count_states("started") == 1);
-    CHECK(count_states("ready") == 1);
-    CHECK(site.world.has("<who me>"));
-    site.world.remove(handle);
-    CHECK(site.world.facts.empty());
-    site.world.add("<run-service <config-watcher what {}>>");
-    CHECK(count_states("failed") == 1);
-    CHECK(site.reports.size() == 1);
-    site.world.turn([&](dataspace::Turn& turn) { turn.stop(*server); });
-}
-
-TEST_CASE("scripts can watch further directories, with a narrower config") {
-    Site site;
-    site.folder.make("core");
-    site.folder.make("top");
-    site.folder.write("core/a.pr", "<require-service <daemon x>>");
-    site.folder.write("top/top.pr", "let ?narrow = <* $config [<or [\n"
-                                    "  <rewrite <require-service ?s> <require-core-service $s>>\n"
-                                    "  <accept _>]>]>\n"
-                                    "let ?base = scriptdir\n"
-                                    "let ?dir = join \"/\" [$base \"..\" \"core\"]\n"
-                                    "<run-service <config-watcher $dir {config: $narrow}>>\n");
-    Ref<dataspace::Facet> server;
-    site.world.turn([&](dataspace::Turn& turn) {
-        server = turn.facet([&](dataspace::Turn& inner) {
-            serve_config_watchers(inner, *site.loop, site.world.config,
-                                  [&](const Problem& problem) { site.report(problem); });
-        });
-    });
-    site.watch(site.folder.at("top"));
-    CHECK(site.until_fact("<require-core-service <daemon x>>"));
-    site.stop();
-    site.world.turn([&](dataspace::Turn& turn) { turn.stop(*server); });
-    CHECK(site.world.facts.empty());
 }

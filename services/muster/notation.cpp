@@ -4,6 +4,7 @@
 #include "init/preserves/encoder.h"
 #include "init/preserves/text_reader.h"
 #include "init/preserves/text_writer.h"
+#include "init/protocol/client.h"
 #include "services/tracker/service.h"
 
 namespace muster::command {
@@ -61,18 +62,57 @@ bool encode(View value, Encoder& out) {
 
 Result<Value> parse_value(std::string_view text) { return preserves::parse_text(text); }
 
+namespace {
+
+// Takes any capability for some capability.
+class AnyCapability final : public preserves::EmbeddedCodec {
+  public:
+    Result<Ref<preserves::Embedded>> decode(View) override { return some_; }
+    void encode(preserves::Embedded&, preserves::Encoder& out) override {
+        out.symbol("capability");
+    }
+
+  private:
+    Ref<preserves::Embedded> some_ = make_ref<preserves::Embedded>();
+};
+
+class OidText final : public preserves::EmbeddedCodec {
+  public:
+    Result<Ref<preserves::Embedded>> decode(View) override { return Error{"not for reading"}; }
+    void encode(preserves::Embedded& object, preserves::Encoder& out) override {
+        out.integer(static_cast<int64_t>(static_cast<protocol::Reference&>(object).oid));
+    }
+};
+
+} // namespace
+
 Result<Value> parse_service(std::string_view text) {
-    Result<Value> value = preserves::parse_text(text);
-    if (!value || value->is(Kind::record)) return value;
-    return preserves::record("daemon", {*value});
+    constexpr std::string_view left_out = "{...}";
+    std::string typed(text);
+    for (size_t at = 0; (at = typed.find(left_out, at)) != std::string::npos; ++at)
+        typed.replace(at, left_out.size(), "_");
+    AnyCapability any;
+    Result<Value> value = preserves::parse_text(typed, &any);
+    if (!value) return value;
+    Value name = services::without_capabilities(*value);
+    if (name.is(Kind::record)) return name;
+    return preserves::record("daemon", {name});
 }
 
 Result<Value> parse_pattern(std::string_view text) {
     Result<Value> value = preserves::parse_text(text);
-    if (!value) return value;
+    return value ? typed_pattern(*value) : value;
+}
+
+Result<Value> typed_pattern(View value) {
     Encoder out;
-    if (!encode(*value, out)) return Error{"a pattern cannot hold a set"};
+    if (!encode(value, out)) return Error{"a pattern cannot hold a set"};
     return out.finish();
+}
+
+std::string text_of(View value) {
+    OidText oids;
+    return preserves::to_text(value, &oids);
 }
 
 namespace {

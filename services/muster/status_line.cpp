@@ -19,20 +19,6 @@ void pad(std::string& line, size_t to) {
     line += ' ';
 }
 
-// The name for the first column: what a dictionary holds is left out, `config-watcher` services
-// have all their variables there.
-std::string short_name(View service) {
-    if (!service.is(preserves::Kind::record)) return display_name(service);
-    bool plain = true;
-    std::string text = "<" + preserves::to_text(service.label());
-    for (View field : service.items()) {
-        bool dictionary = field.is(preserves::Kind::dictionary);
-        text += dictionary ? " {...}" : " " + preserves::to_text(field);
-        plain = plain && !dictionary;
-    }
-    return plain ? display_name(service) : text + ">";
-}
-
 // "mount-root ready" for <service-state <daemon mount-root> ready>.
 std::string dependency_text(View dependee) {
     if (dependee.is_record("service-state", 2))
@@ -47,6 +33,18 @@ void add(std::string& detail, const std::string& more) {
 }
 
 } // namespace
+
+std::string short_name(View service) {
+    if (!service.is(preserves::Kind::record)) return display_name(service);
+    bool plain = true;
+    std::string text = "<" + preserves::to_text(service.label());
+    for (View field : service.items()) {
+        bool dictionary = field.is(preserves::Kind::dictionary);
+        text += dictionary ? " {...}" : " " + preserves::to_text(field);
+        plain = plain && !dictionary;
+    }
+    return plain ? display_name(service) : text + ">";
+}
 
 std::string status_line(View record) {
     std::string line = short_name(record.at(0));
@@ -67,6 +65,8 @@ std::string status_line(View record) {
     } else if (View waiting = facts.get("waiting-for"); waiting.valid()) {
         for (View each : waiting.items())
             add(detail, "waits for " + dependency_text(each));
+        if (auto more = facts.get("waiting-for-more").as_int())
+            add(detail, "and " + std::to_string(*more) + " more");
     }
     // How a one-shot that is complete ended goes without saying.
     auto last = facts.get("last").as_string();

@@ -267,7 +267,12 @@ Result<Watch> SecondStage::watch_signals() {
     return loop_.watch(signals_.get(), EPOLLIN, [this](uint32_t) {
         signalfd_siginfo info;
         if (read(signals_.get(), &info, sizeof info) != sizeof info) return;
-        if (info.ssi_signo == SIGHUP) return;
+        if (info.ssi_signo == SIGHUP) {
+            engine_.external(facet_, [this](Turn& turn) {
+                turn.message(config_, preserves::record("reload-configuration", {}));
+            });
+            return;
+        }
         // init sends TERM when the services are down already: there is nothing left to do.
         if (link_.attached())
             loop_.stop();

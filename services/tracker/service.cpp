@@ -42,20 +42,27 @@ std::string_view state_word(const Service& service, bool obstacles, bool going_d
     return service.is_daemon() && service.defined ? "starting" : "waiting";
 }
 
-Value status_record(const Service& service, std::string_view word,
-                    const std::vector<Value>& waiting_for) {
+Value status_record(const Service& service, std::string_view word, bool waits) {
     Encoder out;
     out.begin_record();
     out.symbol("service");
     out.value(without_capabilities(service.name));
     out.symbol(word);
     out.begin_dictionary();
-    if (!waiting_for.empty()) {
+    if (waits) {
         out.symbol("waiting-for");
         out.begin_sequence();
-        for (const Value& each : waiting_for)
+        size_t named = 0;
+        for (const Value& each : service.missing) {
+            if (named == max_waiting_named) break;
             out.value(without_capabilities(each));
+            ++named;
+        }
         out.end();
+        if (service.missing.size() > named) {
+            out.symbol("waiting-for-more");
+            out.integer(static_cast<int64_t>(service.missing.size() - named));
+        }
     }
     if (!service.cycle.empty()) {
         out.symbol("cycle");
@@ -86,7 +93,8 @@ Value status_record(const Service& service, std::string_view word,
                 key = item;
                 continue;
             }
-            if (key.is(Kind::symbol) && !key.is_symbol("waiting-for") && !key.is_symbol("cycle") &&
+            if (key.is(Kind::symbol) && !key.is_symbol("waiting-for") &&
+                !key.is_symbol("waiting-for-more") && !key.is_symbol("cycle") &&
                 !key.is_symbol("override") && !key.is_symbol("needed") &&
                 !key.is_symbol("undefined") && !key.is_symbol("unprovided")) {
                 out.value(key);

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "init/dataspace/actor.h"
@@ -22,7 +23,8 @@ struct Dependency {
     Value state;        // STATE, only of a direct `<service-state S2 STATE>`
     size_t present = 0; // other kinds: how many assertions satisfy it
     bool active = false;
-    Handle need = 0; // our `<require-service S2>`
+    bool met = false; // what it asks for is there
+    Handle need = 0;  // our `<require-service S2>`
     std::vector<Handle> observers;
 };
 
@@ -47,8 +49,13 @@ struct Service {
     Handle running = 0; // `<ServiceRunning S>`
     Handle mirror = 0;  // `<service S WORD {…}>` in $status
     Value mirrored;
+    // The dependees that are not there now.
+    std::unordered_set<Value, preserves::ValueHash, preserves::ValueEqual> missing;
+    bool missing_grew = false; // since it was judged
+    bool pursued = false;      // when it was judged: needed, and not held down
     bool dirty = false;
     bool touched = false;
+    int postponed = 0; // how often it changed while it was about to be judged
 
     bool has_state(std::string_view state) const;
     bool is_milestone() const { return name.view().is_record("milestone", 1); }
@@ -62,10 +69,11 @@ struct Service {
 // One of: waiting starting running complete stopping stopped failed. `going_down`: the system
 // stops, so nothing is wanted any more.
 std::string_view state_word(const Service& service, bool obstacles, bool going_down);
-// `<service S WORD {…}>` for the mirror: with what it waits for, its cycle, its override, and what
-// its supervisor says; without capabilities.
-Value status_record(const Service& service, std::string_view word,
-                    const std::vector<Value>& waiting_for);
+// `<service S WORD {…}>` for the mirror: with what it waits for (the first few, and how many more
+// there are), its cycle, its override, and what its supervisor says; without capabilities.
+Value status_record(const Service& service, std::string_view word, bool waits);
+// How many of the things that it waits for a status names.
+inline constexpr size_t max_waiting_named = 20;
 
 // The value with every capability in it replaced by the symbol `capability`.
 Value without_capabilities(View value);

@@ -1,13 +1,12 @@
 #include "services/tracker/tracker.h"
 
-#include <unordered_set>
-
 #include "init/base/rfc3339.h"
 #include "init/dataspace/engine.h"
 #include "init/dataspace/pattern.h"
 #include "init/preserves/encoder.h"
 #include "init/preserves/text_writer.h"
-#include "services/tracker/cycles.h"
+#include "services/tracker/cycle_reports.h"
+#include "services/tracker/mirror.h"
 #include "services/tracker/overrides.h"
 #include "services/tracker/service.h"
 
@@ -23,6 +22,10 @@ namespace {
 // in a script that may still draw its conclusion.
 constexpr int settle_rounds = 8;
 
+// How many times a service that changes while it is about to be judged is left for the next time.
+// One that never comes to rest is judged as it is then.
+constexpr int max_postponed = 8;
+
 } // namespace
 
 class Tracker final : public Counted {
@@ -34,7 +37,8 @@ class Tracker final : public Counted {
     Ref<dataspace::Facet> facet() const { return facet_; }
 
   private:
-    using Table = std::unordered_map<Value, Service, preserves::ValueHash, preserves::ValueEqual>;
+    template <typename T>
+    using ByValue = std::unordered_map<Value, T, preserves::ValueHash, preserves::ValueEqual>;
 
     Service& service(View name);
     Service* known(View name);
@@ -44,14 +48,17 @@ class Tracker final : public Counted {
     // It is judged when the world is at rest.
     void mark(Turn& turn, Service& service);
     void mark_dependents(Turn& turn, View name);
+    // Whether a dependency of `service` is there; has it counted.
+    void reconsider(Service& service, const Value& dependee, Dependency& dependency);
     // While the system goes down: what it depended on may go when it has gone.
     void mark_dependencies_at_the_end(Turn& turn, Service& service);
 
     void observe_demands(Turn& turn);
     void observe_services(Turn& turn);
     void observe_commands(Turn& turn);
-    void observe_machine(Turn& turn);
     void demand(Turn& turn, View name, int change);
+    Value name_meant(Turn& turn, View name);
+    void restart(Turn& turn, View name);
     void set_override(Turn& turn, View name, bool up, bool down, bool save);
     void add_dependency(Turn& turn, View depender, View dependee);
     void remove_dependency(Turn& turn, View depender, View dependee);
@@ -63,27 +70,24 @@ class Tracker final : public Counted {
     void deactivate(Turn& turn, Dependency& dependency);
     bool satisfied(const Dependency& dependency) const;
     bool has_active_dependents(View name) const;
-    std::vector<Value> unsatisfied(const Service& service) const;
-    void find_new_cycles(Turn& turn);
+    void find_cycles(Turn& turn);
     void finish_turn(Turn& turn);
     void update_mirror(Turn& turn, Service& service);
     void check_all_stopped(Turn& turn);
     void log(Turn& turn, const std::string& line);
-    Handle mirror(Turn& turn, View value);
 
     TrackerSpaces spaces_;
     Ref<dataspace::Facet> facet_;
-    Table services_;
-    // Who depends on a service: for looking up dependents.
-    std::unordered_map<Value, ValueSet, preserves::ValueHash, preserves::ValueEqual> dependents_;
+    ServiceTable services_;
+    // Who depends on a service, and by which dependees.
+    ByValue<ByValue<std::vector<Value>>> dependents_;
     std::vector<Value> dirty_;    // to be judged after the next settling
     std::vector<Value> settling_; // being settled
     std::vector<Value> touched_;
     int rounds_left_ = 0;
     bool finish_scheduled_ = false;
     bool cycles_may_have_changed_ = false;
-    std::unordered_map<std::string, bool> reported_cycles_; // text, still there
-    std::unordered_map<Value, Handle, preserves::ValueHash, preserves::ValueEqual> mirrored_;
+    CycleReports cycles_;
     bool shutting_down_ = false;
     bool all_at_once_ = false; // no order is left to go by
     std::function<void()> stopped_;
@@ -126,13 +130,25 @@ void Tracker::mark_dependents(Turn& turn, View name) {
     if (found == dependents_.end()) return;
     // Their status is told when they are judged: who waits for thousands is not described anew for
     // each of them.
-    for (const auto& [dependent, count] : found->second) {
+    for (const auto& [dependent, dependees] : found->second) {
         Service* each = known(dependent);
-        if (!each || each->dirty) continue;
+        if (!each) continue;
+        for (const Value& dependee : dependees)
+            if (auto one = each->dependencies.find(dependee); one != each->dependencies.end())
+                reconsider(*each, dependee, one->second);
+        if (each->dirty) continue;
         each->dirty = true;
         dirty_.push_back(each->name);
     }
     schedule_finish(turn);
+}
+
+void Tracker::reconsider(Service& service, const Value& dependee, Dependency& dependency) {
+    dependency.met = satisfied(dependency);
+    if (dependency.met)
+        service.missing.erase(dependee);
+    else if (service.missing.insert(dependee).second)
+        service.missing_grew = true;
 }
 
 void Tracker::mark_dependencies_at_the_end(Turn& turn, Service& service) {
@@ -147,7 +163,7 @@ void Tracker::boot(Turn& turn) {
     observe_demands(turn);
     observe_services(turn);
     observe_commands(turn);
-    observe_machine(turn);
+    mirror_facts(turn, spaces_.config, spaces_.machine, spaces_.status);
     if (spaces_.overrides_path.empty()) return;
     std::vector<std::string> remarks;
     for (const Override& each : load_overrides(spaces_.overrides_path, remarks))
@@ -231,42 +247,42 @@ void Tracker::observe_commands(Turn& turn) {
     auto command = [&](std::string_view label, bool up, bool down) {
         on_message(turn, spaces_.config, pat::record(label, {pat::bind()}),
                    [self, up, down](Turn& t, View seen) {
-                       self->set_override(t, seen.at(0), up, down, true);
+                       Value name = self->name_meant(t, seen.at(0));
+                       if (name.valid()) self->set_override(t, name, up, down, true);
                    });
     };
     command("start-service", true, false);
     command("stop-service", false, true);
     command("release-service", false, false);
+    on_message(turn, spaces_.config, pat::record("restart-service", {pat::bind()}),
+               [self](Turn& t, View seen) { self->restart(t, seen.at(0)); });
 }
 
-// A one-way copy of what is in the machine, and of the states of services.
-void Tracker::observe_machine(Turn& turn) {
-    Ref<Tracker> self(this);
-    auto copy = [&](const CapRef& from, Value pattern) {
-        observe(
-            turn, from, pat::bind(pattern),
-            [self](Turn& t, View seen) {
-                self->mirrored_[Value(seen.at(0))] = self->mirror(t, seen.at(0));
-            },
-            [self](Turn& t, View seen) {
-                auto found = self->mirrored_.find(Value(seen.at(0)));
-                if (found == self->mirrored_.end()) return;
-                t.retract(found->second);
-                self->mirrored_.erase(found);
-            });
-    };
-    Value any = pat::discard();
-    copy(spaces_.machine, pat::record("device", {any, any, any}));
-    copy(spaces_.machine, pat::record("interface", {any}));
-    copy(spaces_.machine, pat::record("route", {any}));
-    copy(spaces_.machine, pat::record("coldplug-complete", {any}));
-    copy(spaces_.config, pat::record("service-state", {any, any}));
-    copy(spaces_.config, pat::record("ServiceRunning", {any}));
-    copy(spaces_.config, pat::record("config-error", {any}));
+// The service that a command names. Who knows it from the mirror only cannot write its
+// capabilities: that name will do if it is the name of one. Invalid if it could be several.
+Value Tracker::name_meant(Turn& turn, View name) {
+    if (services_.count(name)) return Value(name);
+    Value meant;
+    for (const auto& [real, each] : services_) {
+        if (!real.has_embedded() || !(without_capabilities(real) == name)) continue;
+        if (meant.valid()) {
+            log(turn, preserves::to_text(name) + " is the name of several services, which differ "
+                                                 "in their capabilities only: nothing was done");
+            return {};
+        }
+        meant = real;
+    }
+    return meant.valid() ? meant : Value(name);
 }
 
-Handle Tracker::mirror(Turn& turn, View value) {
-    return turn.assert_(spaces_.status, without_capabilities(value));
+// What is no daemon is run by somebody who watches `<run-service S>`: for a moment it is not
+// wanted. Daemons have a supervisor of their own, which does this; a milestone is nothing that
+// could run.
+void Tracker::restart(Turn& turn, View name) {
+    Service* each = known(name_meant(turn, name));
+    if (!each || !each->run || each->is_daemon() || each->is_milestone() || shutting_down_) return;
+    turn.retract(each->run);
+    each->run = turn.assert_(spaces_.config, preserves::record("run-service", {each->name}));
 }
 
 void Tracker::demand(Turn& turn, View name, int change) {
@@ -311,8 +327,12 @@ void Tracker::add_dependency(Turn& turn, View depender, View dependee) {
     } else if (dependee.is_record("present", 1)) {
         dependency.service = service_of_pattern(dependee.at(0));
     }
-    if (dependency.service.valid()) ++dependents_[dependency.service][each.name];
-    each.dependencies.emplace(Value(dependee), std::move(dependency));
+    auto added = each.dependencies.emplace(Value(dependee), std::move(dependency));
+    Dependency& kept = added.first->second;
+    if (added.second && kept.service.valid())
+        dependents_[kept.service][each.name].emplace_back(dependee);
+    reconsider(each, added.first->first, kept);
+    each.missing_grew = true; // also if it is there: it is to be pursued
     mark(turn, each);
 }
 
@@ -323,10 +343,13 @@ void Tracker::remove_dependency(Turn& turn, View depender, View dependee) {
     if (found == each->dependencies.end()) return;
     deactivate(turn, found->second);
     if (found->second.service.valid()) {
-        ValueSet& dependents = dependents_[found->second.service];
-        if (--dependents[each->name] == 0) dependents.erase(each->name);
+        auto& dependents = dependents_[found->second.service];
+        auto& dependees = dependents[each->name];
+        std::erase(dependees, found->first);
+        if (dependees.empty()) dependents.erase(each->name);
         if (dependents.empty()) dependents_.erase(found->second.service);
     }
+    each->missing.erase(found->first);
     each->dependencies.erase(found);
     mark(turn, *each);
 }
@@ -356,6 +379,7 @@ void Tracker::activate(Turn& turn, const Service& depender, const Value& depende
             // A literal is open at its end: `<a x>` as a pattern also matches `<a x y>`.
             if (seen.count() == 1 && !(seen.at(0) == dependee.view())) return;
             found->second.present += static_cast<size_t>(change);
+            self->reconsider(*each, dependee, found->second);
             self->mark(t, *each);
         };
     };
@@ -387,19 +411,12 @@ bool Tracker::satisfied(const Dependency& dependency) const {
 bool Tracker::has_active_dependents(View name) const {
     auto found = dependents_.find(name);
     if (found == dependents_.end()) return false;
-    for (const auto& [dependent, count] : found->second) {
+    for (const auto& [dependent, dependees] : found->second) {
         auto each = services_.find(dependent);
         if (each != services_.end() && (each->second.active() || each->second.milestone_ready))
             return true;
     }
     return false;
-}
-
-std::vector<Value> Tracker::unsatisfied(const Service& service) const {
-    std::vector<Value> missing;
-    for (const auto& [dependee, dependency] : service.dependencies)
-        if (!satisfied(dependency)) missing.push_back(dependee);
-    return missing;
 }
 
 void Tracker::settle(Turn& turn) {
@@ -416,10 +433,13 @@ void Tracker::settle(Turn& turn) {
             std::vector<Value> names = std::move(self->settling_);
             self->settling_.clear();
             // What changed again meanwhile is judged next time.
-            for (const Value& name : names)
-                if (Service* each = self->known(name); each && !each->dirty)
-                    self->judge(later, *each);
-            if (self->cycles_may_have_changed_) self->find_new_cycles(later);
+            for (const Value& name : names) {
+                Service* each = self->known(name);
+                if (!each || (each->dirty && each->postponed++ < max_postponed)) continue;
+                each->postponed = 0;
+                self->judge(later, *each);
+            }
+            if (self->cycles_may_have_changed_) self->find_cycles(later);
             self->check_all_stopped(later);
             if (self->dirty_.empty()) return;
         }
@@ -429,15 +449,18 @@ void Tracker::settle(Turn& turn) {
 
 void Tracker::judge(Turn& turn, Service& each) {
     bool pursued = each.needed && !each.down;
-    for (auto& [dependee, dependency] : each.dependencies) {
-        if (pursued)
-            activate(turn, each, dependee, dependency);
-        else if (dependency.active)
-            deactivate(turn, dependency);
+    // Who waits for thousands is judged thousands of times: only what may have changed is looked
+    // at.
+    if (pursued != each.pursued || each.missing_grew) {
+        for (auto& [dependee, dependency] : each.dependencies) {
+            if (pursued)
+                activate(turn, each, dependee, dependency);
+            else if (dependency.active)
+                deactivate(turn, dependency);
+            reconsider(each, dependee, dependency);
+        }
     }
-    bool clear = true;
-    for (const auto& [dependee, dependency] : each.dependencies)
-        if (!satisfied(dependency)) clear = false;
+    bool clear = each.missing.empty();
     bool wanted = pursued && clear;
     if (shutting_down_) {
         // What is no process stays: configuration that went would take everything with it at once.
@@ -462,53 +485,19 @@ void Tracker::judge(Turn& turn, Service& each) {
         turn.retract(std::exchange(each.milestone_started, 0));
         mark_dependencies_at_the_end(turn, each);
     }
-    // A cycle is made by one that waits, and broken by one that was on it.
-    if ((pursued && !clear) || !each.cycle.empty()) cycles_may_have_changed_ = true;
+    // A cycle is made by one that waits for more than before, and broken by one that was on it.
+    bool waits_for_more = pursued && !clear && (each.missing_grew || !each.pursued);
+    if (waits_for_more || !each.cycle.empty()) cycles_may_have_changed_ = true;
+    each.pursued = pursued;
+    each.missing_grew = false;
     touch(turn, each);
 }
 
-// Cycles among services that are needed and wait for each other.
-void Tracker::find_new_cycles(Turn& turn) {
+void Tracker::find_cycles(Turn& turn) {
     cycles_may_have_changed_ = false;
-    std::vector<Service*> waiting;
-    std::unordered_map<Value, size_t, preserves::ValueHash, preserves::ValueEqual> number;
-    for (auto& [name, each] : services_) {
-        if (!each.needed || each.down || each.run) continue;
-        number.emplace(name, waiting.size());
-        waiting.push_back(&each);
-    }
-    std::vector<std::vector<size_t>> edges(waiting.size());
-    for (size_t i = 0; i < waiting.size(); ++i)
-        for (const auto& [dependee, dependency] : waiting[i]->dependencies)
-            if (dependency.service.valid() && !satisfied(dependency))
-                if (auto found = number.find(dependency.service); found != number.end())
-                    edges[i].push_back(found->second);
-    for (auto& [text, there] : reported_cycles_)
-        there = false;
-    std::unordered_set<const Service*> on_one;
-    for (const std::vector<size_t>& cycle : find_cycles(edges)) {
-        std::vector<Value> names;
-        std::string text;
-        for (size_t node : cycle) {
-            names.push_back(waiting[node]->name);
-            text += display_name(waiting[node]->name) + " -> ";
-        }
-        text += display_name(names[0]);
-        if (!reported_cycles_.count(text))
-            log(turn, "dependency cycle, none of these can start: " + text);
-        reported_cycles_[text] = true;
-        for (size_t node : cycle) {
-            waiting[node]->cycle = names;
-            on_one.insert(waiting[node]);
-        }
-    }
-    std::erase_if(reported_cycles_, [](const auto& each) { return !each.second; });
-    for (auto& [name, each] : services_) {
-        bool is_on = on_one.count(&each) != 0;
-        if (!is_on && each.cycle.empty()) continue;
-        if (!is_on) each.cycle.clear();
-        touch(turn, each);
-    }
+    cycles_.update(
+        services_, [&](const std::string& line) { log(turn, line); },
+        [&](Service& each) { touch(turn, each); });
 }
 
 void Tracker::finish_turn(Turn& turn) {
@@ -536,9 +525,8 @@ void Tracker::finish_turn(Turn& turn) {
 }
 
 void Tracker::update_mirror(Turn& turn, Service& each) {
-    std::vector<Value> missing;
-    if (each.needed && !each.down) missing = unsatisfied(each);
-    Value record = status_record(each, state_word(each, !missing.empty(), shutting_down_), missing);
+    bool waits = each.needed && !each.down && !each.missing.empty();
+    Value record = status_record(each, state_word(each, waits, shutting_down_), waits);
     if (record == each.mirrored) return;
     each.mirror = turn.replace(spaces_.status, each.mirror, record);
     each.mirrored = std::move(record);

@@ -1,0 +1,27 @@
+// Services that wait for each other in a circle, and whether that was said already.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <unordered_map>
+
+#include "services/tracker/service.h"
+
+namespace muster::services {
+
+using ServiceTable =
+    std::unordered_map<Value, Service, preserves::ValueHash, preserves::ValueEqual>;
+
+class CycleReports {
+  public:
+    // Looks for cycles among the services that are needed and do not run; sets `Service::cycle`.
+    // `say` gets a line for each that was not there before, `changed` each service that is on one
+    // or no longer is.
+    void update(ServiceTable& services, const std::function<void(const std::string&)>& say,
+                const std::function<void(Service&)>& changed);
+
+  private:
+    std::unordered_map<std::string, bool> reported_; // text, still there
+};
+
+} // namespace muster::services
