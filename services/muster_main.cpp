@@ -1,7 +1,5 @@
 // `muster`: the command for people and scripts.
-#include <poll.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +12,7 @@
 #include "init/dataspace/pattern.h"
 #include "init/preserves/encoder.h"
 #include "init/preserves/text_writer.h"
+#include "services/muster/bridge.h"
 #include "services/muster/bus.h"
 #include "services/muster/notation.h"
 #include "services/muster/selection.h"
@@ -29,6 +28,7 @@ constexpr const char* usage =
     "usage: muster [--bus PATH] COMMAND\n"
     "\n"
     "  status [SERVICE...]       what runs and what it waits for, one line a service\n"
+    "  status --debt             which connections owe for work that waits, and are held back\n"
     "  list [--in SPACE] PATTERN assertions that match, one a line\n"
     "  watch [--in SPACE] PATTERN\n"
     "                            what comes (+), goes (-) and passes (!), until interrupted\n"
@@ -44,6 +44,11 @@ constexpr const char* usage =
     "                            send this as a message\n"
     "  poweroff, reboot, halt    stop all services, and then the machine\n"
     "  pipe                      join standard input and output to the bus\n"
+    "  bridge [--bridge PATH] -- COMMAND...\n"
+    "                            join what this system exports to what COMMAND speaks for, as in\n"
+    "                            `muster bridge -- ssh HOST muster serve-stdio`\n"
+    "  serve-stdio [--bridge PATH]\n"
+    "                            the other end of that\n"
     "\n"
     "SERVICE is a name, as in `sshd` for <daemon sshd>, or a value such as '<milestone default>'; "
     "in\n"
@@ -61,6 +66,8 @@ struct Arguments {
     std::vector<std::string> words;
     std::vector<std::string> spaces;
     uint64_t deadline = 0;
+    bool debt = false;
+    std::string bridge = "/run/muster/bridge";
 };
 
 [[noreturn]] void wrong(const std::string& what) {
@@ -75,6 +82,11 @@ struct Arguments {
 int failed(const Error& error) {
     std::fprintf(stderr, "muster: %s\n", error.message.c_str());
     return 1;
+}
+
+// To who is not root on this bus.
+int denied(const std::string& what) {
+    return failed(Error{"permission denied: only root may " + what});
 }
 
 const std::vector<std::string> all_spaces{"config", "machine", "log", "status"};
@@ -99,8 +111,12 @@ Arguments parse_arguments(int argc, char** argv) {
         } else if (word == "-V" || word == "--version") {
             std::puts("muster 0.1");
             std::exit(0);
-        } else if (word == "--bus")
+        } else if (word == "--debt")
+            arguments.debt = true;
+        else if (word == "--bus")
             arguments.bus = argument();
+        else if (word == "--bridge")
+            arguments.bridge = argument();
         else if (word == "--in")
             arguments.spaces.push_back(argument());
         else if (word == "--timeout") {
@@ -122,7 +138,20 @@ Arguments parse_arguments(int argc, char** argv) {
     for (const std::string& space : arguments.spaces)
         if (std::find(all_spaces.begin(), all_spaces.end(), space) == all_spaces.end())
             wrong("--in " + space + ": the dataspaces are config, machine, log and status");
+    if (arguments.debt && (arguments.command != "status" || !arguments.words.empty()))
+        wrong("--debt goes with status, and with nothing else");
     return arguments;
+}
+
+// The first of `spaces` that this bus does not let us look at; empty if there is none.
+std::string hidden_space(const Bus& bus, const std::vector<std::string>& spaces) {
+    for (const std::string& space : spaces)
+        if (!bus.capability(space)) return space;
+    return "";
+}
+
+int hidden(const std::string& space) {
+    return denied("look into " + space + "; everybody may look --in status");
 }
 
 std::vector<std::string> spaces_of(const Arguments& arguments, const Value& pattern) {
@@ -167,7 +196,33 @@ Result<std::vector<Value>> services(Bus& bus) {
                      pat::record("service", {pat::discard(), pat::discard(), pat::discard()}));
 }
 
+// Who owes for work that is queued. The other side asserts it because we look, so it takes a
+// while until it is there.
+int debts(Bus& bus) {
+    if (!bus.is_root()) return denied("see debts");
+    std::vector<Value> found;
+    Value pattern = pat::record("debt", {pat::discard(), pat::discard(), pat::discard()});
+    auto follower = Follower::start(
+        bus, {"config"}, pattern,
+        {.appeared = [&](View debt) { found.push_back(Value(debt)); }, .gone = {}, .message = {}});
+    Result<> settled = bus.settle();
+    if (settled) settled = bus.settle();
+    follower->stop(bus);
+    if (!settled) return failed(settled.error());
+    auto events_of = [](const Value& debt) { return debt.view().at(1).as_int().value_or(0); };
+    std::sort(found.begin(), found.end(),
+              [&](const Value& a, const Value& b) { return events_of(a) > events_of(b); });
+    for (const Value& debt : found) {
+        std::string name(debt.view().at(0).as_string().value_or("?"));
+        int64_t limit = debt.view().at(2).as_int().value_or(0);
+        std::printf("%-32s %8lld%s\n", name.c_str(), static_cast<long long>(events_of(debt)),
+                    events_of(debt) > limit ? "   held back" : "");
+    }
+    return 0;
+}
+
 int status(Bus& bus, const Arguments& arguments) {
+    if (arguments.debt) return debts(bus);
     auto known = services(bus);
     if (!known) return failed(known.error());
     std::vector<std::string> lines;
@@ -206,7 +261,9 @@ int status(Bus& bus, const Arguments& arguments) {
 
 int list(Bus& bus, const Arguments& arguments) {
     Value pattern = pattern_argument(arguments);
-    auto found = bus.query(spaces_of(arguments, pattern), pattern);
+    std::vector<std::string> spaces = spaces_of(arguments, pattern);
+    if (std::string space = hidden_space(bus, spaces); !space.empty()) return hidden(space);
+    auto found = bus.query(spaces, pattern);
     if (!found) return failed(found.error());
     std::vector<std::string> lines;
     for (const Value& each : *found)
@@ -219,7 +276,9 @@ int list(Bus& bus, const Arguments& arguments) {
 
 int watch(Bus& bus, const Arguments& arguments) {
     Value pattern = pattern_argument(arguments);
-    auto follower = Follower::start(bus, spaces_of(arguments, pattern), pattern,
+    std::vector<std::string> spaces = spaces_of(arguments, pattern);
+    if (std::string space = hidden_space(bus, spaces); !space.empty()) return hidden(space);
+    auto follower = Follower::start(bus, spaces, pattern,
                                     {.appeared = [](View value) { print("+ ", value); },
                                      .gone = [](View value) { print("- ", value); },
                                      .message = [](View value) { print("! ", value); }});
@@ -230,7 +289,9 @@ int watch(Bus& bus, const Arguments& arguments) {
 int wait(Bus& bus, const Arguments& arguments) {
     bool seen = false;
     Value pattern = pattern_argument(arguments);
-    auto follower = Follower::start(bus, spaces_of(arguments, pattern), pattern,
+    std::vector<std::string> spaces = spaces_of(arguments, pattern);
+    if (std::string space = hidden_space(bus, spaces); !space.empty()) return hidden(space);
+    auto follower = Follower::start(bus, spaces, pattern,
                                     {.appeared =
                                          [&](View value) {
                                              if (!seen) print("", value);
@@ -283,6 +344,7 @@ std::string objection(const std::string& command, const Meant& meant) {
 
 // `start`, `stop`, `release`, `restart`: a message each, to whoever implements it.
 int order(Bus& bus, const Arguments& arguments) {
+    if (!bus.is_root()) return denied(arguments.command + " services");
     auto known = services(bus);
     if (!known) return failed(known.error());
     int result = 0;
@@ -311,13 +373,14 @@ int order(Bus& bus, const Arguments& arguments) {
 
 Ref<protocol::Reference> target_of(Bus& bus, const Arguments& arguments) {
     if (arguments.spaces.size() > 1) wrong(arguments.command + " takes one --in");
+    if (!bus.is_root()) return {};
     return arguments.spaces.empty() ? bus.config() : bus.capability(arguments.spaces[0]);
 }
 
 int assert_values(Bus& bus, const Arguments& arguments) {
     std::vector<Value> values = value_arguments(arguments);
     Ref<protocol::Reference> target = target_of(bus, arguments);
-    if (!target) return failed(Error{"the system bus does not grant this"});
+    if (!target) return denied("assert something");
     bus.client().begin();
     for (const Value& value : values)
         bus.client().assert_(target, value);
@@ -329,7 +392,7 @@ int assert_values(Bus& bus, const Arguments& arguments) {
 int send(Bus& bus, const Arguments& arguments) {
     std::vector<Value> values = value_arguments(arguments);
     Ref<protocol::Reference> target = target_of(bus, arguments);
-    if (!target) return failed(Error{"the system bus does not grant this"});
+    if (!target) return denied("send something");
     for (const Value& value : values)
         bus.client().message(target, value);
     Result<> settled = bus.settle();
@@ -338,37 +401,11 @@ int send(Bus& bus, const Arguments& arguments) {
 
 int power(Bus& bus, const Arguments& arguments) {
     Ref<protocol::Reference> system = bus.capability("system");
-    if (!system) return failed(Error{"the system bus does not grant this"});
+    if (!system) return denied(arguments.command + " the system");
     Value word = preserves::symbol(arguments.command);
     bus.client().message(system, preserves::record("system", {word}));
     Result<> settled = bus.settle();
     return settled ? 0 : failed(settled.error());
-}
-
-// Bytes both ways between our standard descriptors and the bus, until either side ends.
-int pipe_bytes(int socket) {
-    char buffer[65'536];
-    auto copy = [&](int from, int to) {
-        ssize_t count = read(from, buffer, sizeof buffer);
-        if (count <= 0) return count < 0 && errno == EINTR;
-        for (ssize_t sent = 0; sent < count;) {
-            ssize_t more = write(to, buffer + sent, static_cast<size_t>(count - sent));
-            if (more < 0 && errno == EINTR) continue;
-            if (more < 0) return false;
-            sent += more;
-        }
-        return true;
-    };
-    pollfd fds[2] = {{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0},
-                     {.fd = socket, .events = POLLIN, .revents = 0}};
-    for (;;) {
-        if (poll(fds, 2, -1) < 0 && errno != EINTR) return 1;
-        if (fds[1].revents && !copy(socket, STDOUT_FILENO)) return 0;
-        if (fds[0].revents && !copy(STDIN_FILENO, socket)) {
-            shutdown(socket, SHUT_WR);
-            fds[0].fd = -1;
-        }
-    }
 }
 
 // What a command takes, so that a wrong one is told from one that failed before the bus is asked.
@@ -428,10 +465,14 @@ int run(int argc, char** argv) {
         if (!bus) return failed(bus.error());
         return command.run(**bus, arguments);
     }
-    if (arguments.command != "pipe") wrong_command("unknown command " + arguments.command);
+    if (arguments.command == "bridge" && arguments.words.empty())
+        wrong("muster bridge needs a command after --");
+    if (arguments.command == "bridge") return bridge(arguments.bridge, arguments.words);
+    if (arguments.command != "pipe" && arguments.command != "serve-stdio")
+        wrong_command("unknown command " + arguments.command);
     check(arguments, Takes::nothing);
-    Result<Fd> socket = connect_to_bus(arguments.bus);
-    return socket ? pipe_bytes(socket->get()) : failed(socket.error());
+    return arguments.command == "pipe" ? join_stdio(arguments.bus, "the system bus")
+                                       : join_stdio(arguments.bridge, "the bridge");
 }
 
 } // namespace muster::command

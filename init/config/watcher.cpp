@@ -35,7 +35,16 @@ constexpr size_t max_errors = 20;
 enum class Reading : uint8_t { good, missing, bad };
 
 // Reads a regular file of a sensible size; never blocks on anything else.
-Reading read_script(const std::string& path, std::string& text, std::string& problem) {
+// Why a file that commands the system is not to be believed, or nullptr.
+const char* distrust(const struct stat& about) {
+    if (about.st_uid != 0 && about.st_uid != geteuid()) return "does not belong to root";
+    if (about.st_mode & S_IWOTH) return "can be written by everybody";
+    if ((about.st_mode & S_IWGRP) && about.st_gid != 0) return "can be written by its group";
+    return nullptr;
+}
+
+Reading read_script(const std::string& path, bool guarded, std::string& text,
+                    std::string& problem) {
     struct stat about;
     auto failed = [&](const char* what) {
         if (errno == ENOENT || errno == ENOTDIR) return Reading::missing;
@@ -52,6 +61,10 @@ Reading read_script(const std::string& path, std::string& text, std::string& pro
     if (!fd) return failed("cannot be read");
     if (fstat(fd.get(), &about) != 0 || !S_ISREG(about.st_mode)) {
         problem = "is not a regular file";
+        return Reading::bad;
+    }
+    if (const char* reason = guarded ? distrust(about) : nullptr) {
+        problem = std::string(reason) + ": it is not run, as it could do what root can";
         return Reading::bad;
     }
     text.clear();
@@ -237,7 +250,7 @@ void ConfigWatcher::apply(Turn& turn) {
 void ConfigWatcher::load(Turn& turn, const std::string& path) {
     std::string text;
     Problem problem{path, {0, 0}, {}};
-    switch (read_script(path, text, problem.message)) {
+    switch (read_script(path, options_.guarded, text, problem.message)) {
     case Reading::good:
         break;
     case Reading::missing:
@@ -420,12 +433,13 @@ void watch_config(Turn& turn, EventLoop& loop, WatchOptions options) {
 }
 
 void serve_config_watchers(Turn& turn, EventLoop& loop, const CapRef& config,
-                           std::function<void(const Problem&)> report) {
+                           std::function<void(const Problem&)> report,
+                           std::function<bool(View)> guarded) {
     namespace pattern = dataspace::pattern;
     Value any = pattern::discard();
     Value service = pattern::bind(pattern::record("config-watcher", {any, any}));
     Value wanted = pattern::record("run-service", {service});
-    auto body = [&loop, config, report](Turn& inner, View captures) {
+    auto body = [&loop, config, report, guarded](Turn& inner, View captures) {
         Value name(captures.at(0));
         auto state = [config, name](Turn& t, std::string_view word) {
             t.assert_(config, preserves::record("service-state", {name, preserves::symbol(word)}));
@@ -443,6 +457,7 @@ void serve_config_watchers(Turn& turn, EventLoop& loop, const CapRef& config,
         WatchOptions options;
         options.path = *path;
         options.environment = Environment::from_dictionary(name.view().at(1));
+        options.guarded = guarded && guarded(name.view().at(1));
         options.errors = config;
         options.commands = config;
         options.report = report;

@@ -27,6 +27,8 @@ namespace muster::config {
 struct WatchOptions {
     std::string path;        // a directory or a file
     Environment environment; // what each script starts with
+    // Read only files of root and of our own user that nobody else may write.
+    bool guarded = false;
     // Where errors are asserted; empty: nowhere.
     dataspace::CapRef errors;
     // Where the message `<reload-configuration>` has everything looked at again, for what the
@@ -46,9 +48,11 @@ void watch_config(dataspace::Turn& turn, EventLoop& loop, WatchOptions options);
 // Serves `<run-service <config-watcher "PATH" {NAME: VALUE …}>>` in `config`, from the current
 // facet: publishes `<service-state S started>`, and `<service-state S ready>` after the first scan;
 // `failed` if PATH is no string or the variables are no dictionary. `<reload-configuration>` is
-// heard in `config`.
+// heard in `config`. `guarded`, if given, tells from the variables whether the files are to be read
+// only if they are root's.
 void serve_config_watchers(dataspace::Turn& turn, EventLoop& loop, const dataspace::CapRef& config,
-                           std::function<void(const Problem&)> report);
+                           std::function<void(const Problem&)> report,
+                           std::function<bool(preserves::View variables)> guarded = {});
 
 // The largest script that is read, in bytes.
 inline constexpr size_t max_script_size = 1'048'576;

@@ -240,13 +240,14 @@ void Relay::process() {
             fail(reader_.problem(), preserves::boolean(false));
             return;
         }
+        bool whole = state == PacketReader::State::packet;
+        if ((whole ? reader_.consumed() : rest.size()) > options_.packet_limit) {
+            fail("packet too large",
+                 preserves::integer(static_cast<int64_t>(options_.packet_limit)));
+            return;
+        }
         processed_ += reader_.consumed();
-        if (state == PacketReader::State::need_more) {
-            if (rest.size() > options_.packet_limit) {
-                fail("packet too large",
-                     preserves::integer(static_cast<int64_t>(options_.packet_limit)));
-                return;
-            }
+        if (!whole) {
             incoming_.erase(incoming_.begin(),
                             incoming_.begin() + static_cast<ptrdiff_t>(processed_));
             processed_ = 0;

@@ -89,6 +89,36 @@ TEST_CASE("channel: only its own state passes, and its view of the machine is fo
                          "$config, not <service-state <daemon y> ready>"));
 }
 
+TEST_CASE("channel: an attacker learns nothing and moves nothing") {
+    World world;
+    world.act([&](dataspace::Turn& turn) {
+        turn.assert_(world.machine, services::test::parse("<device block \"/x\">"));
+        // Others observe there, and somebody has left a capability.
+        preserves::Value cap = dataspace::embed(world.config);
+        turn.assert_(world.machine, preserves::record("left", {cap}));
+        turn.assert_(world.machine,
+                     preserves::record("Observe", {dataspace::pattern::record("x", {}), cap}));
+        turn.assert_(world.config, services::test::parse("<bind <ref {key: topsecret}> 1 #f>"));
+    });
+    world.run("x",
+              service("echo \"[[$config <A <Observe <bind <_>> #:[0 1]> 1>]"
+                      " [$config <A <Observe <group <rec bind> {0: <bind <_>>}> #:[0 2]> 2>]"
+                      " [$machine <A <Observe <bind <_>> #:[0 3]> 3>]"
+                      " [$machine <A <Observe <group <rec Observe> {1: <bind <_>>}> #:[0 4]> 4>]"
+                      " [$config <A <Observe <group <rec ServiceRunning> {0: <lit y>}> #:[0 5]> 5>]"
+                      " [$config <A <RequireService y> 6>] [$machine <A <RequireService y> 7>]"
+                      " [$config <M <system poweroff>>] [$machine <M <left 1>>]]\";"
+                      "while read -r line; do echo \"$line\" >&2; done"));
+    world.until([&] {
+        for (const std::string& line : world.lines)
+            if (line.find("[<device block \"/x\">]") != std::string::npos) return true;
+        return false;
+    });
+    for (const std::string& line : world.lines)
+        for (const char* secret : {"topsecret", "Observe <", "#:", "[2, ", "[4, ", "left"})
+            if (line.starts_with("x stderr")) CHECK(line.find(secret) == std::string::npos);
+}
+
 TEST_CASE("channel: more is granted by the specification") {
     World world;
     std::string plain =

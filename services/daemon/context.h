@@ -23,9 +23,10 @@ struct Context {
     EventLoop& loop;
     Processes& processes;
     dataspace::CapRef config;
-    dataspace::CapRef machine; // may be null
+    // Processes get windows (window.h) on $machine and $status. Both may be null.
+    dataspace::CapRef machine;
     dataspace::CapRef log;
-    dataspace::CapRef status; // may be null
+    dataspace::CapRef status;
     Timing timing{};
 };
 

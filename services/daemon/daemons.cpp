@@ -8,6 +8,7 @@
 #include "init/dataspace/pattern.h"
 #include "init/preserves/text_writer.h"
 #include "services/daemon/daemon.h"
+#include "services/daemon/window.h"
 
 namespace muster::services {
 
@@ -132,7 +133,13 @@ void Daemons::restart(Turn& turn, View service) {
 } // namespace
 
 void serve_daemons(dataspace::Turn& turn, const Context& context) {
-    turn.spawn("daemons", [context](Turn& boot) { make_ref<Daemons>(context)->serve(boot); });
+    turn.spawn("daemons", [context](Turn& boot) {
+        Context own = context;
+        // What processes get of these is for looking.
+        if (own.machine) own.machine = spawn_window(boot, own.machine);
+        if (own.status) own.status = spawn_window(boot, own.status);
+        make_ref<Daemons>(own)->serve(boot);
+    });
 }
 
 } // namespace muster::services

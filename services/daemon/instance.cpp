@@ -48,8 +48,8 @@ Value first_dictionary(const CapRef& config, const Context& context, View grant)
         out.embedded(cap);
     };
     offer("config", config);
-    offer("machine", read_only(context.machine));
-    offer("status", read_only(context.status));
+    offer("machine", context.machine);
+    offer("status", context.status);
     if (grant.valid())
         for (View item : grant.items())
             out.value(item);

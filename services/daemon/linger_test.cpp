@@ -34,8 +34,8 @@ struct Facts {
             script += once ? "[ -s " + mark + " ] || " : "";
             script += "echo \"[[$facts <A <fact> 1>]]\"; echo x >" + mark + "; ";
             script += "echo \"[[$config <A <service-state <daemon x> ready> 2>]]\"; read stop";
-            preserves::Value spec = services::test::parse("{protocol: text/syndicate readyOnStart: #f " +
-                                                fields + "}");
+            preserves::Value spec =
+                services::test::parse("{protocol: text/syndicate readyOnStart: #f " + fields + "}");
             preserves::Value grant =
                 preserves::dictionary({{"facts", dataspace::embed(world.machine)}});
             preserves::Encoder whole;

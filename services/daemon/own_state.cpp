@@ -1,6 +1,5 @@
 #include "services/daemon/own_state.h"
 
-#include "init/dataspace/caveat.h"
 #include "init/preserves/text_writer.h"
 
 namespace muster::services {
@@ -24,19 +23,6 @@ void OwnState::on_retract(dataspace::Turn& turn, dataspace::Handle handle) {
     if (found == passed_.end()) return;
     turn.retract(found->second);
     passed_.erase(found);
-}
-
-dataspace::CapRef read_only(const dataspace::CapRef& cap) {
-    if (!cap) return {};
-    Value any = preserves::record("_", {});
-    Value pattern =
-        preserves::record("rec", {preserves::symbol("Observe"), preserves::sequence({any, any})});
-    Value caveat =
-        preserves::record("rewrite", {preserves::record("bind", {pattern}),
-                                      preserves::record("ref", {preserves::integer(0)})});
-    auto caveats = dataspace::Caveats::join(cap->caveats(), preserves::sequence({caveat}));
-    // Fails only if the capability had been narrowed as often as is allowed.
-    return caveats ? cap->attenuate(*caveats) : dataspace::CapRef();
 }
 
 } // namespace muster::services

@@ -30,7 +30,4 @@ class OwnState final : public dataspace::Entity {
     std::unordered_map<dataspace::Handle, dataspace::Handle> passed_;
 };
 
-// `cap`, but only for looking: nothing passes but `<Observe PATTERN #:observer>`.
-dataspace::CapRef read_only(const dataspace::CapRef& cap);
-
 } // namespace muster::services

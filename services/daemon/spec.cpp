@@ -12,7 +12,7 @@ namespace {
 using preserves::Kind;
 
 constexpr uint64_t usual_linger = 5'000'000'000; // of one that can resume
-constexpr double longest_time = 86'400; // seconds
+constexpr double longest_time = 86'400;          // seconds
 constexpr int highest_notify = 1023;
 
 Error wrong(std::string_view field, View value, std::string_view expected) {
@@ -193,8 +193,7 @@ Result<DaemonSpec> parse_spec(View value) {
             continue;
         }
         if (auto name = key.as_symbol()) {
-            if (auto field = parse_field(*name, item, spec, ready_given, linger_given);
-                !field)
+            if (auto field = parse_field(*name, item, spec, ready_given, linger_given); !field)
                 return field.error();
         } else {
             spec.remarks.push_back("unknown field " + preserves::to_text(key) + " is ignored");

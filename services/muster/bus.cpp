@@ -24,7 +24,7 @@ Ref<Reference> reference_of(View value) {
 
 } // namespace
 
-Result<Fd> connect_to_bus(const std::string& path) {
+Result<Fd> connect_to_bus(const std::string& path, const std::string& what) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.size() >= sizeof address.sun_path) return Error{path + ": too long for a socket"};
@@ -32,7 +32,7 @@ Result<Fd> connect_to_bus(const std::string& path) {
     Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!socket) return system_error("socket", errno);
     if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
-        return system_error("cannot reach the system bus " + path, errno);
+        return system_error("cannot reach " + what + " " + path, errno);
     return socket;
 }
 
@@ -56,7 +56,7 @@ Result<std::unique_ptr<Bus>> Bus::connect(const std::string& path) {
 }
 
 Ref<Reference> Bus::capability(const std::string& name) const {
-    if (name == "config") return config_;
+    if (name == (is_root() ? "config" : "status")) return config_;
     auto found = capabilities_.find(name);
     return found == capabilities_.end() ? Ref<Reference>() : found->second;
 }

@@ -14,12 +14,14 @@ namespace muster::command {
 using preserves::Value;
 using preserves::View;
 
-// A stream to the bus itself. ERRORS: nobody listens there, no permission.
-Result<Fd> connect_to_bus(const std::string& path);
+// A stream to the bus itself, or to `what` else there is at `path`. ERRORS: nobody listens there,
+// no permission.
+Result<Fd> connect_to_bus(const std::string& path, const std::string& what = "the system bus");
 
 class Bus {
   public:
     // Connects, and learns what capabilities there are.
+    // A peer that the bus does not take for root's finds none, and `root()` is `$status`.
     // ERRORS: as connect_to_bus; the connection ends.
     static Result<std::unique_ptr<Bus>> connect(const std::string& path);
 
@@ -27,6 +29,8 @@ class Bus {
     const Ref<protocol::Reference>& config() const { return config_; }
     // `$machine`, `$status`, `$log`, `$system`, `$config` by name; null if it was not granted.
     Ref<protocol::Reference> capability(const std::string& name) const;
+    // Whether `$config` was granted. If not, it is `$status` that everybody gets.
+    bool is_root() const { return !capabilities_.empty(); }
 
     // Sends what is buffered and handles what comes until `done` is true. `deadline`: monotonic
     // nanoseconds, 0 for none; false if it passed first.

@@ -12,12 +12,15 @@
 #include "init/dataspace/dataspace.h"
 #include "init/dataspace/pattern.h"
 #include "init/preserves/encoder.h"
+#include "init/protocol/bridge.h"
 #include "init/protocol/gatekeeper.h"
 #include "init/protocol/relay_listener.h"
 #include "services/daemon/daemons.h"
 #include "services/system/control.h"
+#include "services/system/debts.h"
 #include "services/system/kernel_parameters.h"
 #include "services/system/log_printer.h"
+#include "services/daemon/window.h"
 #include "services/tracker/tracker.h"
 
 namespace muster::services {
@@ -29,10 +32,6 @@ using preserves::View;
 namespace pat = dataspace::pattern;
 
 namespace {
-
-// What a client of the bus may leave unread, and for how long, before it is closed as too slow.
-constexpr size_t bus_max_unsent = 4 * 1024 * 1024;
-constexpr uint64_t bus_max_stall = 30 * second;
 
 std::string read_command_line() {
     Fd file(open("/proc/cmdline", O_RDONLY | O_CLOEXEC));
@@ -63,6 +62,7 @@ SecondStage::SecondStage(EventLoop& loop, SecondStageLink& link, Processes& proc
 SecondStage::~SecondStage() = default;
 
 Result<int> SecondStage::run() {
+    engine_.accounts().set_limit(options_.credit);
     engine_.spawn("system", [this](Turn& turn) { boot(turn); });
     engine_.run(); // before anything comes from outside
     loop_.set_after_round([this] { return engine_.run(); });
@@ -75,7 +75,7 @@ Result<int> SecondStage::run() {
         link = *std::move(watch);
     }
     if (options_.inferior) speak_on_stdio();
-    loop_.run();
+    if (!ended_) loop_.run();
     // Their socket files go; everything else may just end.
     engine_.external(facet_, [this](Turn& turn) { turn.stop(*listeners_); });
     engine_.run();
@@ -119,24 +119,34 @@ void SecondStage::serve(Turn& turn) {
                                 .status = status_});
     // Reports come from within turns of their own or from none: they are said in one of ours.
     auto report = [this](const std::string& line) { say_later(line); };
-    config::serve_config_watchers(turn, loop_, config_, [report](const config::Problem& problem) {
-        report(config::to_string(problem));
-    });
+    // As second stage, files that could do what root can must be root's.
+    auto guarded = [this](View variables) { return options_.system && commands(variables); };
+    config::serve_config_watchers(
+        turn, loop_, config_,
+        [report](const config::Problem& problem) { report(config::to_string(problem)); }, guarded);
     protocol::serve_gatekeepers(turn, config_, options_.answers);
+    publish_debts(turn, loop_, config_);
+    serve_debt_reporters(turn, loop_, config_, log_);
+    bus_access_ = std::make_unique<BusAccess>(config_, spawn_window(turn, status_), geteuid());
     protocol::RelayListeners listeners;
     listeners.report = report;
     listeners.bus = config_;
-    listeners.bus_mode = 0600;
-    listeners.admit_to_bus = [this](int) {
-        protocol::RelayOptions relay;
-        relay.initial_export = config_;
-        relay.max_unsent = bus_max_unsent;
-        relay.max_stall = bus_max_stall;
-        return relay;
-    };
+    listeners.admit_to_bus = [this](int socket) { return bus_access_->admit(socket); };
     listeners_ = turn.facet([&](Turn& inner) {
         protocol::serve_relay_listeners(inner, loop_, config_, std::move(listeners));
+        protocol::serve_bridges(inner, loop_, config_, report);
     });
+}
+
+// Whether `$config`, however narrowed, or `$system` is among these variables.
+bool SecondStage::commands(View variables) const {
+    bool found = false;
+    preserves::for_each_embedded(variables, [&](preserves::Embedded& object) {
+        auto& cap = static_cast<dataspace::Cap&>(object);
+        if (!cap.facet().alive()) return;
+        found = found || &cap.entity() == &config_->entity() || &cap.entity() == &system_->entity();
+    });
+    return found;
 }
 
 // `<capability NAME #:cap>`: how whoever holds `$config` comes by the rest.
@@ -206,6 +216,8 @@ void SecondStage::require_configuration(Turn& turn) {
             preserves::record("config-watcher", {preserves::string(path), variables(path)}));
         require(watchers.back());
     }
+    if (options_.debt_reporter)
+        require(preserves::record("debt-reporter", {preserves::number(1.0)}));
     for (uint16_t port : options_.ports)
         require(listener(
             preserves::record("tcp", {preserves::string("0.0.0.0"), preserves::integer(port)}),
@@ -283,6 +295,7 @@ Result<Watch> SecondStage::watch_signals() {
 
 void SecondStage::end(int status) {
     exit_status_ = status;
+    ended_ = true; // scripts run before the loop does
     loop_.stop();
 }
 

@@ -15,6 +15,7 @@
 #include "init/protocol/relay.h"
 #include "init/second_stage_link.h"
 #include "services/process/process.h"
+#include "services/system/bus_access.h"
 #include "services/system/options.h"
 #include "services/system/power.h"
 
@@ -38,6 +39,7 @@ class SecondStage {
 
     void boot(Turn& turn);
     void serve(Turn& turn);
+    bool commands(preserves::View variables) const;
     void assert_capabilities(Turn& turn);
     void assert_boot_facts(Turn& turn);
     void require_configuration(Turn& turn);
@@ -67,9 +69,11 @@ class SecondStage {
     Ref<dataspace::Facet> listeners_;
     dataspace::KeepAlive keep_;
     std::unique_ptr<Power> power_;
+    std::unique_ptr<BusAccess> bus_access_;
     protocol::Connection superior_;
     size_t watchers_missing_ = 0;
     int exit_status_ = 0;
+    bool ended_ = false;
     Fd signals_;
 };
 
