@@ -30,6 +30,9 @@ std::string_view state_word(const Service& service, bool obstacles, bool going_d
     if (phase.is_symbol("stopping")) return "stopping";
     if (!wanted || obstacles) {
         if (service.active()) return "stopping";
+        // Somebody runs it without asking whether it is needed, as `dataspace --config` does.
+        if (!service.is_daemon() && !service.is_milestone() && service.has_state("ready"))
+            return "running";
         if (wanted) return "waiting";
         // A one-shot that did its work stays complete until somebody undoes it.
         return service.has_state("complete") && !service.down ? "complete" : "stopped";
