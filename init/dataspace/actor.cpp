@@ -250,6 +250,7 @@ void Turn::commit() {
                                   Loan(birth.account, 1)});
     }
     for (Outbox& outbox : outboxes_) {
+        if (engine_.tracer_) engine_.tracer_->turn_sends(outbox.events);
         Loan loan(account_, static_cast<int64_t>(outbox.events.size()));
         engine_.queue_.push_back(
             {std::move(outbox.actor), std::move(outbox.events), {}, {}, std::move(loan)});

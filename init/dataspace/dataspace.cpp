@@ -19,14 +19,16 @@ struct Contents final : Counted {
 
 class DataspaceEntity final : public Entity {
   public:
-    DataspaceEntity(Ref<Facet> root, Ref<Contents> contents)
-        : root_(std::move(root)), keep_(root_), contents_(std::move(contents)) {}
+    // `owns_actor`: the actor is there for this dataspace alone.
+    DataspaceEntity(Ref<Facet> facet, Ref<Contents> contents, bool owns_actor)
+        : facet_(std::move(facet)), keep_(facet_), contents_(std::move(contents)),
+          owns_actor_(owns_actor) {}
 
     // Nobody can reach this dataspace any more: its actor has nothing left to do.
     ~DataspaceEntity() override {
         keep_ = KeepAlive();
-        if (root_->alive())
-            root_->actor().engine().external(root_, [](Turn& turn) { turn.stop_actor(); });
+        if (owns_actor_ && facet_->alive())
+            facet_->actor().engine().external(facet_, [](Turn& turn) { turn.stop_actor(); });
     }
 
     void on_assert(Turn& turn, const Value& value, Handle handle) override {
@@ -47,19 +49,24 @@ class DataspaceEntity final : public Entity {
     size_t size() const { return contents_->index->size(); }
 
   private:
-    Ref<Facet> root_;
+    Ref<Facet> facet_;
     KeepAlive keep_;
     Ref<Contents> contents_;
+    bool owns_actor_;
 };
 
-CapRef dataspace_in(const Ref<Actor>& actor) {
-    Ref<Facet> root(&actor->root());
-    auto contents = make_ref<Contents>();
-    actor->on_forget([contents] {
-        auto values = std::move(contents->values);
-        auto index = std::exchange(contents->index, std::make_unique<Index>());
-    });
-    return make_ref<Cap>(root, make_ref<DataspaceEntity>(root, contents));
+void empty(Contents& contents) {
+    auto values = std::move(contents.values);
+    auto index = std::exchange(contents.index, std::make_unique<Index>());
+}
+
+CapRef dataspace_in(const Ref<Facet>& facet, const Ref<Contents>& contents, bool owns_actor) {
+    facet->actor().on_forget([contents] { empty(*contents); });
+    return make_ref<Cap>(facet, make_ref<DataspaceEntity>(facet, contents, owns_actor));
+}
+
+CapRef dataspace_of(const Ref<Actor>& actor) {
+    return dataspace_in(Ref<Facet>(&actor->root()), make_ref<Contents>(), true);
 }
 
 // Gives each match a facet of its own.
@@ -118,11 +125,17 @@ class MessageHandler final : public Entity {
 } // namespace
 
 CapRef spawn_dataspace(Engine& engine, std::string name) {
-    return dataspace_in(engine.spawn(std::move(name), [](Turn&) {}));
+    return dataspace_of(engine.spawn(std::move(name), [](Turn&) {}));
 }
 
 CapRef spawn_dataspace(Turn& turn, std::string name) {
-    return dataspace_in(turn.spawn(std::move(name), [](Turn&) {}));
+    return dataspace_of(turn.spawn(std::move(name), [](Turn&) {}));
+}
+
+CapRef make_dataspace(Turn& turn) {
+    auto contents = make_ref<Contents>();
+    turn.on_stop([contents](Turn&) { empty(*contents); });
+    return dataspace_in(Ref<Facet>(&turn.current()), contents, false);
 }
 
 size_t assertion_count(const Cap& dataspace) {

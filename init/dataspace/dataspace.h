@@ -13,6 +13,9 @@ namespace muster::dataspace {
 // A dataspace as an actor of its own.
 CapRef spawn_dataspace(Engine& engine, std::string name);
 CapRef spawn_dataspace(Turn& turn, std::string name);
+// A dataspace within the current actor, in its current facet, which it keeps alive as long as it
+// can be reached, and with which it ends.
+CapRef make_dataspace(Turn& turn);
 
 // The assertions in a dataspace made above, for status: number of distinct values.
 size_t assertion_count(const Cap& dataspace);

@@ -52,6 +52,7 @@ Ref<Actor> Engine::create_actor(std::string name) {
     Ref<Actor> actor(new Actor(*this, std::move(name)));
     actor->index_ = actors_.size();
     actors_.push_back(actor);
+    if (tracer_) tracer_->actor_starts(*actor);
     return actor;
 }
 
@@ -105,8 +106,9 @@ void Engine::run_activation(Activation& activation) {
     Actor& actor = *activation.actor;
     if (!actor.running_) return;
     Turn turn(*this, activation.actor, activation.loan.account());
+    if (activation.action && !activation.facet->alive()) return;
+    if (tracer_) tracer_->turn_begins(actor, activation.events);
     if (activation.action) {
-        if (!activation.facet->alive()) return;
         turn.in(*activation.facet, activation.action);
         if (activation.facet->alive() && activation.facet->inert())
             turn.maybe_inert_.push_back(activation.facet);
@@ -138,6 +140,7 @@ void Engine::run_activation(Activation& activation) {
     }
     turn.facet_ = &actor.root();
     finish(turn);
+    if (tracer_) tracer_->turn_ends();
 }
 
 void Engine::finish(Turn& turn) {
@@ -162,6 +165,7 @@ void Engine::finish(Turn& turn) {
 void Engine::terminate(Actor& actor, const Error* error, Goodbye goodbye) {
     Ref<Actor> self(&actor);
     if (error && on_failure_) on_failure_(actor, *error);
+    if (tracer_) tracer_->actor_ends(actor, error);
     goodbye.reserve(goodbye.size() + actor.outbound_.size());
     for (auto& [handle, outbound] : actor.outbound_)
         goodbye.emplace_back(handle, std::move(outbound.target));

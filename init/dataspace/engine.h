@@ -6,6 +6,7 @@
 #pragma once
 
 #include "init/dataspace/actor.h"
+#include "init/dataspace/tracer.h"
 
 namespace muster::dataspace {
 
@@ -36,6 +37,8 @@ class Engine {
     void set_on_failure(std::function<void(const Actor&, const Error&)> hook) {
         on_failure_ = std::move(hook);
     }
+    // Must outlive the engine or be taken away again (null).
+    void set_tracer(Tracer* tracer) { tracer_ = tracer; }
     // All actors that run, for status.
     size_t actor_count() const { return actors_.size(); }
 
@@ -69,6 +72,7 @@ class Engine {
     Ref<Accounts> accounts_;
     Ref<Account> account_;
     std::function<void(const Actor&, const Error&)> on_failure_;
+    Tracer* tracer_ = nullptr;
     Handle next_handle_ = 1;
     uint64_t next_turn_ = 1;
     bool closing_ = false;

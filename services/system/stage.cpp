@@ -53,16 +53,22 @@ Value unix_address(const std::string& path) {
 SecondStage::SecondStage(EventLoop& loop, SecondStageLink& link, Processes& processes,
                          const Options& options)
     : loop_(loop), link_(link), processes_(processes), options_(options) {
-    config_ = spawn_dataspace(engine_, "config");
-    machine_ = spawn_dataspace(engine_, "machine");
-    status_ = spawn_dataspace(engine_, "status");
-    log_ = spawn_dataspace(engine_, "log");
 }
 
 SecondStage::~SecondStage() = default;
 
 Result<int> SecondStage::run() {
     engine_.accounts().set_limit(options_.credit);
+    if (!options_.trace_file.empty()) {
+        auto trace = TraceFile::open(options_.trace_file);
+        if (!trace) return trace.error();
+        trace_ = *std::move(trace);
+        engine_.set_tracer(trace_.get());
+    }
+    config_ = spawn_dataspace(engine_, "config");
+    machine_ = spawn_dataspace(engine_, "machine");
+    status_ = spawn_dataspace(engine_, "status");
+    log_ = spawn_dataspace(engine_, "log");
     engine_.spawn("system", [this](Turn& turn) { boot(turn); });
     engine_.run(); // before anything comes from outside
     loop_.set_after_round([this] { return engine_.run(); });

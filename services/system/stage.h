@@ -18,6 +18,7 @@
 #include "services/system/bus_access.h"
 #include "services/system/options.h"
 #include "services/system/power.h"
+#include "services/system/trace.h"
 
 namespace muster::services {
 
@@ -57,6 +58,7 @@ class SecondStage {
     SecondStageLink& link_;
     Processes& processes_;
     const Options& options_;
+    std::unique_ptr<TraceFile> trace_; // outlives the engine
     dataspace::Engine engine_;
     CapRef config_;
     CapRef machine_;
