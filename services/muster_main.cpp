@@ -17,6 +17,7 @@
 #include "services/muster/notation.h"
 #include "services/muster/selection.h"
 #include "services/muster/status_line.h"
+#include "services/muster/sturdy.h"
 #include "services/tracker/service.h"
 
 namespace muster::command {
@@ -43,6 +44,10 @@ constexpr const char* usage =
     "  send [--in SPACE] VALUE...\n"
     "                            send this as a message\n"
     "  poweroff, reboot, halt    stop all services, and then the machine\n"
+    "  mint, attenuate           make sturdyrefs, and narrow them: see `muster mint --help`\n"
+    "  resolve [--at TRANSPORT]... [--timeout SECONDS] REF [COMMAND...]\n"
+    "                            try a sturdyref or a route, and have COMMAND (list, watch, wait,\n"
+    "                            assert, send) look at what it stands for, or speak there\n"
     "  pipe                      join standard input and output to the bus\n"
     "  bridge [--bridge PATH] -- COMMAND...\n"
     "                            join what this system exports to what COMMAND speaks for, as in\n"
@@ -65,6 +70,7 @@ struct Arguments {
     std::string command;
     std::vector<std::string> words;
     std::vector<std::string> spaces;
+    std::vector<std::string> transports; // --at
     uint64_t deadline = 0;
     bool debt = false;
     std::string bridge = "/run/muster/bridge";
@@ -119,6 +125,8 @@ Arguments parse_arguments(int argc, char** argv) {
             arguments.bridge = argument();
         else if (word == "--in")
             arguments.spaces.push_back(argument());
+        else if (word == "--at")
+            arguments.transports.push_back(argument());
         else if (word == "--timeout") {
             std::string text = argument();
             char* end = nullptr;
@@ -452,18 +460,59 @@ void check(const Arguments& arguments, Takes takes) {
         }
 }
 
+const Command* find_command(const std::string& name) {
+    for (const Command& command : commands)
+        if (name == command.name) return &command;
+    return nullptr;
+}
+
+// Tries a reference; a command that follows has what it stands for in place of `$config`.
+int resolve(Arguments arguments) {
+    if (arguments.words.empty()) wrong(usage_of(arguments) + " needs a sturdyref or a route");
+    Result<Value> route = parse_route(arguments.words[0], arguments.transports);
+    if (!route) wrong(route.error().message);
+    const Command* command = nullptr;
+    if (arguments.words.size() > 1) {
+        arguments.command = arguments.words[1];
+        command = find_command(arguments.command);
+        bool fits =
+            command && (command->takes == Takes::pattern || command->takes == Takes::values);
+        if (!fits) wrong("resolve can be followed by list, watch, wait, assert or send");
+        if (!arguments.spaces.empty()) wrong("resolve takes no --in");
+        arguments.spaces = {"config"};
+        arguments.words.erase(arguments.words.begin(), arguments.words.begin() + 2);
+        check(arguments, command->takes);
+    }
+    auto bus = Bus::resolve(arguments.bus, *route, arguments.deadline);
+    if (!bus) return failed(bus.error());
+    if (command) return command->run(**bus, arguments);
+    std::puts("accepted");
+    return 0;
+}
+
+// `mint` and `attenuate` talk to nobody.
+int sturdy(int argc, char** argv) {
+    Result<std::string> output = sturdy_command(argc, argv);
+    if (!output) wrong(output.error().message + "; see `muster mint --help`");
+    std::fputs(output->c_str(), stdout);
+    return std::fflush(stdout) == 0 ? 0 : 1;
+}
+
 } // namespace
 
 int run(int argc, char** argv) {
     signal(SIGPIPE, SIG_DFL);
+    std::string_view first = argc > 1 ? argv[1] : "";
+    if (first == "mint" || first == "attenuate") return sturdy(argc - 1, argv + 1);
     Arguments arguments = parse_arguments(argc, argv);
     if (arguments.command.empty()) wrong_command("which command?");
-    for (const Command& command : commands) {
-        if (arguments.command != command.name) continue;
-        check(arguments, command.takes);
+    if (arguments.command == "resolve") return resolve(arguments);
+    if (!arguments.transports.empty()) wrong("only resolve takes --at");
+    if (const Command* command = find_command(arguments.command)) {
+        check(arguments, command->takes);
         auto bus = Bus::connect(arguments.bus);
         if (!bus) return failed(bus.error());
-        return command.run(**bus, arguments);
+        return command->run(**bus, arguments);
     }
     if (arguments.command == "bridge" && arguments.words.empty())
         wrong("muster bridge needs a command after --");

@@ -13,15 +13,51 @@ namespace {
 using preserves::Encoder;
 using preserves::Kind;
 
+// How often the bytes of a value may be looked at by all caveats together.
+constexpr size_t max_looks = 16;
+
 // ---- Form: is it a caveat at all, and a sound one? --------------------------------------------
 //
-// The wire form is walked directly, by recursion: values nest at most max_depth deep. Records may
+// The wire form is walked directly, by recursion, at most max_nesting deep. Records may
 // have more fields than the schema says (reference 1.6). What does not parse is not an error: it
 // is an unknown caveat, which rejects everything.
 
-struct PatternFacts {
-    size_t binds = 0;
-    bool bind_under_not = false;
+// What is unknown counts more than what is unsound.
+enum class Verdict : uint8_t { sound, unsound, unknown };
+
+struct Checker {
+    std::string problem; // the first one, if unsound
+    size_t depth = 0;
+
+    struct Level {
+        explicit Level(size_t& depth) : depth_(depth) { ++depth_; }
+        ~Level() { --depth_; }
+        size_t& depth_;
+    };
+
+    Verdict unsound(const char* what) {
+        if (problem.empty()) problem = what;
+        return Verdict::unsound;
+    }
+    Verdict too_deep() { return unsound("patterns and templates nest more than 32 deep"); }
+
+    Verdict pattern(View form, bool negated, size_t& binds);
+    Verdict shape(View form, size_t binds); // a template
+    Verdict rewrite(View rule);
+    Verdict caveat(View caveat);
+
+    // The worst of a sequence, or of the values of a dictionary.
+    Verdict each(View parts, bool dictionary, auto&& check) {
+        if (!parts.is(dictionary ? Kind::dictionary : Kind::sequence)) return Verdict::unknown;
+        Verdict worst = Verdict::sound;
+        bool key = dictionary;
+        for (View part : parts.items()) {
+            if (!key) worst = std::max(worst, check(part));
+            if (worst == Verdict::unknown) return worst;
+            if (dictionary) key = !key;
+        }
+        return worst;
+    }
 };
 
 bool is_class_name(std::string_view name) {
@@ -29,131 +65,89 @@ bool is_class_name(std::string_view name) {
            name == "ByteString" || name == "Symbol" || name == "Embedded";
 }
 
-bool check_pattern(View pattern, bool negated, PatternFacts& facts) {
-    if (auto name = pattern.as_symbol()) return is_class_name(*name);
-    if (pattern.is_record("_")) return true;
-    if (pattern.is_record("lit", 1)) return true;
-    if (pattern.is_record("bind", 1)) {
-        ++facts.binds;
-        facts.bind_under_not |= negated;
-        return check_pattern(pattern.at(0), negated, facts);
-    }
-    if (pattern.is_record("not", 1)) return check_pattern(pattern.at(0), true, facts);
-    View parts;
-    if (pattern.is_record("and", 1) || pattern.is_record("arr", 1)) {
-        parts = pattern.at(0);
-    } else if (pattern.is_record("rec", 2)) {
-        parts = pattern.at(1);
-    } else if (pattern.is_record("dict", 1)) {
-        View entries = pattern.at(0);
-        if (!entries.is(Kind::dictionary)) return false;
-        bool value = false;
-        for (View item : entries.items()) {
-            if (value && !check_pattern(item, negated, facts)) return false;
-            value = !value;
-        }
-        return true;
-    } else {
-        return false;
-    }
-    if (!parts.is(Kind::sequence)) return false;
-    for (View part : parts.items()) {
-        if (!check_pattern(part, negated, facts)) return false;
-    }
-    return true;
+Verdict Checker::pattern(View form, bool negated, size_t& binds) {
+    Level level(depth);
+    if (depth > Caveats::max_nesting) return too_deep();
+    if (auto name = form.as_symbol())
+        return is_class_name(*name) ? Verdict::sound : Verdict::unknown;
+    std::string_view label = form.label().as_symbol().value_or("");
+    if (label == "_") return Verdict::sound;
+    View first = form.at(0);
+    if (!first.valid()) return Verdict::unknown;
+    auto part = [&](View inner) { return pattern(inner, negated, binds); };
+    if (label == "lit") return Verdict::sound;
+    if (label == "not") return pattern(first, true, binds);
+    if (label == "and" || label == "arr") return each(first, false, part);
+    if (label == "rec") return each(form.at(1), false, part);
+    if (label == "dict") return each(first, true, part);
+    if (label != "bind") return Verdict::unknown;
+    ++binds;
+    Verdict inner = part(first);
+    if (!negated) return inner;
+    return std::max(inner, unsound("BindingUnderNegation: <bind …> within <not …>"));
 }
 
-enum class Verdict : uint8_t { sound, unknown, unsound };
-Verdict check_caveat(View caveat, std::string& problem);
-
-Verdict check_all(View parts, bool values_only, auto&& check) {
-    bool value = !values_only;
-    for (View part : parts.items()) {
-        if (value) {
-            Verdict verdict = check(part);
-            if (verdict != Verdict::sound) return verdict;
-        }
-        if (values_only) value = !value;
-    }
-    return Verdict::sound;
-}
-
-Verdict check_template(View shape, size_t binds, std::string& problem) {
-    auto recurse = [&](View part) { return check_template(part, binds, problem); };
-    if (shape.is_record("lit", 1)) return Verdict::sound;
-    if (shape.is_record("ref", 1)) {
-        if (!shape.at(0).is(Kind::integer)) return Verdict::unknown;
-        auto index = shape.at(0).as_int();
+Verdict Checker::shape(View form, size_t binds) {
+    Level level(depth);
+    if (depth > Caveats::max_nesting) return too_deep();
+    std::string_view label = form.label().as_symbol().value_or("");
+    View first = form.at(0);
+    if (!first.valid()) return Verdict::unknown;
+    auto part = [&](View inner) { return shape(inner, binds); };
+    if (label == "lit") return Verdict::sound;
+    if (label == "arr") return each(first, false, part);
+    if (label == "rec") return each(form.at(1), false, part);
+    if (label == "dict") return each(first, true, part);
+    if (label == "ref") {
+        if (!first.is(Kind::integer)) return Verdict::unknown;
+        auto index = first.as_int();
         if (index && *index >= 0 && static_cast<uint64_t>(*index) < binds) return Verdict::sound;
-        problem = "UnboundRef: the template refers to a bind that its pattern does not have";
-        return Verdict::unsound;
+        return unsound("UnboundRef: the template refers to a bind that its pattern does not have");
     }
-    if (shape.is_record("attenuate", 2)) {
-        if (!shape.at(1).is(Kind::sequence)) return Verdict::unknown;
-        if (shape.at(1).count() > Caveats::max_caveats) {
-            problem = "more than 64 caveats in <attenuate …>";
-            return Verdict::unsound;
-        }
-        Verdict verdict = recurse(shape.at(0));
-        if (verdict != Verdict::sound) return verdict;
-        // An unknown caveat in here is one that rejects everything; that is sound.
-        for (View caveat : shape.at(1).items()) {
-            if (check_caveat(caveat, problem) == Verdict::unsound) return Verdict::unsound;
-        }
-        return Verdict::sound;
-    }
-    if (shape.is_record("rec", 2)) {
-        if (!shape.at(1).is(Kind::sequence)) return Verdict::unknown;
-        return check_all(shape.at(1), false, recurse);
-    }
-    if (shape.is_record("arr", 1)) {
-        if (!shape.at(0).is(Kind::sequence)) return Verdict::unknown;
-        return check_all(shape.at(0), false, recurse);
-    }
-    if (shape.is_record("dict", 1)) {
-        if (!shape.at(0).is(Kind::dictionary)) return Verdict::unknown;
-        return check_all(shape.at(0), true, recurse);
-    }
-    return Verdict::unknown;
-}
-
-Verdict check_rewrite(View rewrite, std::string& problem) {
-    if (!rewrite.is_record("rewrite", 2)) return Verdict::unknown;
-    PatternFacts facts;
-    if (!check_pattern(rewrite.at(0), false, facts)) return Verdict::unknown;
-    Verdict verdict = check_template(rewrite.at(1), facts.binds, problem);
-    if (verdict == Verdict::sound && facts.bind_under_not) {
-        problem = "BindingUnderNegation: <bind …> within <not …>";
-        return Verdict::unsound;
-    }
+    if (label != "attenuate") return Verdict::unknown;
+    View more = form.at(1);
+    if (!more.is(Kind::sequence)) return Verdict::unknown;
+    Verdict verdict = part(first);
+    if (more.count() > Caveats::max_caveats)
+        verdict = std::max(verdict, unsound("more than 64 caveats in <attenuate …>"));
+    // An unknown caveat in here is one that rejects everything; that is sound.
+    for (View inner : more.items())
+        if (caveat(inner) == Verdict::unsound) verdict = std::max(verdict, Verdict::unsound);
     return verdict;
 }
 
-Verdict check_caveat(View caveat, std::string& problem) {
-    if (caveat.is_record("rewrite", 2)) return check_rewrite(caveat, problem);
-    if (caveat.is_record("reject", 1)) {
-        PatternFacts facts;
-        if (!check_pattern(caveat.at(0), false, facts)) return Verdict::unknown;
-        if (!facts.bind_under_not) return Verdict::sound;
-        problem = "BindingUnderNegation: <bind …> within <not …>";
-        return Verdict::unsound;
-    }
-    if (caveat.is_record("or", 1) && caveat.at(0).is(Kind::sequence)) {
-        Verdict result = Verdict::sound;
-        for (View alternative : caveat.at(0).items()) {
-            Verdict verdict = check_rewrite(alternative, problem);
-            if (verdict == Verdict::unsound) return verdict;
-            if (verdict == Verdict::unknown) result = verdict;
-        }
-        return result;
-    }
+Verdict Checker::rewrite(View rule) {
+    if (!rule.is_record("rewrite", 2)) return Verdict::unknown;
+    size_t binds = 0;
+    Verdict first = pattern(rule.at(0), false, binds);
+    return std::max(first, shape(rule.at(1), binds));
+}
+
+Verdict Checker::caveat(View caveat) {
+    if (caveat.is_record("rewrite")) return rewrite(caveat);
+    size_t binds = 0;
+    if (caveat.is_record("reject", 1)) return pattern(caveat.at(0), false, binds);
+    if (caveat.is_record("or", 1))
+        return each(caveat.at(0), false, [&](View rule) { return rewrite(rule); });
     return Verdict::unknown;
 }
 
-// ---- Matching
-// ------------------------------------------------------------------------------------
+// ---- Matching ---------------------------------------------------------------------------------
 
-using Bindings = std::vector<View>;
+// Of one rule and one value; all caveats that apply to it share the work that is allowed.
+struct Bindings {
+    std::vector<View> views;
+    size_t work_left; // bytes to look at, of pattern and value, and to produce
+    size_t size_left; // bytes that this rule may produce
+    bool exhausted = false;
+
+    View operator[](View ref) const { return views[static_cast<size_t>(*ref.at(0).as_int())]; }
+    bool pay(size_t work) {
+        exhausted |= work > work_left;
+        work_left -= exhausted ? 0 : work;
+        return !exhausted;
+    }
+};
 
 bool matches(View pattern, View value, Bindings& bindings);
 
@@ -221,14 +215,16 @@ bool matches_entries(View entries, View value, Bindings& bindings) {
     return true;
 }
 
-// REQUIRES: check_pattern said so. On false, `bindings` may hold some more.
+// REQUIRES: Checker::pattern found it sound. On false, `bindings` may hold some more; if it is
+// exhausted the answer means nothing.
 bool matches(View pattern, View value, Bindings& bindings) {
+    if (!bindings.pay(pattern.bytes().size())) return false;
     if (auto name = pattern.as_symbol()) return matches_class(*name, value);
     std::string_view form = *pattern.label().as_symbol();
     if (form == "_") return true;
     if (form == "lit") return pattern.at(0) == value;
     if (form == "bind") {
-        bindings.push_back(value);
+        bindings.views.push_back(value);
         return matches(pattern.at(0), value, bindings);
     }
     if (form == "not") return !matches(pattern.at(0), value, bindings);
@@ -238,6 +234,7 @@ bool matches(View pattern, View value, Bindings& bindings) {
         }
         return true;
     }
+    if (value.is_compound() && !bindings.pay(value.bytes().size())) return false;
     if (form == "rec") {
         return value.is(Kind::record) && value.label() == pattern.at(0) &&
                matches_each(pattern.at(1), value, bindings);
@@ -248,31 +245,42 @@ bool matches(View pattern, View value, Bindings& bindings) {
     return value.is(Kind::dictionary) && matches_entries(pattern.at(0), value, bindings);
 }
 
-// ---- Rewriting
-// -----------------------------------------------------------------------------------
+// ---- Rewriting --------------------------------------------------------------------------------
 
-// What the result will take, before any of it is built; stops counting at max_output. (How deep it
-// nests is the encoder's business.)
-bool within_bounds(View shape, const Bindings& bindings, size_t& size) {
+View reference(View shape, const Bindings& bindings) {
+    return shape.is_record("lit") ? shape.at(0) : bindings[shape];
+}
+
+// What `<attenuate …>` builds: a list of all caveats, those that are there already included.
+size_t attenuation_size(View shape, const Bindings& bindings) {
+    size_t size = 0;
+    for (; shape.is_record("attenuate"); shape = shape.at(0))
+        size += shape.at(1).bytes().size() + sizeof(Cap);
+    if (!shape.is_record("lit") && !shape.is_record("ref")) return size;
+    CapRef cap = cap_of(reference(shape, bindings));
+    return cap && cap->caveats() ? size + cap->caveats()->wire().bytes().size() : size;
+}
+
+// Whether what the result will take is allowed, before any of it is built. (How deep it nests is
+// the encoder's business.)
+bool within_bounds(View shape, Bindings& bindings) {
     std::string_view form = *shape.label().as_symbol();
-    size += 2;
-    if (form == "lit" || form == "ref") {
-        View value = form == "lit" ? shape.at(0) : bindings[*shape.at(0).as_int()];
-        size += value.bytes().size();
-        return size <= Caveats::max_output;
-    }
-    if (form == "attenuate") return within_bounds(shape.at(0), bindings, size);
-    if (form == "rec") size += shape.at(0).bytes().size();
-    bool is_template = form != "dict";
+    auto take = [&](size_t size) {
+        bindings.exhausted |= size > bindings.size_left;
+        bindings.size_left -= bindings.exhausted ? 0 : size;
+        return bindings.pay(size);
+    };
+    if (!take(2) || !bindings.pay(shape.bytes().size())) return false;
+    if (form == "lit" || form == "ref") return take(reference(shape, bindings).bytes().size());
+    if (form == "attenuate")
+        return take(attenuation_size(shape, bindings)) && within_bounds(shape.at(0), bindings);
+    if (form == "rec" && !take(shape.at(0).bytes().size())) return false;
+    bool key = form == "dict";
     for (View part : shape.at(form == "rec" ? 1 : 0).items()) {
-        if (!is_template) {
-            size += part.bytes().size();
-        } else if (!within_bounds(part, bindings, size)) {
-            return false;
-        }
-        if (form == "dict") is_template = !is_template;
+        if (key ? !take(part.bytes().size()) : !within_bounds(part, bindings)) return false;
+        if (form == "dict") key = !key;
     }
-    return size <= Caveats::max_output;
+    return true;
 }
 
 // Appends the instance; false if something is attenuated that is not a capability.
@@ -283,7 +291,7 @@ bool instantiate(View shape, const Bindings& bindings, Encoder& out) {
         return true;
     }
     if (form == "ref") {
-        out.value(bindings[*shape.at(0).as_int()]);
+        out.value(bindings[shape]);
         return true;
     }
     if (form == "attenuate") {
@@ -299,7 +307,7 @@ bool instantiate(View shape, const Bindings& bindings, Encoder& out) {
         }
         Result<Ref<Caveats>> all = Caveats::join(cap->caveats(), shape.at(1));
         if (!all) return false;
-        out.embedded(make_ref<Cap>(&cap->facet(), &cap->entity(), *all));
+        out.embedded(cap->attenuate(*all)); // its entity may be gone
         return true;
     }
     if (form == "rec") {
@@ -324,13 +332,12 @@ bool instantiate(View shape, const Bindings& bindings, Encoder& out) {
 }
 
 std::optional<Value> rewrite(View rule, const Value& value, Bindings& bindings, bool& matched) {
-    bindings.clear();
-    matched = matches(rule.at(0), value, bindings);
-    if (!matched) return std::nullopt;
+    bindings.views.clear();
+    matched = matches(rule.at(0), value, bindings) || bindings.exhausted;
+    if (!matched || bindings.exhausted) return std::nullopt;
     View shape = rule.at(1);
-    if (shape.is_record("ref") && bindings[*shape.at(0).as_int()] == value.view()) return value;
-    size_t size = 0;
-    if (!within_bounds(shape, bindings, size)) return std::nullopt;
+    if (shape.is_record("ref") && bindings[shape] == value.view()) return value;
+    if (!within_bounds(shape, bindings)) return std::nullopt;
     Encoder out;
     if (!instantiate(shape, bindings, out)) return std::nullopt;
     Result<Value> result = out.finish();
@@ -338,13 +345,13 @@ std::optional<Value> rewrite(View rule, const Value& value, Bindings& bindings, 
     return std::move(*result);
 }
 
-// REQUIRES: check_caveat found `caveat` sound.
-std::optional<Value> apply_one(View caveat, const Value& value) {
-    Bindings bindings;
+// REQUIRES: Checker found `caveat` sound.
+std::optional<Value> apply_one(View caveat, const Value& value, Bindings& bindings) {
     bool matched = false;
     if (caveat.is_record("rewrite")) return rewrite(caveat, value, bindings, matched);
     if (caveat.is_record("reject")) {
-        if (matches(caveat.at(0), value, bindings)) return std::nullopt;
+        bindings.views.clear();
+        if (matches(caveat.at(0), value, bindings) || bindings.exhausted) return std::nullopt;
         return value;
     }
     for (View alternative : caveat.at(0).items()) {
@@ -358,15 +365,16 @@ std::optional<Value> apply_one(View caveat, const Value& value) {
 
 Result<Ref<Caveats>> Caveats::parse(View sequence) {
     if (!sequence.is(Kind::sequence)) return Error{"caveats are not a sequence"};
+    if (sequence.bytes().size() > max_size)
+        return Error{"more than 16384 bytes of caveats on one capability"};
     size_t count = 0;
     bool unknown = false;
     for (View caveat : sequence.items()) {
         if (++count > max_caveats) return Error{"more than 64 caveats on one capability"};
-        std::string problem;
-        Verdict verdict = check_caveat(caveat, problem);
-        if (verdict == Verdict::unsound) {
-            return Error{"caveat " + std::to_string(count) + ": " + problem};
-        }
+        Checker checker;
+        Verdict verdict = checker.caveat(caveat);
+        if (verdict == Verdict::unsound)
+            return Error{"caveat " + std::to_string(count) + ": " + checker.problem};
         unknown |= verdict == Verdict::unknown;
     }
     return Ref<Caveats>(new Caveats(Value(sequence), unknown));
@@ -376,9 +384,10 @@ Result<Ref<Caveats>> Caveats::join(const Ref<Caveats>& older, View more) {
     Result<Ref<Caveats>> newer = parse(more);
     if (!newer || !older) return newer;
     if (more.count() == 0) return older;
-    if (older->wire_.view().count() + more.count() > max_caveats) {
+    if (older->wire_.view().count() + more.count() > max_caveats)
         return Error{"more than 64 caveats on one capability"};
-    }
+    if (older->wire_.bytes().size() + more.bytes().size() > max_size)
+        return Error{"more than 16384 bytes of caveats on one capability"};
     Encoder out;
     out.begin_sequence();
     for (View caveat : older->wire_.view().items())
@@ -399,9 +408,13 @@ std::optional<Value> Caveats::apply(const Value& value) const {
     size_t count = 0;
     for (View caveat : wire_.view().items())
         items[count++] = caveat;
+    size_t size = value.bytes().size();
+    Bindings bindings{{}, max_growth + max_looks * size, 0, false};
     std::optional<Value> result = value;
-    while (count > 0 && result)
-        result = apply_one(items[--count], *result);
+    while (count > 0 && result) {
+        bindings.size_left = max_growth + size;
+        result = apply_one(items[--count], *result, bindings);
+    }
     return result;
 }
 

@@ -158,6 +158,57 @@ TEST_CASE("what a rewrite may produce is bounded before it is built") {
     CHECK(through(deep + "]", "1") == "rejected");
 }
 
+TEST_CASE("a large value may be wrapped, not multiplied") {
+    Value large = preserves::string(std::string(4 * 1024 * 1024, 'a'));
+    auto passes = [&](std::string_view rules) { return through(rules, large) != "rejected"; };
+    std::string wrap = "<rewrite <bind <_>> <rec labelled [<lit \"alice\"> <ref 0>]>>";
+    CHECK(passes("[" + wrap + wrap + wrap + "]"));
+    CHECK_FALSE(passes("[<rewrite <bind <_>> <arr [<ref 0> <ref 0>]>>]"));
+}
+
+TEST_CASE("caveats have a limit of size and of nesting, alone and together") {
+    std::string big = "[<reject <lit \"" + std::string(10'000, 'a') + "\">>]";
+    Result<Ref<Caveats>> one = Caveats::parse(read(big));
+    REQUIRE(one);
+    Result<Ref<Caveats>> two = Caveats::join(*one, read(big));
+    REQUIRE_FALSE(two);
+    CHECK(two.error().message == "more than 16384 bytes of caveats on one capability");
+    std::string huge = "[<reject <lit \"" + std::string(20'000, 'a') + "\">>]";
+    CHECK(through(huge, "1") == "error: more than 16384 bytes of caveats on one capability");
+    auto nested = [](int depth) {
+        std::string text;
+        for (int i = 0; i < depth; ++i)
+            text += "<not ";
+        return "[<reject " + text + "<_>" + std::string(static_cast<size_t>(depth), '>') + ">]";
+    };
+    CHECK(through(nested(30), "1") == "rejected");
+    CHECK(through(nested(31), "1") == "1");
+    CHECK(through(nested(32), "1").find("nest more than 32 deep") != std::string::npos);
+}
+
+TEST_CASE("a value is not looked at for ever") {
+    // A thousand looks at a value of a hundred thousand items; what is given up is rejected, also
+    // under <not …>.
+    std::string items;
+    for (int i = 0; i < 100'000; ++i)
+        items += "[1] ";
+    Value wide = read("[" + items + "]");
+    std::string looks;
+    for (int i = 0; i < 1'000; ++i)
+        looks += "<arr []> ";
+    CHECK(through("[<reject <and [" + looks + "]>>]", wide).size() > 100'000);
+    std::string nots;
+    for (int i = 0; i < 1'000; ++i)
+        nots += "<not <arr []>> ";
+    CHECK(through("[<reject <not <and [" + nots + "]>>>]", wide) == "rejected");
+    CHECK(through("[<rewrite <and [" + nots + "]> <lit 1>>]", wide) == "rejected");
+}
+
+TEST_CASE("unknown counts more than unsound") {
+    CHECK(through("[<rewrite <_> <arr [<ref 0> <strange>]>>]", "1") == "rejected");
+    CHECK(through("[<or [<rewrite <_> <ref 0>> <strange>]>]", "1") == "rejected");
+}
+
 TEST_CASE("join appends") {
     Result<Ref<Caveats>> first =
         Caveats::join({}, read("[<rewrite <bind <_>> <rec a [<ref 0>]>>]"));

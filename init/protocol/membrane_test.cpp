@@ -216,7 +216,7 @@ TEST_CASE("a membrane forgets what its peer narrowed, asserted, sent and synced"
         world.rounds();
     };
     std::mt19937 random(21);
-    for (int done = 0; done < exchanges && world.trouble.empty();) {
+    for (int done = 0; done < exchanges / 4 && world.trouble.empty();) {
         std::string packets;
         std::vector<int> handles;
         for (int i = 0; i < 1000; ++i) {
@@ -259,5 +259,5 @@ TEST_CASE("a membrane forgets what its peer narrowed, asserted, sent and synced"
         REQUIRE(side.connection.counts().capabilities == 1);
         REQUIRE(side.connection.counts().pins == 1);
     }
-    CHECK(world.heard > exchanges / 2);
+    CHECK(world.heard > exchanges / 8);
 }

@@ -9,6 +9,8 @@
 
 #include <cerrno>
 
+#include "init/preserves/text_writer.h"
+
 namespace muster::protocol {
 
 namespace {
@@ -44,18 +46,32 @@ bool parse_address(const std::string& host, uint16_t port, InternetAddress& addr
     return true;
 }
 
+bool parse_path(const std::string& path, sockaddr_un& address) {
+    address = {};
+    address.sun_family = AF_UNIX;
+    if (path.empty() || path.size() >= sizeof address.sun_path) return false;
+    path.copy(address.sun_path, path.size());
+    return true;
+}
+
 void set(int fd, int level, int option, int value) {
     setsockopt(fd, level, option, &value, sizeof value);
+}
+
+Result<Fd> begin_connect(const sockaddr* address, socklen_t size, const std::string& name) {
+    Fd fd(socket(address->sa_family, type, 0));
+    if (!fd) return system_error(name + ": socket", errno);
+    if (connect(fd.get(), address, size) != 0 && errno != EINPROGRESS)
+        return system_error("connect to " + name, errno);
+    if (address->sa_family != AF_UNIX) prepare_tcp(fd.get());
+    return fd;
 }
 
 } // namespace
 
 Result<Fd> listen_unix(const std::string& path, std::optional<mode_t> mode) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.empty() || path.size() >= sizeof address.sun_path)
-        return Error{path + ": not a usable path for a socket"};
-    path.copy(address.sun_path, path.size());
+    sockaddr_un address;
+    if (!parse_path(path, address)) return Error{path + ": not a usable path for a socket"};
     Fd fd(socket(AF_UNIX, type, 0));
     if (!fd) return system_error("socket", errno);
     auto* raw = reinterpret_cast<const sockaddr*>(&address);
@@ -94,6 +110,33 @@ Result<Fd> listen_tcp(const std::string& host, int64_t port) {
         return system_error(name + ": bind", errno);
     if (listen(fd.get(), backlog) != 0) return system_error(name + ": listen", errno);
     return fd;
+}
+
+Result<Fd> begin_connect(preserves::View transport) {
+    std::string name = preserves::to_text(transport);
+    auto text = transport.at(0).as_string();
+    if (transport.is_record("unix", 1) && text) {
+        sockaddr_un address;
+        if (!parse_path(std::string(*text), address))
+            return Error{name + ": not a usable path for a socket"};
+        return begin_connect(reinterpret_cast<const sockaddr*>(&address), sizeof address, name);
+    }
+    auto port = transport.at(1).as_int();
+    if (!transport.is_record("tcp", 2) || !text || !port) return Error{""};
+    InternetAddress address;
+    if (*port < 1 || *port > 65'535) return Error{name + ": not a port"};
+    if (!parse_address(std::string(*text), static_cast<uint16_t>(*port), address))
+        return Error{name + ": the host must be an IPv4 or IPv6 address, or localhost"};
+    bool v6 = address.any.sa_family == AF_INET6;
+    return begin_connect(&address.any, v6 ? sizeof address.v6 : sizeof address.v4, name);
+}
+
+Result<> connected(int fd, preserves::View transport) {
+    int error_number = 0;
+    socklen_t size = sizeof error_number;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error_number, &size) != 0) error_number = errno;
+    if (error_number == 0) return {};
+    return system_error("connect to " + preserves::to_text(transport), error_number);
 }
 
 void prepare_tcp(int fd) {

@@ -1,5 +1,6 @@
 #include "services/muster/bus.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -8,6 +9,8 @@
 
 #include "init/base/event_loop.h"
 #include "init/dataspace/pattern.h"
+#include "init/preserves/text_writer.h"
+#include "init/protocol/sockets.h"
 #include "services/muster/notation.h"
 
 namespace muster::command {
@@ -55,6 +58,86 @@ Result<std::unique_ptr<Bus>> Bus::connect(const std::string& path) {
     return bus;
 }
 
+namespace {
+
+// A blocking socket to it.
+Result<Fd> connect_to(View transport, uint64_t deadline) {
+    Result<Fd> socket = protocol::begin_connect(transport);
+    if (!socket && socket.error().message.empty())
+        return Error{preserves::to_text(transport) + ": not a transport that is known"};
+    if (!socket) return socket.error();
+    pollfd poll_for{.fd = socket->get(), .events = POLLOUT, .revents = 0};
+    for (int ready = 0; ready <= 0;) {
+        uint64_t now = monotonic_now();
+        if (deadline && now >= deadline)
+            return Error{preserves::to_text(transport) + ": no connection in time"};
+        uint64_t left = deadline ? (deadline - now) / millisecond + 1 : 1'000'000;
+        ready = poll(&poll_for, 1, static_cast<int>(std::min<uint64_t>(left, 1'000'000)));
+    }
+    Result<> done = protocol::connected(socket->get(), transport);
+    if (!done) return done.error();
+    fcntl(socket->get(), F_SETFL, fcntl(socket->get(), F_GETFL) & ~O_NONBLOCK);
+    return socket;
+}
+
+} // namespace
+
+Result<std::unique_ptr<Bus>> Bus::resolve(const std::string& path, View route, uint64_t deadline) {
+    std::unique_ptr<Bus> bus;
+    Error last;
+    for (View transport : route.at(0).items()) {
+        Result<Fd> socket = connect_to(transport, deadline);
+        if (socket) {
+            bus.reset(new Bus(*std::move(socket)));
+            bus->config_ = bus->client_.root();
+            break;
+        }
+        last = socket.error();
+    }
+    if (!bus && route.at(0).count() > 0) return last;
+    if (!bus) {
+        auto system = connect(path);
+        if (!system) return system.error();
+        bus = *std::move(system);
+        bus->config_ = bus->capability("gatekeeper");
+        if (!bus->config_) return Error{"the system bus grants no gatekeeper"};
+    }
+    for (size_t i = 1; i < route.count(); ++i) {
+        Result<> followed = bus->follow(route.at(i), deadline);
+        if (!followed) return followed.error();
+    }
+    bus->capabilities_.clear();
+    return bus;
+}
+
+Result<> Bus::follow(View step, uint64_t deadline) {
+    struct Answer {
+        Value value;
+        Client::Handle handle = 0;
+    };
+    auto answer = std::make_shared<Answer>();
+    Client::Handler handler;
+    handler.asserted = [answer](const Value& seen, Client::Handle handle) {
+        if (!answer->value.valid()) *answer = {seen, handle};
+    };
+    handler.retracted = [this, answer](Client::Handle handle) {
+        if (handle == answer->handle) withdrawn_ = true;
+    };
+    Value observer = preserves::embedded(client_.export_entity(std::move(handler)));
+    client_.assert_(config_, preserves::record("resolve", {step, observer}));
+    Result<bool> done = run_until([&] { return answer->value.valid(); }, deadline);
+    if (!done) return done.error();
+    if (!*done) return Error{"nothing is bound for it"};
+    View said = answer->value.view();
+    if (said.is_record("rejected", 1) || said.is_record("error", 1))
+        return Error{"rejected: " + preserves::to_text(said.at(0))};
+    config_ = reference_of(said.at(0));
+    bool accepted = said.is_record("accepted", 1) || said.is_record("ok", 1);
+    if (!accepted || !config_)
+        return Error{"the gatekeeper's answer is none: " + preserves::to_text(said)};
+    return {};
+}
+
 Ref<Reference> Bus::capability(const std::string& name) const {
     if (name == (is_root() ? "config" : "status")) return config_;
     auto found = capabilities_.find(name);
@@ -76,7 +159,8 @@ Result<bool> Bus::run_until(const std::function<bool()>& done, uint64_t deadline
         }
         Result<bool> alive = client_.receive();
         if (!alive) return alive.error();
-        if (!*alive) return Error{"the system bus closed the connection"};
+        if (!*alive) return Error{"the other side closed the connection"};
+        if (withdrawn_) return Error{"what was resolved has been withdrawn"};
     }
 }
 

@@ -25,6 +25,13 @@ class Bus {
     // ERRORS: as connect_to_bus; the connection ends.
     static Result<std::unique_ptr<Bus>> connect(const std::string& path);
 
+    // Resolves a capability instead, which takes the place of `$config`: follows the steps from
+    // the gatekeeper at one of the transports, or from the bus's if there are none. `route` is
+    // `<route [TRANSPORT…] STEP…>`. Waits for what is not bound yet until `deadline`, as below.
+    // ERRORS: nobody is there; a step is rejected (with the detail); it is too late.
+    static Result<std::unique_ptr<Bus>> resolve(const std::string& path, View route,
+                                                uint64_t deadline);
+
     protocol::Client& client() { return client_; }
     const Ref<protocol::Reference>& config() const { return config_; }
     // `$machine`, `$status`, `$log`, `$system`, `$config` by name; null if it was not granted.
@@ -42,11 +49,14 @@ class Bus {
     Result<std::vector<Value>> query(const std::vector<std::string>& spaces, const Value& pattern);
 
   private:
+    Result<> follow(View step, uint64_t deadline);
+
     explicit Bus(Fd socket) : client_(std::move(socket), Fd()) {}
 
     protocol::Client client_;
     Ref<protocol::Reference> config_;
     std::map<std::string, Ref<protocol::Reference>> capabilities_;
+    bool withdrawn_ = false; // what was resolved
 };
 
 // Assertions that match a pattern in several dataspaces, each value once: `appeared` when it is in

@@ -13,6 +13,7 @@
 #include "init/dataspace/pattern.h"
 #include "init/preserves/encoder.h"
 #include "init/protocol/bridge.h"
+#include "init/protocol/connector.h"
 #include "init/protocol/gatekeeper.h"
 #include "init/protocol/relay_listener.h"
 #include "services/daemon/daemons.h"
@@ -134,6 +135,7 @@ void SecondStage::serve(Turn& turn) {
     publish_debts(turn, loop_, config_);
     serve_debt_reporters(turn, loop_, config_, log_);
     bus_access_ = std::make_unique<BusAccess>(config_, spawn_window(turn, status_), geteuid());
+    protocol::serve_connectors(turn, loop_, config_, report);
     protocol::RelayListeners listeners;
     listeners.report = report;
     listeners.bus = config_;
