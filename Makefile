@@ -153,7 +153,7 @@ $(eval $(call program,muster,services))
 
 # --- the host's side --------------------------------------------------------------------------
 
-.PHONY: host-tools fuzzers man-pages $(BENCHES:%=programs-of-bench-%)
+.PHONY: host-tools fuzzers replays man-pages $(BENCHES:%=programs-of-bench-%)
 
 image: all host-tools
 	@initrd/build
@@ -210,6 +210,16 @@ build/fuzz/$1: $(call objects,fuzz,$2) build/fuzz/muster.a
 	@clang++ $$(SANITIZERS) -fsanitize=fuzzer $$(filter %.o %.a,$$^) $$(HOST_LIBS) -o $$@
 endef
 $(foreach f,$(FUZZERS),$(eval $(call fuzzer,$(call name_of,$f,_fuzz),$f)))
+
+# The same without libFuzzer, for `make test`: .ci/fuzz --replay runs them.
+replays: $(foreach f,$(FUZZERS),build/host/replay/$(call name_of,$f,_fuzz))
+define replay
+build/host/replay/$1: $(call objects,host/unit,$2 init/base/replay_main.cpp) build/host/unit/muster.a
+	@mkdir -p $$(@D)
+	@echo "link  $$@"
+	@$$(HOSTCXX) $$(SANITIZERS) $$(filter %.o %.a,$$^) $$(HOST_LIBS) -o $$@
+endef
+$(foreach f,$(FUZZERS),$(eval $(call replay,$(call name_of,$f,_fuzz),$f)))
 
 # x_bench.cpp measures in the flavour that is shipped; .ci/bench runs those of the same rooms.
 define bench

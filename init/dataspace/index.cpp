@@ -155,12 +155,14 @@ void Index::observe(Turn& turn, Entry& entry) {
     if (!target) return;
     Result<Pattern> pattern = Pattern::parse(assertion.at(0));
     if (!pattern) return;
+    Value name = pattern->shape();
+    if (!name.valid()) return; // nested too deeply to be named
 
     entry.observer = std::make_unique<Observer>();
     entry.observer->target = target;
     Class& where = class_of(*pattern);
     entry.observed_class = &where;
-    entry.observed_shape = pattern->shape();
+    entry.observed_shape = std::move(name);
     entry.observed_constants = preserves::sequence(pattern->constants);
 
     auto shape = where.shapes.find(entry.observed_shape);

@@ -18,7 +18,7 @@ class PatternParser {
     explicit PatternParser(Pattern& out) : out_(out) {}
 
     bool parse(View wire, const Path& path, bool key_in_dictionary) {
-        if (++nodes_ > Pattern::max_nodes) return fail("too many nodes");
+        if (++nodes_ > Pattern::max_nodes) return exceeds("too many nodes");
         if (wire.is_record("_")) {
             if (key_in_dictionary) out_.present.push_back(path);
             return true;
@@ -33,11 +33,16 @@ class PatternParser {
     }
 
     const char* problem() const { return problem_; }
+    bool exceeded() const { return exceeded_; }
 
   private:
     bool fail(const char* problem) {
         problem_ = problem;
         return false;
+    }
+    bool exceeds(const char* problem) {
+        exceeded_ = true;
+        return fail(problem);
     }
 
     bool literal(View value, const Path& path) {
@@ -68,6 +73,7 @@ class PatternParser {
         };
         std::vector<Entry> sorted;
         for (View item : entries.items()) {
+            if (nodes_ + sorted.size() > Pattern::max_nodes) return exceeds("too many nodes");
             if (!sorted.empty() && !sorted.back().pattern.valid())
                 sorted.back().pattern = item;
             else
@@ -83,8 +89,9 @@ class PatternParser {
                 inner.push_back({0, Value(entry.key)});
             } else {
                 std::optional<int64_t> index = entry.key.as_int();
-                if (!index || *index < 0 || *index > Pattern::max_index)
-                    return fail("the keys of records and sequences must be small integers");
+                if (!index || *index < 0)
+                    return fail("the keys of records and sequences must be indices");
+                if (*index > Pattern::max_index) return exceeds("an index too large");
                 inner.push_back({static_cast<uint32_t>(*index), {}});
                 node.min_count = std::max(node.min_count, static_cast<uint32_t>(*index) + 1);
             }
@@ -98,6 +105,7 @@ class PatternParser {
 
     Pattern& out_;
     size_t nodes_ = 0;
+    bool exceeded_ = false;
     const char* problem_ = "";
 };
 
@@ -141,10 +149,12 @@ void encode_paths(const std::vector<Path>& paths, Encoder& out) {
 
 } // namespace
 
-Result<Pattern> Pattern::parse(View wire) {
+Result<Pattern> Pattern::parse(View wire, bool* exceeded) {
     Pattern pattern;
     PatternParser parser(pattern);
-    if (!parser.parse(wire, {}, false)) return Error{std::string("pattern: ") + parser.problem()};
+    bool good = parser.parse(wire, {}, false);
+    if (exceeded) *exceeded = parser.exceeded();
+    if (!good) return Error{std::string("pattern: ") + parser.problem()};
     return pattern;
 }
 
@@ -160,11 +170,14 @@ bool collect(View value, const std::vector<Path>& paths, std::vector<uint8_t>& o
     out.push_back(tag::sequence);
     for (const Path& path : paths) {
         View found = walk(value, path);
-        if (!found.valid()) return false;
+        if (!found.valid() || found.bytes().size() > Pattern::max_captures - out.size())
+            return false;
         out.insert(out.end(), found.bytes().begin(), found.bytes().end());
     }
     out.push_back(tag::end);
-    return true;
+    // Each level takes two bytes: small ones need no look.
+    return out.size() / 2 <= Pattern::max_capture_depth ||
+           preserves::depth_of(out) <= Pattern::max_capture_depth;
 }
 
 bool Pattern::fits(View value) const {

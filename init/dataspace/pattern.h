@@ -48,8 +48,14 @@ struct Pattern {
     // Limits, before any work is done on a pattern.
     static constexpr size_t max_nodes = 4'096;
     static constexpr uint32_t max_index = 65'535;
+    // What one match may capture: no more than a packet can carry, which itself takes three levels.
+    // Otherwise binds within binds multiply a large value, and a dataspace that observes itself
+    // nests its values ever deeper.
+    static constexpr size_t max_captures = 16 * 1024 * 1024; // bytes
+    static constexpr size_t max_capture_depth = preserves::max_depth - 3;
 
-    static Result<Pattern> parse(View wire);
+    // ERRORS: it is no pattern, or it exceeds a limit; which, `exceeded` says.
+    static Result<Pattern> parse(View wire, bool* exceeded = nullptr);
 
     // True if `value` matches; then `out`, if given, gets the captured values in order.
     bool matches(View value, std::vector<View>* out = nullptr) const;
@@ -61,8 +67,9 @@ struct Pattern {
 
 // The node of `value` at `path`; invalid if there is none.
 View walk(View value, const Path& path);
-// Appends the canonical bytes of the sequence of what stands at `paths` in `value`. False, and
-// nothing useful in `out`, if something is missing.
+// Appends the canonical bytes of the sequence of what stands at `paths` in `value` to an empty
+// `out`. False, and nothing useful in `out`, if something is missing or it is too much (see
+// Pattern::max_captures): then it does not match.
 bool collect(View value, const std::vector<Path>& paths, std::vector<uint8_t>& out);
 
 // Patterns as values, for code that observes.

@@ -12,7 +12,8 @@ namespace {
 // Offsets are 32 bits.
 constexpr size_t max_buffer = size_t{1} << 31;
 
-// How many compounds are open at once within whole values.
+} // namespace
+
 size_t depth_of(Bytes bytes) {
     size_t depth = 0;
     size_t deepest = 0;
@@ -30,8 +31,6 @@ size_t depth_of(Bytes bytes) {
     }
     return deepest;
 }
-
-} // namespace
 
 Encoder::~Encoder() = default;
 

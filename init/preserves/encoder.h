@@ -94,4 +94,7 @@ class Encoder {
     std::string error_;
 };
 
+// How many compounds are open at once within whole values in canonical form.
+size_t depth_of(Bytes values);
+
 } // namespace muster::preserves

@@ -10,6 +10,13 @@ using preserves::Scan;
 using preserves::TextReader;
 using preserves::View;
 
+namespace {
+
+// What is read again from its beginning for each piece that comes.
+constexpr size_t small_packet = 1'024;
+
+} // namespace
+
 PacketReader::State PacketReader::next(Bytes input) {
     // White space belongs to the text syntax, but a line feed may stand between packets of any.
     size_t skipped = 0;
@@ -23,7 +30,12 @@ PacketReader::State PacketReader::next(Bytes input) {
         return State::need_more;
     }
     text_ = rest[0] < 0x80;
-    State state = text_ ? next_text(rest) : next_binary(rest);
+    State state = State::need_more;
+    if (rest.size() <= small_packet || end_.find(rest, text_)) {
+        bytes_read_ += rest.size();
+        state = text_ ? next_text(rest) : next_binary(rest);
+    }
+    if (state != State::need_more) end_.restart();
     consumed_ += skipped;
     return state;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "init/preserves/value.h"
+#include "init/protocol/packet_end.h"
 
 namespace muster::protocol {
 
@@ -18,7 +19,8 @@ class PacketReader {
 
     // The next packet in `input`. On `packet`, `view` shows it: into `input` itself if it is
     // canonical, else into a buffer that the next call overwrites; `consumed` bytes are done with.
-    // On `need_more`, white space that was passed over is `consumed`.
+    // On `need_more`, white space that was passed over is `consumed`; the next call must be given
+    // the rest of this input, with more behind it.
     State next(preserves::Bytes input);
 
     preserves::View view() const { return view_; }
@@ -26,6 +28,8 @@ class PacketReader {
     bool text() const { return text_; }
     bool has_embedded() const { return has_embedded_; }
     const std::string& problem() const { return problem_; }
+    // How many bytes have been read in all, those that were read again included.
+    uint64_t bytes_read() const { return bytes_read_; }
 
   private:
     State next_binary(preserves::Bytes input);
@@ -37,6 +41,8 @@ class PacketReader {
     bool has_embedded_ = false;
     std::string problem_;
     std::vector<uint8_t> buffer_;
+    PacketEnd end_; // of a large packet that is not whole yet
+    uint64_t bytes_read_ = 0;
 };
 
 } // namespace muster::protocol

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 
+#include "init/dataspace/pattern.h"
 #include "init/preserves/encoder.h"
 #include "init/preserves/text_writer.h"
 #include "init/protocol/membrane.h"
@@ -98,6 +99,7 @@ class Relay final : public Counted {
     Watch input_watch_;
     Watch output_watch_;
     Timer stall_;
+    Timer unfinished_; // a packet that the peer has begun
     Timer resume_;
     bool closed_ = false;
     bool ended_ = false; // the peer sends no more
@@ -217,6 +219,7 @@ void Relay::on_input() {
     uint8_t buffer[read_size]; // on the stack: of what is not used no page is touched
     ssize_t count = read(input_.get(), buffer, read_size);
     if (count > 0) {
+        unfinished_.cancel();
         incoming_.insert(incoming_.end(), buffer, buffer + count);
         process();
     } else if (count == 0 || errno == ECONNRESET) {
@@ -256,6 +259,10 @@ void Relay::process() {
                 close(incoming_.empty() ? "" : "the peer ended in the middle of a packet");
             else
                 want_input(true);
+            if (options_.max_stall && !incoming_.empty())
+                unfinished_ = loop_.after(options_.max_stall, [self] {
+                    self->fail("too slow", preserves::string("an unfinished packet"));
+                });
             return;
         }
         writer_.set_text(reader_.text());
@@ -329,6 +336,10 @@ bool Relay::handle_assert(Turn& turn, const CapRef& target, Oid oid, View event)
     Inbound inbound{0, {}};
     Result<Value> value = take_value(event.at(0), inbound.pins);
     if (!value) return refuse(turn, value.error().message);
+    bool exceeded = false; // what is no pattern is data, but limits are told
+    if (value->view().is_record("Observe", 2))
+        (void)dataspace::Pattern::parse(value->view().at(0), &exceeded).ok();
+    if (exceeded) return refuse(turn, "pattern: too many nodes, or an index too large");
     if (target) {
         Pin pin{Pin::Side::exported, oid};
         membrane_.pin(pin);
@@ -365,7 +376,10 @@ bool Relay::handle_message(Turn& turn, const CapRef& target, View event) {
 
 bool Relay::handle_sync(Turn& turn, const CapRef& target, View event) {
     Pins pins;
-    Result<Value> peer = take_value(event.at(0), pins);
+    preserves::Bytes bytes = event.at(0).bytes();
+    // syndicate-py (0.19.3) embeds it twice: #:#:[0 oid].
+    if (bytes[0] == preserves::tag::embedded && bytes[1] == bytes[0]) bytes = bytes.subspan(1);
+    Result<Value> peer = take_value(View(bytes, false), pins);
     if (!peer) return refuse(turn, peer.error().message);
     if (!peer->is(preserves::Kind::embedded) || pins.empty())
         return refuse(turn, "a sync needs a reference");
@@ -533,6 +547,7 @@ void Relay::close(const std::string& reason) {
     input_watch_.cancel();
     output_watch_.cancel();
     stall_.cancel();
+    unfinished_.cancel();
     resume_.cancel();
     account_->set_on_clear(nullptr);
     outgoing_.clear();

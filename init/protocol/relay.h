@@ -37,7 +37,8 @@ struct RelayOptions {
     // nobody back: what is sent to it is on its own account. 0: no limit, the producers are held
     // back instead.
     size_t max_unsent = 0;
-    // How long unsent bytes may make no progress, in nanoseconds; 0: for ever.
+    // How long unsent bytes, or a packet that the peer has begun, may make no progress, in
+    // nanoseconds; 0: for ever.
     uint64_t max_stall = 0;
     // What is less than the bounds above, for a peer that is trusted less.
     size_t packet_limit = max_packet;

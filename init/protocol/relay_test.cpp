@@ -112,6 +112,9 @@ TEST_CASE("binary packets are answered in binary, with the exact bytes of the re
     world.send(bytes_of("b5b5b000b4b3015386b5b000b0010784848484"));
     // [[7 <M #t>]]
     CHECK(world.receive() == bytes_of("b5b5b00107b4b3014d81848484"));
+    // [[0 <S #:#:[0 7]>]], as syndicate-py writes it
+    world.send(bytes_of("b5b5b000b4b301538686b5b000b0010784848484"));
+    CHECK(world.receive() == bytes_of("b5b5b00107b4b3014d81848484"));
 }
 
 TEST_CASE("one byte at a time, and many packets at once, mean the same") {

@@ -1,0 +1,192 @@
+// Every bound on what a peer may do, on a live relay: beyond it the peer is told which one it was,
+// by <error …>, and closed, and nobody else notices.
+#include <functional>
+#include <string>
+
+#include "init/base/catch.h"
+#include "init/dataspace/caveat.h"
+#include "init/dataspace/pattern.h"
+#include "init/protocol/packet.h"
+#include "init/protocol/relay_world.h"
+
+using namespace muster;
+using namespace muster::protocol;
+using dataspace::Pattern;
+
+namespace {
+
+std::string repeat(std::string_view part, size_t times) {
+    std::string all;
+    all.reserve(part.size() * times);
+    while (times-- > 0)
+        all += part;
+    return all;
+}
+
+std::string event(const std::string& what) { return "[[0 " + what + "]]\n"; }
+std::string assertion(const std::string& value) { return event("<A " + value + " 1>"); }
+
+std::string varint(size_t number) {
+    std::string bytes;
+    for (; number >= 0x80; number >>= 7)
+        bytes += static_cast<char>(number | 0x80);
+    return bytes + static_cast<char>(number);
+}
+
+// [[0 <M …>]] in the binary syntax.
+std::string binary_message(const std::string& body) {
+    return "\xb5\xb5\xb0" + std::string(1, 0) + "\xb4\xb3\x01M" + body + "\x84\x84\x84";
+}
+
+std::string binary_string(size_t size) { return "\xb1" + varint(size) + std::string(size, 'x'); }
+
+// One that speaks, while the others must not notice.
+struct Attack {
+    RelayWorld world;
+    RelayPeer witness{world};
+    RelayOptions options;
+    std::string answer;
+
+    Attack() { witness.send("[[0 <A <Observe <group <rec before> {}> #:[0 1]> 1>]]"); }
+
+    // Sends it all, in pieces as large as they come. Whether the peer is still served.
+    bool survives(const std::string& bytes) {
+        RelayPeer peer(world, options);
+        peer.send("[[0 <A <before> 99>]]");
+        CHECK(witness.receive().find("<A [] ") != std::string::npos);
+        peer.send(bytes);
+        CHECK(witness.is_served(7));
+        if (!peer.closed()) return peer.is_served(3);
+        answer = peer.receive();
+        CHECK_FALSE(peer.reason().empty());
+        CHECK_FALSE(witness.closed());
+        return false;
+    }
+    bool is_told(const std::string& bytes, const std::string& what) {
+        if (survives(bytes)) return false;
+        INFO(answer.substr(0, 200));
+        CHECK(answer.find("error") != std::string::npos);
+        return answer.find(what) != std::string::npos;
+    }
+};
+
+} // namespace
+
+TEST_CASE("bounds: the size of a packet") {
+    // Nine bytes are around the string, and its own tag and length.
+    size_t fits = max_packet - 16;
+    CHECK(Attack().survives(binary_message(binary_string(fits))));
+    CHECK(Attack().is_told(binary_message(binary_string(max_packet + 65'536)), "packet too large"));
+    CHECK(Attack().is_told(assertion("\"" + std::string(max_packet + 65'536, 'x') + "\""),
+                           "packet too large"));
+    // A length that leads nowhere.
+    CHECK(Attack().is_told("\xb5\xb1\xff\xff\xff\xff\x7f" + std::string(64, 'x'), "too long"));
+}
+
+TEST_CASE("bounds: a smaller packet for some") {
+    Attack attack;
+    attack.options.packet_limit = 100'000;
+    CHECK(attack.is_told(binary_message(binary_string(200'000)), "packet too large"));
+}
+
+TEST_CASE("bounds: nesting") {
+    size_t deep = preserves::max_depth - 3; // the packet itself has three levels
+    CHECK(Attack().survives(assertion(repeat("[", deep) + repeat("]", deep))));
+    CHECK(Attack().is_told(assertion(repeat("[", deep + 1) + repeat("]", deep + 1)),
+                           "nested too deeply"));
+    CHECK(Attack().survives(binary_message(repeat("\xb5", deep) + repeat("\x84", deep))));
+    CHECK(Attack().is_told(binary_message(repeat("\xb5", deep + 1) + repeat("\x84", deep + 1)),
+                           "nested too deeply"));
+    // However large it is, and never closed.
+    for (const char* open : {"[", "<", "{", "#{", "@", "#:", "\xb5", "\xb4", "\xb6", "\x85"})
+        CHECK_FALSE(Attack().survives(repeat(open, 1'000'000)));
+}
+
+TEST_CASE("bounds: integers") {
+    std::string longest = "\xb0" + varint(preserves::max_integer_bytes) +
+                          std::string(preserves::max_integer_bytes, 1);
+    CHECK(Attack().survives(binary_message(longest)));
+    std::string longer = "\xb0" + varint(preserves::max_integer_bytes + 1) +
+                         std::string(preserves::max_integer_bytes + 1, 1);
+    CHECK(Attack().is_told(binary_message(longer), "integer too long"));
+    CHECK(Attack().is_told(assertion(std::string(200'000, '7')), "integer too long"));
+}
+
+TEST_CASE("bounds: events in a turn") {
+    std::string message = "[0 <M 1>]";
+    CHECK(Attack().survives("[" + repeat(message, max_turn_events) + "]"));
+    CHECK(Attack().is_told("[" + repeat(message, max_turn_events + 1) + "]",
+                           "too many events in a turn"));
+}
+
+TEST_CASE("bounds: live handles") {
+    Attack attack;
+    attack.options.handle_limit = 1'000;
+    std::string packets;
+    for (int i = 0; i < 999; ++i) // one is there already
+        packets += "[[0 <A x " + std::to_string(100 + i) + ">]]";
+    CHECK(attack.survives(packets));
+    CHECK(attack.is_told(packets + "[[0 <A x 5000>]]", "too many live handles"));
+}
+
+// Takes seconds: by `unit-tests [.large]` only.
+TEST_CASE("bounds: live oids", "[.large]") {
+    auto references = [](size_t count) {
+        std::string all;
+        for (size_t i = 10; i < 10 + count; ++i)
+            all += "#:[0 " + std::to_string(i) + "]";
+        return all;
+    };
+    // Half of what is possible and more, twice.
+    std::string half = references(max_live_oids * 6 / 10);
+    std::string other = references(max_live_oids * 12 / 10).substr(half.size());
+    CHECK(Attack().is_told(assertion("[" + half + "]") + event("<A [" + other + "] 2>"),
+                           "too many live oids"));
+}
+
+TEST_CASE("bounds: caveats") {
+    auto narrowed = [](size_t count) {
+        return assertion("#:[1 0 " + repeat("<reject <lit 1>>", count) + "]");
+    };
+    CHECK(Attack().survives(narrowed(dataspace::Caveats::max_caveats)));
+    CHECK(Attack().is_told(narrowed(dataspace::Caveats::max_caveats + 1), "more than 64 caveats"));
+    CHECK(Attack().is_told(assertion("#:[1 0 <rewrite <_> <ref 0>>]"), "UnboundRef"));
+    CHECK(Attack().is_told(assertion("#:[1 0 <reject <not <bind <_>>>>]"), "BindingUnderNegation"));
+}
+
+TEST_CASE("bounds: patterns") {
+    auto observe = [](const std::string& pattern) {
+        return assertion("<Observe " + pattern + " #:[0 5]>");
+    };
+    auto wide = [&](size_t count) {
+        std::string entries;
+        for (size_t i = 0; i < count; ++i)
+            entries += std::to_string(i) + ": <_> ";
+        return observe("<group <arr> {" + entries + "}>");
+    };
+    CHECK(Attack().survives(wide(Pattern::max_nodes - 1)));
+    CHECK(Attack().is_told(wide(Pattern::max_nodes), "too many nodes"));
+    CHECK(Attack().survives(observe("<group <arr> {65535: <_>}>")));
+    CHECK(Attack().is_told(observe("<group <arr> {65536: <_>}>"), "an index too large"));
+    // What is no pattern is a value like any other.
+    CHECK(Attack().survives(observe("<group <arr> {-1: <_>}>")));
+}
+
+TEST_CASE("a large packet in small pieces is read once") {
+    for (bool text : {false, true}) {
+        std::string value =
+            repeat(text ? "<x \"y\" [#t 1.5]>" : "\xb4\xb3\x01x\x80\xb0\x01\x07\x84", 500'000);
+        std::string packet = text ? "[" + value + "]" : "\xb5" + value + "\x84";
+        PacketReader reader;
+        std::string buffer;
+        for (size_t at = 0; at < packet.size(); at += 500) {
+            buffer += packet.substr(at, 500);
+            auto state =
+                reader.next({reinterpret_cast<const uint8_t*>(buffer.data()), buffer.size()});
+            bool whole = buffer.size() == packet.size();
+            REQUIRE(state ==
+                    (whole ? PacketReader::State::packet : PacketReader::State::need_more));
+        }
+        CHECK(reader.bytes_read() < packet.size() + 10'000);
+    }
+}
