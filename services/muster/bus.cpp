@@ -106,7 +106,7 @@ Result<std::unique_ptr<Bus>> Bus::resolve(const std::string& path, View route, u
         Result<> followed = bus->follow(route.at(i), deadline);
         if (!followed) return followed.error();
     }
-    bus->capabilities_.clear();
+    bus->capabilities_ = {{"config", bus->config_}};
     return bus;
 }
 
