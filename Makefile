@@ -103,8 +103,11 @@ build/compilers: build/toolchain.mk # changes only if they do; all objects depen
 
 WARNINGS := -Wall -Wextra -Werror
 COMMON := -std=c++20 $(WARNINGS) -I. -MMD -MP
-SIZE := -Os -fno-exceptions -fno-rtti -ffunction-sections -fdata-sections \
+TARGET_FLAGS := -fno-exceptions -fno-rtti -ffunction-sections -fdata-sections \
     -fno-asynchronous-unwind-tables
+# Small, but for the rooms that every message passes through.
+OPTIMISE := -Os
+$(foreach room,preserves dataspace protocol,build/target/init/$(room)/%.o): OPTIMISE := -O2
 TEST_FLAGS = -O0 -g1 $(SANITIZERS)
 CATCH := build/host/catch.h
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -121,7 +124,7 @@ build/$1/%.o: %.cpp build/compilers $3
 endef
 objects = $(patsubst %.cpp,build/$1/%.o,$2)
 
-$(eval $(call flavour,target,$(TOOLCHAIN)/bin/musl-c++ $(SIZE)))
+$(eval $(call flavour,target,$(TOOLCHAIN)/bin/musl-c++ $$(OPTIMISE) $(TARGET_FLAGS)))
 $(eval $(call flavour,host/tool,$(HOSTCXX) -O2))
 $(eval $(call flavour,host/unit,$(HOSTCXX) -O1 -g1 $(SANITIZERS)))
 # The tests themselves, where Catch2's macros take most of the time: optimised, four times of it.

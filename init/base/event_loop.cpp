@@ -105,8 +105,10 @@ EventLoop::~EventLoop() {
         delete slot;
     for (Watch::Slot* slot : std::exchange(dead_, {}))
         delete slot;
-    while (!deferred_.empty())
+    while (!deferred_.empty() || !next_.empty()) {
         std::exchange(deferred_, {}).clear();
+        std::exchange(next_, {}).clear();
+    }
 }
 
 Result<std::unique_ptr<EventLoop>> EventLoop::create() {
@@ -231,8 +233,10 @@ void EventLoop::run_once(bool may_block) {
         }
     }
     fire_due_timers();
+    for (const auto& action : std::exchange(next_, {}))
+        action();
     sweep();
-    more_ = after_round_ && after_round_();
+    more_ = (after_round_ && after_round_()) || !next_.empty();
     if (deferred_.empty()) return;
     while (!deferred_.empty()) {
         std::vector<std::function<void()>> actions = std::move(deferred_);

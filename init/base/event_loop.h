@@ -86,6 +86,12 @@ class EventLoop {
     // of this round have gathered.
     void defer(std::function<void()> action) { deferred_.push_back(std::move(action)); }
 
+    // Calls `action` once in the next round, which does not block, after the watchers and timers.
+    void next_round(std::function<void()> action) {
+        next_.push_back(std::move(action));
+        more_ = true;
+    }
+
     // Runs until `stop`.
     void run();
     // One round; blocks for the first event if `may_block` and nothing is left to do.
@@ -111,6 +117,7 @@ class EventLoop {
     std::vector<Timer::Slot*> heap_; // by due time
     std::function<bool()> after_round_;
     std::vector<std::function<void()>> deferred_;
+    std::vector<std::function<void()>> next_;
     bool stopping_ = false;
     bool more_ = false; // the next round must not block
 };

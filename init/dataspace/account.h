@@ -15,7 +15,9 @@
 
 namespace muster::dataspace {
 
-inline constexpr int64_t default_credit = 100; // events; syndicate-server's SYNDICATE_CREDIT
+// How many events may be owed. syndicate-server allows 100, which with small events means as many
+// system calls as there are hundreds of them.
+inline constexpr int64_t default_credit = 2'000;
 
 class Account;
 
@@ -102,6 +104,19 @@ class Loan {
         if (account_) account_->repay(events_);
     }
     const Ref<Account>& account() const { return account_; }
+    // As assigning a new one to one that is empty (REQUIRES that).
+    void take_up(const Ref<Account>& account, int64_t events) {
+        account_ = account;
+        events_ = events;
+        account_->borrow(events);
+    }
+    // As assigning an empty one.
+    void repay() {
+        const Ref<Account> account = std::move(account_);
+        if (account) account->repay(std::exchange(events_, 0));
+    }
+    // Joins another loan on the same account to this one.
+    void take(Loan&& other) { events_ += std::exchange(other.events_, 0); }
 
   private:
     Ref<Account> account_;

@@ -27,68 +27,66 @@ Facet::Facet(Actor& actor, Facet* parent) : actor_(&actor), parent_(parent) {}
 
 Facet::~Facet() = default;
 
-void Facet::link(Outbound& assertion) {
-    assertion.older = newest_;
-    if (newest_) newest_->newer = &assertion;
-    newest_ = &assertion;
-}
-
-void Facet::unlink(Outbound& assertion) {
-    if (assertion.newer)
-        assertion.newer->older = assertion.older;
-    else
-        newest_ = assertion.older;
-    if (assertion.older) assertion.older->newer = assertion.newer;
-}
-
 Actor::Actor(Engine& engine, std::string name) : engine_(engine), name_(std::move(name)) {
     root_ = Ref<Facet>(new Facet(*this, nullptr));
 }
 
-Turn::Turn(Engine& engine, Ref<Actor> actor, Ref<Account> account)
-    : engine_(engine), actor_(std::move(actor)), account_(std::move(account)),
-      facet_(&actor_->root()), number_(engine.next_turn_++) {}
+void Turn::clear_scratch() {
+    scratch_.births.clear();
+    scratch_.before_commit.clear();
+    scratch_.maybe_inert.clear();
+    scratch_.stopped.clear();
+}
 
-void Turn::queue(Event event) {
-    Actor& target = event.target->actor();
-    if (!target.running()) {
-        event.target->drop_entity();
-        return;
+Batch* Turn::outbox(const CapRef& target) {
+    Actor& actor = target->actor();
+    if (actor.outbox_turn_ == number_) return actor.outbox_;
+    if (!actor.running()) {
+        target->drop_entity();
+        return nullptr;
     }
-    if (target.outbox_turn_ != number_) {
-        target.outbox_turn_ = number_;
-        target.outbox_slot_ = static_cast<uint32_t>(outboxes_.size());
-        outboxes_.push_back({Ref<Actor>(&target), {}});
-    }
-    outboxes_[target.outbox_slot_].events.push_back(std::move(event));
+    Batch* batch = engine_.new_batch(actor);
+    actor.outbox_turn_ = number_;
+    actor.outbox_ = batch;
+    scratch_.outboxes.add(batch);
+    return batch;
 }
 
 Handle Turn::assert_(const CapRef& target, const Value& value) {
     if (!target || !facet_->alive() || failed_) return 0;
-    Value seen = value;
+    std::optional<Value> rewritten;
     if (target->caveats()) {
-        std::optional<Value> rewritten = target->caveats()->apply(value);
+        rewritten = target->caveats()->apply(value);
         if (!rewritten) return 0;
-        seen = std::move(*rewritten);
     }
-    Handle handle = engine_.next_handle_++;
-    auto [entry, fresh] =
-        actor_->outbound_.emplace(handle, Outbound{handle, target, facet_, nullptr, nullptr});
-    facet_->link(entry->second);
-    queue({Event::Kind::assert_, target, std::move(seen), handle, {}});
+    const Handle handle = engine_.assertions_.add(target);
+    engine_.assertions_.link(handle, *facet_, facet_->newest_);
+    if (Batch* batch = outbox(target))
+        batch->events.emplace_back(Event::Kind::assert_, target, rewritten ? *rewritten : value,
+                                   handle);
     return handle;
 }
 
 void Turn::retract(Handle handle) {
-    auto found = actor_->outbound_.find(handle);
-    if (found == actor_->outbound_.end() || failed_) return;
-    Facet* facet = found->second.facet;
-    CapRef target = std::move(found->second.target);
-    facet->unlink(found->second);
-    actor_->outbound_.erase(found);
-    if (facet->inert()) maybe_inert_.push_back(facet);
-    queue({Event::Kind::retract, std::move(target), {}, handle, {}});
+    AssertionTable::Slot* slot = engine_.assertions_.find(handle);
+    if (!slot || !slot->facet || &slot->facet->actor() != &actor_ || failed_) return;
+    Facet* facet = slot->facet;
+    engine_.assertions_.unlink(*slot, facet->newest_);
+    if (facet->inert()) note_inert(facet);
+    if (Batch* batch = outbox(slot->target)) {
+        batch->events.emplace_back(Event::Kind::retract, slot->target, Value(), handle);
+        batch->retracts = true;
+    } else {
+        engine_.assertions_.free(handle);
+    }
 }
+
+void Turn::note_inert(Facet* facet) {
+    used_ = true;
+    scratch_.maybe_inert.push_back(Ref<Facet>(facet));
+}
+
+void*& Turn::note(Handle handle) { return engine_.assertions_[handle].note; }
 
 Handle Turn::replace(const CapRef& target, Handle old, const Value& value) {
     Handle fresh = assert_(target, value);
@@ -98,17 +96,20 @@ Handle Turn::replace(const CapRef& target, Handle old, const Value& value) {
 
 void Turn::message(const CapRef& target, const Value& body) {
     if (!target || failed_) return;
+    std::optional<Value> rewritten;
     if (target->caveats()) {
-        std::optional<Value> rewritten = target->caveats()->apply(body);
-        if (rewritten) queue({Event::Kind::message, target, std::move(*rewritten), 0, {}});
-        return;
+        rewritten = target->caveats()->apply(body);
+        if (!rewritten) return;
     }
-    queue({Event::Kind::message, target, body, 0, {}});
+    if (Batch* batch = outbox(target))
+        batch->events.emplace_back(Event::Kind::message, target, rewritten ? *rewritten : body,
+                                   Handle{0});
 }
 
 void Turn::sync(const CapRef& target, const CapRef& peer) {
     if (!target || failed_) return;
-    queue({Event::Kind::sync, target, {}, 0, peer});
+    if (Batch* batch = outbox(target))
+        batch->events.emplace_back(Event::Kind::sync, target, embed(peer), Handle{0});
 }
 
 namespace {
@@ -142,7 +143,7 @@ CapRef Turn::make_cap(Ref<Entity> entity) {
 }
 
 Ref<Facet> Turn::facet(const TurnAction& setup) {
-    Ref<Facet> child(new Facet(*actor_, facet_));
+    Ref<Facet> child(new Facet(actor_, facet_));
     if (!facet_->alive()) { // nothing can live here any more
         child->alive_ = false;
         return child;
@@ -150,7 +151,7 @@ Ref<Facet> Turn::facet(const TurnAction& setup) {
     child->index_ = facet_->children_.size();
     facet_->children_.push_back(child);
     in(*child, setup);
-    maybe_inert_.push_back(child);
+    note_inert(child.get());
     return child;
 }
 
@@ -192,7 +193,7 @@ void Turn::stop_tree(Facet& top) {
             continue;
         }
         while (facet.newest_)
-            retract(facet.newest_->handle);
+            retract(engine_.assertions_.handle_of(facet.newest_));
         facet.alive_ = false;
         if (Facet* parent = facet.parent_) {
             Ref<Facet> self(&facet);
@@ -201,20 +202,22 @@ void Turn::stop_tree(Facet& top) {
             std::swap(parent->children_[facet.index_], last);
             parent->children_.pop_back();
             facet.parent_ = nullptr;
-            if (parent->inert()) maybe_inert_.push_back(parent);
+            if (parent->inert()) note_inert(parent);
         }
-        stopped_.push_back(Ref<Facet>(&facet));
+        used_ = true;
+        scratch_.stopped.push_back(Ref<Facet>(&facet));
     }
 }
 
 Ref<Actor> Turn::spawn(std::string name, TurnAction boot, Ref<Account> account) {
     Ref<Actor> actor = engine_.create_actor(std::move(name));
-    births_.push_back({actor, std::move(boot), account ? std::move(account) : account_});
+    used_ = true;
+    scratch_.births.push_back({actor, std::move(boot), account ? std::move(account) : account_});
     return actor;
 }
 
 void Turn::on_exit(std::function<void(const Error*)> hook) {
-    actor_->exit_hooks_.push_back(std::move(hook));
+    actor_.exit_hooks_.push_back(std::move(hook));
 }
 
 void Turn::fail(Error error) {
@@ -223,37 +226,47 @@ void Turn::fail(Error error) {
     error_ = std::move(error);
 }
 
-void Turn::before_commit(TurnAction action) { before_commit_.push_back(std::move(action)); }
+void Turn::before_commit(TurnAction action) {
+    used_ = true;
+    scratch_.before_commit.push_back(std::move(action));
+}
 
 // Runs what was put off to the end of the turn, and stops facets that were left inert, until
 // nothing more comes of it.
 void Turn::settle() {
-    while (!failed_ && (!before_commit_.empty() || !maybe_inert_.empty())) {
-        std::vector<TurnAction> actions = std::move(before_commit_);
-        before_commit_.clear();
-        for (const TurnAction& action : actions)
-            if (actor_->root().alive()) in(actor_->root(), action);
-        std::vector<Ref<Facet>> candidates = std::move(maybe_inert_);
-        maybe_inert_.clear();
-        for (const Ref<Facet>& facet : candidates)
-            if (facet->alive() && facet->inert()) stop(*facet);
+    while (!failed_) {
+        if (Committer* committer = std::exchange(committer_, nullptr))
+            committer->before_commit(*this);
+        if (!used_) return;
+        if (scratch_.before_commit.empty() && scratch_.maybe_inert.empty()) return;
+        settle_further();
     }
 }
 
+void Turn::settle_further() {
+    std::vector<TurnAction> actions = std::move(scratch_.before_commit);
+    scratch_.before_commit.clear();
+    for (const TurnAction& action : actions)
+        if (actor_.root().alive()) in(actor_.root(), action);
+    std::vector<Ref<Facet>> candidates = std::move(scratch_.maybe_inert);
+    scratch_.maybe_inert.clear();
+    for (const Ref<Facet>& facet : candidates)
+        if (facet->alive() && facet->inert()) stop(*facet);
+}
+
 void Turn::commit() {
-    for (Birth& birth : births_) {
-        Ref<Facet> root(&birth.actor->root());
-        engine_.queue_.push_back({std::move(birth.actor),
-                                  {},
-                                  std::move(root),
-                                  std::move(birth.boot),
-                                  Loan(birth.account, 1)});
+    for (TurnScratch::Birth& birth : scratch_.births) {
+        Batch* batch = engine_.new_batch(*birth.actor);
+        batch->facet = Ref<Facet>(&birth.actor->root());
+        batch->action = std::move(birth.boot);
+        batch->loan.take_up(birth.account, 1);
+        engine_.queue_.add(batch);
     }
-    for (Outbox& outbox : outboxes_) {
-        if (engine_.tracer_) engine_.tracer_->turn_sends(outbox.events);
-        Loan loan(account_, static_cast<int64_t>(outbox.events.size()));
-        engine_.queue_.push_back(
-            {std::move(outbox.actor), std::move(outbox.events), {}, {}, std::move(loan)});
+    while (!scratch_.outboxes.empty()) {
+        Batch* batch = scratch_.outboxes.take();
+        if (engine_.tracer_) engine_.tracer_->turn_sends(batch->events);
+        batch->loan.take_up(account_, static_cast<int64_t>(batch->events.size()));
+        engine_.queue_.add(batch);
     }
 }
 

@@ -41,7 +41,8 @@ namespace muster::dataspace {
 using preserves::Value;
 using preserves::View;
 
-// Names one assertion in this process; never reused; 0 is none.
+// Names one assertion in this process; never reused; 0 is none. The lower half alone names it among
+// the live ones (see AssertionTable).
 using Handle = uint64_t;
 
 class Actor;
@@ -49,7 +50,6 @@ class Cap;
 class Engine;
 class Facet;
 class Turn;
-struct Outbound;
 using CapRef = Ref<Cap>;
 
 class Entity : public Counted {
@@ -90,6 +90,7 @@ CapRef cap_of(View view);
 Value embed(const CapRef& cap);
 
 using TurnAction = std::function<void(Turn&)>;
+struct Batch;
 
 class Facet : public Counted {
   public:
@@ -105,14 +106,12 @@ class Facet : public Counted {
     Facet(Actor& actor, Facet* parent);
     ~Facet() override;
     bool inert() const { return children_.empty() && !newest_ && keepers_ == 0; }
-    void link(Outbound& assertion);
-    void unlink(Outbound& assertion);
 
     Ref<Actor> actor_;
     Facet* parent_;    // null for the root; children_ of the parent owns this one
     size_t index_ = 0; // in the parent's children_
     std::vector<Ref<Facet>> children_;
-    Outbound* newest_ = nullptr; // own live assertions, a list from the newest to the oldest
+    uint32_t newest_ = 0; // own live assertions, a list in the AssertionTable; 0: none
     std::vector<TurnAction> stop_actions_;
     int keepers_ = 0;
     bool alive_ = true;
@@ -140,20 +139,12 @@ class KeepAlive {
 // One queued event.
 struct Event {
     enum class Kind : uint8_t { assert_, retract, message, sync };
+    Event(Kind k, const CapRef& t, const Value& v, Handle h)
+        : kind(k), target(t), value(v), handle(h) {}
     Kind kind;
     CapRef target;
-    Value value;       // assert_, message
-    Handle handle = 0; // assert_, retract
-    CapRef peer;       // sync
-};
-
-// An assertion that an actor made and has not retracted.
-struct Outbound {
-    Handle handle;
-    CapRef target;
-    Facet* facet;
-    Outbound* newer = nullptr; // in the list of the facet
-    Outbound* older = nullptr;
+    Value value;   // assert_, message; sync: the embedded peer
+    Handle handle; // assert_, retract; else 0
 };
 
 class Actor : public Counted {
@@ -176,20 +167,87 @@ class Actor : public Counted {
     Engine& engine_;
     std::string name_;
     Ref<Facet> root_;
-    std::unordered_map<Handle, Outbound> outbound_;
     std::vector<std::function<void(const Error*)>> exit_hooks_;
     std::vector<std::function<void()>> forget_hooks_;
     bool running_ = true;
     size_t index_ = 0;         // in the engine's list
-    uint64_t outbox_turn_ = 0; // Turn's index of its outboxes: valid while this is its number
-    uint32_t outbox_slot_ = 0;
+    uint64_t outbox_turn_ = 0; // the turn that outbox_ belongs to
+    Batch* outbox_ = nullptr;  // what that turn sends here
+};
+
+// What waits to become a turn: the events that one turn sent to one actor, or an action in a facet.
+struct Batch {
+    Batch* next = nullptr; // in a queue
+    Ref<Actor> actor;
+    std::vector<Event> events;
+    Ref<Facet> facet; // of the action
+    TurnAction action;
+    Loan loan;
+    bool retracts = false; // there are retractions among the events
+};
+
+// A queue of batches, which it owns.
+class BatchQueue {
+  public:
+    BatchQueue() = default;
+    BatchQueue(const BatchQueue&) = delete;
+    BatchQueue& operator=(const BatchQueue&) = delete;
+    ~BatchQueue() {
+        while (!empty())
+            delete take();
+    }
+    bool empty() const { return first_ == nullptr; }
+    size_t size() const { return size_; }
+    Batch* first() const { return first_; }
+    void add(Batch* batch) {
+        batch->next = nullptr;
+        (last_ ? last_->next : first_) = batch;
+        last_ = batch;
+        ++size_;
+    }
+    Batch* take() {
+        Batch* batch = first_;
+        first_ = batch->next;
+        if (!first_) last_ = nullptr;
+        --size_;
+        return batch;
+    }
+
+  private:
+    Batch* first_ = nullptr;
+    Batch* last_ = nullptr;
+    size_t size_ = 0;
+};
+
+// Called at the end of a turn that asked for it, before it commits. Cheaper than a TurnAction.
+class Committer {
+  public:
+    virtual void before_commit(Turn& turn) = 0;
+
+  protected:
+    ~Committer() = default;
+};
+
+// What a turn gathers. The engine keeps one and hands it from turn to turn, for its memory.
+struct TurnScratch {
+    struct Birth {
+        Ref<Actor> actor;
+        TurnAction boot;
+        Ref<Account> account;
+    };
+
+    BatchQueue outboxes;
+    std::vector<Birth> births;
+    std::vector<TurnAction> before_commit;
+    std::vector<Ref<Facet>> maybe_inert;
+    std::vector<Ref<Facet>> stopped; // in this turn; kept until their code has returned
 };
 
 // What an entity may do. Lives for one turn; never keep a reference to it.
 class Turn {
   public:
     Engine& engine() const { return engine_; }
-    Actor& actor() const { return *actor_; }
+    Actor& actor() const { return actor_; }
     Facet& current() const { return *facet_; }
     const Ref<Account>& account() const { return account_; }
 
@@ -204,6 +262,11 @@ class Turn {
     void sync(const CapRef& target, const CapRef& peer);
     // Runs `then` in the current facet when `target` has handled everything sent to it before.
     void sync(const CapRef& target, TurnAction then);
+
+    // What the receiver of an assertion has noted about it: how it finds what it knows of the
+    // assertion without a search. Only for the one entity that the assertion was delivered to,
+    // from `on_assert` to `on_retract`, both included; null at first.
+    void*& note(Handle handle);
 
     // A capability to an entity that runs in the current facet.
     CapRef make_cap(Ref<Entity> entity);
@@ -232,37 +295,38 @@ class Turn {
 
     // Runs after the events of this turn, before it commits; in order of registration.
     void before_commit(TurnAction action);
+    // The same, before all of those, for an object that lives until the turn is over. One a turn.
+    void before_commit(Committer& committer) { committer_ = &committer; }
 
   private:
     friend class Engine;
-    Turn(Engine& engine, Ref<Actor> actor, Ref<Account> account);
+    // REQUIRES: the actor and the account outlive it.
+    Turn(Engine& engine, Actor& actor, const Ref<Account>& account, TurnScratch& scratch,
+         uint64_t number)
+        : engine_(engine), actor_(actor), account_(account), scratch_(scratch),
+          facet_(&actor.root()), number_(number) {}
+    ~Turn() {
+        if (used_) clear_scratch();
+    }
 
-    struct Outbox {
-        Ref<Actor> actor;
-        std::vector<Event> events;
-    };
-    struct Birth {
-        Ref<Actor> actor;
-        TurnAction boot;
-        Ref<Account> account;
-    };
-
-    void queue(Event event);
+    // Where events for the target's actor gather; null if that is gone.
+    Batch* outbox(const CapRef& target);
+    void note_inert(Facet* facet);
+    void clear_scratch();
+    void settle_further();
     void stop_tree(Facet& facet);
     void settle();
     void commit();
 
     Engine& engine_;
-    Ref<Actor> actor_;
-    Ref<Account> account_;
+    Actor& actor_;
+    const Ref<Account>& account_;
+    TurnScratch& scratch_;
     Facet* facet_;
     uint64_t number_;
-    std::vector<Outbox> outboxes_;
-    std::vector<Birth> births_;
-    std::vector<TurnAction> before_commit_;
-    std::vector<Ref<Facet>> maybe_inert_;
-    std::vector<Ref<Facet>> stopped_; // in this turn; kept until their code has returned
     bool failed_ = false;
+    bool used_ = false; // the scratch, but for the outboxes
+    Committer* committer_ = nullptr;
     Error error_;
 };
 

@@ -4,6 +4,7 @@
 #include "init/base/catch.h"
 #include "init/dataspace/dataspace.h"
 #include "init/dataspace/engine.h"
+#include "init/dataspace/fields.h"
 #include "init/dataspace/pattern.h"
 #include "init/preserves/encoder.h"
 
@@ -51,16 +52,25 @@ TEST_CASE("a dataspace that observes itself comes to rest") {
     CHECK(assertion_count(*space) == 0);
 }
 
+namespace {
+
+// How many bytes the captures of `value` take; nothing if they are too much.
+std::optional<size_t> captured(const Value& value, const Pattern& pattern) {
+    Fields fields(value);
+    ByteBuffer captures;
+    bool all = collect(fields, pattern.captures, captures);
+    CHECK(captures.size() <= Pattern::max_captures);
+    return all ? std::optional(captures.size()) : std::nullopt;
+}
+
+} // namespace
+
 TEST_CASE("captures nest no deeper than a packet can carry") {
     Result<Pattern> pattern = Pattern::parse(pat::bind());
     REQUIRE(pattern);
-    for (size_t levels : {size_t{1}, Pattern::max_capture_depth - 1}) {
-        std::vector<uint8_t> captures;
-        CHECK(collect(nested(preserves::integer(1), levels), pattern->captures, captures));
-    }
-    std::vector<uint8_t> captures;
-    CHECK_FALSE(collect(nested(preserves::integer(1), Pattern::max_capture_depth),
-                        pattern->captures, captures));
+    for (size_t levels : {size_t{1}, Pattern::max_capture_depth - 1})
+        CHECK(captured(nested(preserves::integer(1), levels), *pattern));
+    CHECK_FALSE(captured(nested(preserves::integer(1), Pattern::max_capture_depth), *pattern));
 }
 
 TEST_CASE("binds within binds do not multiply a large value") {
@@ -69,12 +79,8 @@ TEST_CASE("binds within binds do not multiply a large value") {
         wire = pat::bind(wire);
     Result<Pattern> pattern = Pattern::parse(wire);
     REQUIRE(pattern);
-    std::vector<uint8_t> captures;
-    CHECK(collect(preserves::string(std::string(100'000, 'x')), pattern->captures, captures));
-    captures.clear();
-    CHECK_FALSE(
-        collect(preserves::string(std::string(1'000'000, 'x')), pattern->captures, captures));
-    CHECK(captures.size() <= Pattern::max_captures);
+    CHECK(captured(preserves::string(std::string(100'000, 'x')), *pattern));
+    CHECK_FALSE(captured(preserves::string(std::string(1'000'000, 'x')), *pattern));
 }
 
 TEST_CASE("a pattern has so many nodes at most") {

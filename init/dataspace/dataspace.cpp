@@ -13,7 +13,6 @@ namespace {
 // What is in a dataspace. Capabilities in it may lead back to the dataspace itself, so the actor
 // empties it when it ends.
 struct Contents final : Counted {
-    std::unordered_map<Handle, Value> values;
     std::unique_ptr<Index> index = std::make_unique<Index>();
 };
 
@@ -32,16 +31,14 @@ class DataspaceEntity final : public Entity {
     }
 
     void on_assert(Turn& turn, const Value& value, Handle handle) override {
-        if (!contents_->values.emplace(handle, value).second) return;
-        contents_->index->add(turn, value);
+        turn.note(handle) = contents_->index->add(turn, value);
     }
 
     void on_retract(Turn& turn, Handle handle) override {
-        auto found = contents_->values.find(handle);
-        if (found == contents_->values.end()) return;
-        Value value = std::move(found->second);
-        contents_->values.erase(found);
-        contents_->index->remove(turn, value);
+        // Null: what asserted it failed before that took effect.
+        void*& note = turn.note(handle);
+        if (note) contents_->index->remove(turn, static_cast<Index::Entry*>(note));
+        note = nullptr;
     }
 
     void on_message(Turn& turn, const Value& body) override { contents_->index->send(turn, body); }
@@ -56,7 +53,6 @@ class DataspaceEntity final : public Entity {
 };
 
 void empty(Contents& contents) {
-    auto values = std::move(contents.values);
     auto index = std::exchange(contents.index, std::make_unique<Index>());
 }
 

@@ -249,7 +249,7 @@ TEST_CASE("a long goodbye leaves in slices, newest first") {
 
 TEST_CASE("debts are repaid when everything is done") {
     World world;
-    auto account = make_ref<Account>("test");
+    auto account = make_ref<Account>("test", 100);
     world.watch(pat::record("n", {pat::bind()}));
     world.engine.spawn(
         "producer",

@@ -20,7 +20,9 @@ Engine::~Engine() {
         actor->exit_hooks_.clear();
         forget(*actor);
     }
-    queue_.clear();
+    AssertionTable assertions = std::move(assertions_);
+    while (!queue_.empty())
+        delete queue_.take();
     goodbyes_.clear();
 }
 
@@ -36,12 +38,10 @@ void Engine::forget(Actor& actor) {
             facets.push_back(child);
         facet.alive_ = false;
         facet.parent_ = nullptr;
-        facet.newest_ = nullptr;
+        facet.newest_ = 0;
         facet.children_.clear();
         facet.stop_actions_.clear();
     }
-    auto outbound = std::move(actor.outbound_);
-    actor.outbound_.clear();
     auto hooks = std::move(actor.forget_hooks_);
     actor.forget_hooks_.clear();
     for (const auto& hook : hooks)
@@ -64,31 +64,20 @@ Ref<Actor> Engine::spawn(std::string name, TurnAction boot, Ref<Account> account
 
 void Engine::external(const Ref<Facet>& facet, TurnAction action, Ref<Account> account) {
     if (closing_) return;
-    queue_.push_back({Ref<Actor>(&facet->actor()),
-                      {},
-                      facet,
-                      std::move(action),
-                      Loan(account ? std::move(account) : account_, 1)});
-}
-
-void Engine::run_now(const Ref<Facet>& facet, const TurnAction& action, Ref<Account> account) {
-    if (closing_) return;
-    Activation activation{Ref<Actor>(&facet->actor()),
-                          {},
-                          facet,
-                          action,
-                          Loan(account ? std::move(account) : account_, 1)};
-    run_activation(activation);
+    Batch* batch = new_batch(facet->actor());
+    batch->facet = facet;
+    batch->action = std::move(action);
+    batch->loan = Loan(account ? std::move(account) : account_, 1);
+    queue_.add(batch);
 }
 
 bool Engine::run(size_t budget) {
     while (budget > 0 && !idle()) {
         size_t round = std::min(queue_.size(), budget);
         for (size_t i = 0; i < round; ++i) {
-            // The loan in it is repaid when what it caused has been queued.
-            Activation activation = std::move(queue_.front());
-            queue_.pop_front();
-            run_activation(activation);
+            Batch* batch = queue_.take();
+            run_batch(*batch);
+            done_with(batch);
         }
         budget -= round;
         if (!goodbyes_.empty()) {
@@ -102,18 +91,50 @@ bool Engine::run(size_t budget) {
     return !idle();
 }
 
-void Engine::run_activation(Activation& activation) {
-    Actor& actor = *activation.actor;
-    if (!actor.running_) return;
-    Turn turn(*this, activation.actor, activation.loan.account());
-    if (activation.action && !activation.facet->alive()) return;
-    if (tracer_) tracer_->turn_begins(actor, activation.events);
-    if (activation.action) {
-        turn.in(*activation.facet, activation.action);
-        if (activation.facet->alive() && activation.facet->inert())
-            turn.maybe_inert_.push_back(activation.facet);
+// Batches come and go with every turn: some are kept for their memory.
+Batch* Engine::new_batch(Actor& actor) {
+    Batch* batch = spare_.empty() ? new Batch : spare_.take();
+    batch->actor = Ref<Actor>(&actor);
+    return batch;
+}
+
+// Delivered or not, its events are over: assertions that they retracted are gone for good. Its loan
+// is repaid now that what it caused has been queued.
+void Engine::done_with(Batch* batch) {
+    if (batch->retracts)
+        for (Event& event : batch->events)
+            if (event.kind == Event::Kind::retract) assertions_.free(event.handle);
+    constexpr size_t kept = 64;
+    if (spare_.size() >= kept || batch->events.capacity() > kept) {
+        delete batch;
+        return;
     }
-    for (Event& event : activation.events) {
+    batch->events.clear();
+    if (batch->action) batch->action = nullptr;
+    batch->facet = nullptr;
+    batch->actor = nullptr;
+    batch->retracts = false;
+    batch->loan.repay();
+    spare_.add(batch);
+}
+
+void Engine::run_batch(Batch& batch) {
+    if (!batch.actor->running_) return;
+    if (batch.action && !batch.facet->alive()) return;
+    if (tracer_) tracer_->turn_begins(*batch.actor, batch.events);
+    Turn turn(*this, *batch.actor, batch.loan.account(), scratch_, next_turn_++);
+    if (!batch.action) {
+        deliver(turn, batch);
+    } else {
+        turn.facet_ = batch.facet.get();
+        batch.action(turn);
+        finish_action(turn, batch.facet);
+    }
+    if (tracer_) tracer_->turn_ends();
+}
+
+void Engine::deliver(Turn& turn, Batch& batch) {
+    for (Event& event : batch.events) {
         Facet& facet = event.target->facet();
         if (!facet.alive()) {
             event.target->drop_entity();
@@ -122,55 +143,78 @@ void Engine::run_activation(Activation& activation) {
         turn.facet_ = &facet;
         Entity& entity = event.target->entity();
         switch (event.kind) {
+        case Event::Kind::message:
+            entity.on_message(turn, event.value);
+            break;
         case Event::Kind::assert_:
             entity.on_assert(turn, event.value, event.handle);
             break;
         case Event::Kind::retract:
             entity.on_retract(turn, event.handle);
             break;
-        case Event::Kind::message:
-            entity.on_message(turn, event.value);
-            break;
         case Event::Kind::sync:
-            entity.on_sync(turn, event.peer);
+            entity.on_sync(turn, cap_of(event.value));
             break;
         }
         if (turn.failed_) break;
-        if (facet.alive() && facet.inert()) turn.maybe_inert_.push_back(Ref<Facet>(&facet));
+        if (facet.alive() && facet.inert()) turn.note_inert(&facet);
     }
-    turn.facet_ = &actor.root();
     finish(turn);
-    if (tracer_) tracer_->turn_ends();
+}
+
+void Engine::finish_action(Turn& turn, const Ref<Facet>& facet) {
+    if (facet->alive() && facet->inert()) turn.note_inert(facet.get());
+    finish(turn);
 }
 
 void Engine::finish(Turn& turn) {
+    Actor& actor = turn.actor_;
+    turn.facet_ = actor.root_.get();
     turn.settle();
-    Actor& actor = *turn.actor_;
-    if (!turn.failed_) {
-        turn.commit();
-        if (!actor.root_->alive()) terminate(actor, nullptr);
+    if (turn.failed_) {
+        finish_failed(turn);
         return;
     }
+    turn.commit();
+    if (!actor.root_->alive()) terminate(actor, nullptr);
+}
+
+void Engine::finish_failed(Turn& turn) {
     // What the turn retracted is still there for the others: it goes with the actor.
     Goodbye goodbye;
-    for (Turn::Outbox& outbox : turn.outboxes_)
-        for (Event& event : outbox.events)
-            if (event.kind == Event::Kind::retract)
-                goodbye.emplace_back(event.handle, std::move(event.target));
-    for (Turn::Birth& birth : turn.births_)
+    while (!scratch_.outboxes.empty()) {
+        const std::unique_ptr<Batch> unsent(scratch_.outboxes.take());
+        for (const Event& event : unsent->events)
+            if (event.kind == Event::Kind::retract) goodbye.push_back(event.handle);
+    }
+    std::vector<TurnScratch::Birth> births = std::move(scratch_.births);
+    scratch_.births.clear();
+    for (const TurnScratch::Birth& birth : births)
         terminate(*birth.actor, nullptr);
-    terminate(actor, &turn.error_, std::move(goodbye));
+    terminate(turn.actor_, &turn.error_, std::move(goodbye));
+}
+
+// All that the actor has asserted, behind `goodbye`: facets before their children, oldest first.
+void Engine::collect_assertions(Actor& actor, Goodbye& goodbye) {
+    std::vector<Facet*> facets{actor.root_.get()};
+    for (size_t i = 0; i < facets.size(); ++i) {
+        for (const Ref<Facet>& child : facets[i]->children_)
+            facets.push_back(child.get());
+        const auto first = static_cast<ptrdiff_t>(goodbye.size());
+        while (facets[i]->newest_) {
+            const Handle handle = assertions_.handle_of(facets[i]->newest_);
+            assertions_.unlink(assertions_[handle], facets[i]->newest_);
+            goodbye.push_back(handle);
+        }
+        std::reverse(goodbye.begin() + first, goodbye.end());
+    }
 }
 
 void Engine::terminate(Actor& actor, const Error* error, Goodbye goodbye) {
     Ref<Actor> self(&actor);
     if (error && on_failure_) on_failure_(actor, *error);
     if (tracer_) tracer_->actor_ends(actor, error);
-    goodbye.reserve(goodbye.size() + actor.outbound_.size());
-    for (auto& [handle, outbound] : actor.outbound_)
-        goodbye.emplace_back(handle, std::move(outbound.target));
-    std::sort(goodbye.begin(), goodbye.end(),
-              [](const auto& a, const auto& b) { return a.first < b.first; });
+    collect_assertions(actor, goodbye);
     std::vector<std::function<void(const Error*)>> hooks = std::move(actor.exit_hooks_);
     actor.exit_hooks_.clear();
     actors_.back()->index_ = actor.index_;
@@ -187,26 +231,29 @@ void Engine::terminate(Actor& actor, const Error* error, Goodbye goodbye) {
 
 // Queues the next slice of retractions, newest first, grouped by actor as a turn would.
 void Engine::say_goodbye(Goodbye& goodbye) {
-    std::vector<Activation> activations;
-    uint64_t number = next_turn_++;
+    BatchQueue batches;
+    const uint64_t number = next_turn_++;
     for (size_t i = 0; i < goodbye_slice && !goodbye.empty(); ++i) {
-        auto [handle, target] = std::move(goodbye.back());
+        const Handle handle = goodbye.back();
         goodbye.pop_back();
+        CapRef target = assertions_[handle].target;
         Actor& actor = target->actor();
         if (!actor.running_) {
             target->drop_entity();
+            assertions_.free(handle);
             continue;
         }
         if (actor.outbox_turn_ != number) {
             actor.outbox_turn_ = number;
-            actor.outbox_slot_ = static_cast<uint32_t>(activations.size());
-            activations.push_back({Ref<Actor>(&actor), {}, {}, {}, Loan(account_, 0)});
+            actor.outbox_ = new_batch(actor);
+            actor.outbox_->loan.take_up(account_, 0);
+            actor.outbox_->retracts = true;
+            batches.add(actor.outbox_);
         }
-        activations[actor.outbox_slot_].events.push_back(
-            {Event::Kind::retract, std::move(target), {}, handle, {}});
+        actor.outbox_->events.emplace_back(Event::Kind::retract, target, Value(), handle);
     }
-    for (Activation& activation : activations)
-        queue_.push_back(std::move(activation));
+    while (!batches.empty())
+        queue_.add(batches.take());
 }
 
 } // namespace muster::dataspace

@@ -5,7 +5,7 @@
 // others is looked at now and then, also under load.
 #pragma once
 
-#include "init/dataspace/actor.h"
+#include "init/dataspace/assertion_table.h"
 #include "init/dataspace/tracer.h"
 
 namespace muster::dataspace {
@@ -23,10 +23,21 @@ class Engine {
     // that is dead by then. On the engine's own account unless one is given.
     void external(const Ref<Facet>& facet, TurnAction action, Ref<Account> account = {});
     // Runs such a turn now, ahead of the queue, when no turn is running (REQUIRES that).
-    void run_now(const Ref<Facet>& facet, const TurnAction& action, Ref<Account> account = {});
+    template <typename Action>
+    void run_now(const Ref<Facet>& facet, Action&& action, const Ref<Account>& account = {}) {
+        if (closing_ || !facet->alive()) return;
+        Loan loan(account ? account : account_, 1);
+        if (tracer_) tracer_->turn_begins(facet->actor(), {});
+        Turn turn(*this, facet->actor(), loan.account(), scratch_, next_turn_++);
+        turn.facet_ = facet.get();
+        action(turn);
+        finish_action(turn, facet);
+        if (tracer_) tracer_->turn_ends();
+    }
 
     // Runs queued turns until the queue is empty or `budget` turns are done. True if more waits.
     bool run(size_t budget = 10'000);
+    size_t queued() const { return queue_.size(); }
     bool idle() const { return queue_.empty() && goodbyes_.empty(); }
 
     const Ref<Account>& account() const { return account_; }
@@ -48,32 +59,32 @@ class Engine {
   private:
     friend class Turn;
     friend class Actor;
-    // One turn that waits: a batch of events, or an action in a facet.
-    struct Activation {
-        Ref<Actor> actor;
-        std::vector<Event> events;
-        Ref<Facet> facet; // of the action
-        TurnAction action;
-        Loan loan;
-    };
     // What a dead actor still has to retract, newest last.
-    using Goodbye = std::vector<std::pair<Handle, CapRef>>;
+    using Goodbye = std::vector<Handle>;
 
     Ref<Actor> create_actor(std::string name);
-    void run_activation(Activation& activation);
+    Batch* new_batch(Actor& actor);
+    void run_batch(Batch& batch);
+    void deliver(Turn& turn, Batch& batch);
+    void done_with(Batch* batch);
+    void finish_action(Turn& turn, const Ref<Facet>& facet);
     void finish(Turn& turn);
+    void finish_failed(Turn& turn);
+    void collect_assertions(Actor& actor, Goodbye& goodbye);
     void terminate(Actor& actor, const Error* error, Goodbye goodbye = {});
     void say_goodbye(Goodbye& goodbye);
     void forget(Actor& actor);
 
-    std::deque<Activation> queue_;
+    AssertionTable assertions_;
+    TurnScratch scratch_;
+    BatchQueue spare_; // empty, for their memory
+    BatchQueue queue_;
     std::deque<Goodbye> goodbyes_;
     std::vector<Ref<Actor>> actors_;
     Ref<Accounts> accounts_;
     Ref<Account> account_;
     std::function<void(const Actor&, const Error&)> on_failure_;
     Tracer* tracer_ = nullptr;
-    Handle next_handle_ = 1;
     uint64_t next_turn_ = 1;
     bool closing_ = false;
 };

@@ -1,19 +1,110 @@
 #include "init/dataspace/index.h"
 
+#include <algorithm>
+
 namespace muster::dataspace {
 
 using preserves::Kind;
 
-Index::Index() = default;
-Index::~Index() = default;
+namespace {
+
+// From so many shapes in a class on, a selector pays.
+constexpr size_t many_shapes = 8;
+
+// How many fields of a record or sequence these are, if they are side by side; else 0.
+uint32_t side_by_side(const std::vector<Path>& paths) {
+    for (size_t i = 0; i < paths.size(); ++i) {
+        if (paths[i].size() != 1 || paths[i][0].key.valid()) return 0;
+        if (paths[i][0].index != paths[0][0].index + i) return 0;
+    }
+    return static_cast<uint32_t>(paths.size());
+}
+
+} // namespace
+
+struct Index::Capture {
+    Value value;
+    uint32_t count = 0;          // assertions that give it
+    std::vector<Handle> handles; // in step with the leaf's observers
+};
+
+struct Index::Leaf {
+    Value constants;
+    PointerTable<Capture> captures;
+    std::vector<Observer*> observers;
+};
+
+struct Index::Shape {
+    Value name;      // Pattern::shape()
+    Pattern pattern; // its constants are not looked at
+    PointerTable<Leaf> leaves;
+    size_t observers = 0;
+    size_t number = 0;    // in its class
+    Leaf* sole = nullptr; // of a shape without constants
+    // If all captures are fields side by side of the value itself: which, and how many.
+    uint32_t first_captured = 0;
+    uint32_t captured_fields = 0;
+    // And nothing else is asked but that these are there.
+    bool only_fields = false;
+};
+
+struct Index::Class {
+    Value label; // of a class of records
+    std::vector<std::unique_ptr<Shape>> shapes;
+    std::unique_ptr<Selector> selector; // if there are many shapes
+    Entry* first = nullptr;             // a list of the assertions
+};
+
+// What an assertion is as an Observe.
+struct Index::Observer {
+    CapRef target;
+    Class* where = nullptr;
+    Shape* shape = nullptr;
+    Leaf* leaf = nullptr;
+    size_t index = 0; // in the leaf's list
+};
+
+struct Index::Entry {
+    Value value;
+    uint32_t count = 0;
+    Entry* next = nullptr; // in the list of its class
+    Entry* previous = nullptr;
+    std::unique_ptr<Observer> observer;
+};
+
+Index::Index()
+    : sequences_(std::make_unique<Class>()), dictionaries_(std::make_unique<Class>()),
+      atoms_(std::make_unique<Class>()), sets_(std::make_unique<Class>()),
+      any_(std::make_unique<Class>()) {}
+
+Index::~Index() {
+    assertions_.for_each([](Entry& entry) { delete &entry; });
+    for (auto* each : {&sequences_, &dictionaries_, &atoms_, &sets_, &any_})
+        destroy(**each);
+    records_.for_each([this](Class& each) {
+        destroy(each);
+        delete &each;
+    });
+}
+
+void Index::destroy(Class& where) {
+    for (const auto& shape : where.shapes) {
+        shape->leaves.for_each([](Leaf& leaf) {
+            leaf.captures.for_each([](Capture& capture) { delete &capture; });
+            delete &leaf;
+        });
+    }
+}
 
 Index::Class& Index::records_with(View label) {
-    auto found = records_.find(label);
-    if (found == records_.end()) {
-        found = records_.emplace(Value(label), Class()).first;
-        found->second.label = found->first;
+    const uint64_t hash = label.hash();
+    Class* found = records_.find(hash, [&](Class& each) { return each.label.view() == label; });
+    if (!found) {
+        found = new Class;
+        found->label = Value(label);
+        records_.insert(hash, found);
     }
-    return found->second;
+    return *found;
 }
 
 Index::Class& Index::class_of(View value) {
@@ -21,13 +112,13 @@ Index::Class& Index::class_of(View value) {
     case Kind::record:
         return records_with(value.label());
     case Kind::sequence:
-        return sequences_;
+        return *sequences_;
     case Kind::dictionary:
-        return dictionaries_;
+        return *dictionaries_;
     case Kind::set:
-        return sets_;
+        return *sets_;
     default:
-        return atoms_;
+        return *atoms_;
     }
 }
 
@@ -36,121 +127,182 @@ Index::Class& Index::class_of(const Pattern& pattern) {
     case Pattern::Class::record:
         return records_with(pattern.nodes[0].label);
     case Pattern::Class::sequence:
-        return sequences_;
+        return *sequences_;
     case Pattern::Class::dictionary:
-        return dictionaries_;
+        return *dictionaries_;
     case Pattern::Class::atom:
-        return atoms_;
+        return *atoms_;
     case Pattern::Class::any:
         break;
     }
-    return any_;
+    return *any_;
 }
 
-// The constants of `value` for `shape`, into key_. False if the value does not fit.
-bool Index::key_of(const Shape& shape, View value) {
-    if (!shape.pattern.fits(value)) return false;
+// The constants of a value for `shape`, into key_. False if the value does not fit.
+bool Index::key_of(const Shape& shape, Fields& fields) {
+    if (!shape.only_fields && !shape.pattern.fits_below_root(fields)) return false;
     key_.clear();
-    return collect(value, shape.pattern.constant_paths, key_);
+    return shape.sole || collect(fields, shape.pattern.constant_paths, key_);
 }
 
-void Index::add(Turn& turn, const Value& value) {
-    Entry& entry = assertions_[value];
-    if (entry.count++ > 0) return;
-    entry.value = &assertions_.find(value)->first;
-    Class& where = class_of(value);
-    entry.next = where.first;
-    if (where.first) where.first->previous = &entry;
-    where.first = &entry;
-    insert(turn, where, value);
-    insert(turn, any_, value);
-    if (value.view().is_record("Observe", 2)) observe(turn, entry);
+bool Index::capture(const Shape& shape, Fields& fields) {
+    capture_.clear();
+    if (shape.captured_fields == 0) return collect(fields, shape.pattern.captures, capture_);
+    // Fields side by side are one run of bytes.
+    View first = fields.at(shape.first_captured);
+    View last = fields.at(shape.first_captured + shape.captured_fields - 1);
+    if (!first.valid() || !last.valid()) return false;
+    capture_.push_back(preserves::tag::sequence);
+    capture_.append({first.bytes().data(), last.bytes().data() + last.bytes().size()});
+    capture_.push_back(preserves::tag::end);
+    return within_bounds(capture_.bytes());
 }
 
-void Index::remove(Turn& turn, const Value& value) {
-    auto found = assertions_.find(value);
-    if (found == assertions_.end() || --found->second.count > 0) return;
-    Entry& entry = found->second;
-    if (entry.observer) unobserve(turn, entry);
+Index::Leaf* Index::leaf_of(const Shape& shape, View key) const {
+    if (shape.sole) return shape.sole;
+    return shape.leaves.find(key.hash(), [&](Leaf& leaf) { return leaf.constants.view() == key; });
+}
+
+Index::Leaf& Index::leaf_made(Shape& shape, View key) {
+    if (Leaf* known = leaf_of(shape, key)) return *known;
+    Leaf* leaf = new Leaf;
+    leaf->constants = Value(key);
+    shape.leaves.insert(key.hash(), leaf);
+    if (shape.pattern.constant_paths.empty()) shape.sole = leaf;
+    return *leaf;
+}
+
+void Index::forget_leaf_if_empty(Shape& shape, Leaf& leaf) {
+    if (!leaf.observers.empty() || !leaf.captures.empty()) return;
+    shape.leaves.erase(leaf.constants.hash(), &leaf);
+    if (shape.sole) shape.sole = nullptr;
+    delete &leaf;
+}
+
+Index::Entry* Index::add(Turn& turn, const Value& value) {
+    const uint64_t hash = value.hash();
+    Entry* entry = assertions_.find(hash, [&](Entry& each) { return each.value == value; });
+    if (entry) {
+        ++entry->count;
+        return entry;
+    }
+    entry = new Entry;
+    entry->value = value;
+    entry->count = 1;
+    assertions_.insert(hash, entry);
     Class& where = class_of(value);
-    erase(turn, where, value);
-    erase(turn, any_, value);
-    if (entry.next) entry.next->previous = entry.previous;
-    if (entry.previous)
-        entry.previous->next = entry.next;
+    entry->next = where.first;
+    if (where.first) where.first->previous = entry;
+    where.first = entry;
+    Fields fields(entry->value);
+    insert(turn, where, fields);
+    insert(turn, *any_, fields);
+    if (value.view().is_record("Observe", 2)) observe(turn, *entry);
+    return entry;
+}
+
+void Index::remove(Turn& turn, Entry* entry) {
+    if (--entry->count > 0) return;
+    if (entry->observer) unobserve(turn, *entry);
+    Class& where = class_of(entry->value);
+    Fields fields(entry->value);
+    erase(turn, where, fields);
+    erase(turn, *any_, fields);
+    if (entry->next) entry->next->previous = entry->previous;
+    if (entry->previous)
+        entry->previous->next = entry->next;
     else
-        where.first = entry.next;
-    assertions_.erase(found);
+        where.first = entry->next;
+    assertions_.erase(entry->value.hash(), entry);
+    delete entry;
     forget_if_empty(where);
 }
 
 void Index::forget_if_empty(Class& where) {
-    if (!where.first && where.shapes.empty() && where.label.valid())
-        records_.erase(Value(where.label));
+    if (where.first || !where.shapes.empty() || !where.label.valid()) return;
+    records_.erase(where.label.hash(), &where);
+    if (latest_ == &where) latest_ = nullptr;
+    delete &where;
 }
 
 void Index::send(Turn& turn, const Value& message) {
-    // A message makes no class: nobody observes a label that is unknown here.
-    if (message.kind() != Kind::record)
-        send(turn, class_of(message), message);
-    else if (auto found = records_.find(message.view().label()); found != records_.end())
-        send(turn, found->second, message);
-    send(turn, any_, message);
-}
-
-void Index::insert(Turn& turn, Class& where, View value) {
-    for (auto& [name, shape] : where.shapes) {
-        if (!key_of(shape, value)) continue;
-        capture_.clear();
-        if (!collect(value, shape.pattern.captures, capture_)) continue;
-        View key(key_, value.may_embed());
-        auto leaf = shape.leaves.find(key);
-        if (leaf == shape.leaves.end()) leaf = shape.leaves.emplace(Value(key), Leaf()).first;
-        auto [capture, fresh] =
-            leaf->second.captures.try_emplace(Value(View(capture_, value.may_embed())), 0);
-        if (capture->second++ > 0) continue;
-        for (Observer* observer : leaf->second.observers)
-            observer->sent[capture->first] = turn.assert_(observer->target, capture->first);
+    Fields fields(message);
+    if (message.kind() != Kind::record) {
+        send(turn, class_of(message), fields);
+    } else {
+        // A message makes no class: nobody observes a label that is unknown here.
+        View label = fields.label();
+        if (!latest_ || !(latest_->label.view() == label))
+            latest_ = records_.find(label.hash(),
+                                    [&](Class& each) { return each.label.view() == label; });
+        if (latest_) send(turn, *latest_, fields);
     }
+    if (!any_->shapes.empty()) send(turn, *any_, fields);
 }
 
-void Index::erase(Turn& turn, Class& where, View value) {
-    for (auto& [name, shape] : where.shapes) {
-        if (!key_of(shape, value)) continue;
-        capture_.clear();
-        if (!collect(value, shape.pattern.captures, capture_)) continue;
-        auto leaf = shape.leaves.find(View(key_, value.may_embed()));
-        if (leaf == shape.leaves.end()) continue;
-        auto capture = leaf->second.captures.find(View(capture_, value.may_embed()));
-        if (capture == leaf->second.captures.end() || --capture->second > 0) continue;
-        for (Observer* observer : leaf->second.observers) {
-            auto sent = observer->sent.find(capture->first);
-            if (sent == observer->sent.end()) continue;
-            turn.retract(sent->second);
-            observer->sent.erase(sent);
+void Index::insert(Turn& turn, Class& where, Fields& fields) {
+    const bool may_embed = fields.value().may_embed();
+    for (const auto& shape : where.shapes) {
+        if (!key_of(*shape, fields) || !capture(*shape, fields)) continue;
+        Leaf& leaf = leaf_made(*shape, View(key_.bytes(), may_embed));
+        View captured(capture_.bytes(), may_embed);
+        const uint64_t hash = captured.hash();
+        Capture* known =
+            leaf.captures.find(hash, [&](Capture& c) { return c.value.view() == captured; });
+        if (known) {
+            ++known->count;
+            continue;
         }
-        leaf->second.captures.erase(capture);
-        if (leaf->second.captures.empty() && leaf->second.observers.empty())
-            shape.leaves.erase(leaf);
+        known = new Capture{Value(captured), 1, {}};
+        leaf.captures.insert(hash, known);
+        known->handles.reserve(leaf.observers.size());
+        for (Observer* observer : leaf.observers)
+            known->handles.push_back(turn.assert_(observer->target, known->value));
     }
 }
 
-void Index::send(Turn& turn, Class& where, View message) {
-    for (auto& [name, shape] : where.shapes) {
-        if (!key_of(shape, message)) continue;
-        auto leaf = shape.leaves.find(View(key_, message.may_embed()));
-        if (leaf == shape.leaves.end() || leaf->second.observers.empty()) continue;
-        capture_.clear();
-        if (!collect(message, shape.pattern.captures, capture_)) continue;
-        Value body(View(capture_, message.may_embed()));
-        for (Observer* observer : leaf->second.observers)
-            turn.message(observer->target, body);
+void Index::erase(Turn& turn, Class& where, Fields& fields) {
+    const bool may_embed = fields.value().may_embed();
+    for (const auto& shape : where.shapes) {
+        if (!key_of(*shape, fields) || !capture(*shape, fields)) continue;
+        Leaf* leaf = leaf_of(*shape, View(key_.bytes(), may_embed));
+        if (!leaf) continue;
+        View captured(capture_.bytes(), may_embed);
+        const uint64_t hash = captured.hash();
+        Capture* known =
+            leaf->captures.find(hash, [&](Capture& c) { return c.value.view() == captured; });
+        if (!known || --known->count > 0) continue;
+        for (Handle handle : known->handles)
+            turn.retract(handle);
+        leaf->captures.erase(hash, known);
+        delete known;
+        forget_leaf_if_empty(*shape, *leaf);
     }
+}
+
+void Index::send(Turn& turn, Class& where, Fields& fields) {
+    if (where.selector) {
+        where.selector->select(fields, where.shapes.size(),
+                               [&](size_t number) { send(turn, *where.shapes[number], fields); });
+        return;
+    }
+    for (const auto& shape : where.shapes)
+        send(turn, *shape, fields);
+}
+
+void Index::send(Turn& turn, Shape& shape, Fields& fields) {
+    const bool may_embed = fields.value().may_embed();
+    if (!key_of(shape, fields)) return;
+    Leaf* leaf = leaf_of(shape, View(key_.bytes(), may_embed));
+    if (!leaf || leaf->observers.empty() || !capture(shape, fields)) return;
+    Value body(View(capture_.bytes(), may_embed));
+    for (Observer* observer : leaf->observers)
+        turn.message(observer->target, body);
 }
 
 // A pattern that does not parse makes the assertion plain data.
 void Index::observe(Turn& turn, Entry& entry) {
-    View assertion = *entry.value;
+    View assertion = entry.value;
     CapRef target = cap_of(assertion.at(1));
     if (!target) return;
     Result<Pattern> pattern = Pattern::parse(assertion.at(0));
@@ -158,56 +310,119 @@ void Index::observe(Turn& turn, Entry& entry) {
     Value name = pattern->shape();
     if (!name.valid()) return; // nested too deeply to be named
 
+    Class& where = class_of(*pattern);
+    const Value constants = preserves::sequence(pattern->constants);
+    Shape& shape = shape_for(where, *std::move(pattern), name);
+    ++shape.observers;
+    Leaf& leaf = leaf_made(shape, constants);
+    if (leaf.observers.empty() && where.selector)
+        where.selector->add(shape.number, shape.pattern.constant_paths, leaf.constants);
     entry.observer = std::make_unique<Observer>();
     entry.observer->target = target;
-    Class& where = class_of(*pattern);
-    entry.observed_class = &where;
-    entry.observed_shape = std::move(name);
-    entry.observed_constants = preserves::sequence(pattern->constants);
-
-    auto shape = where.shapes.find(entry.observed_shape);
-    if (shape == where.shapes.end()) {
-        shape = where.shapes.emplace(entry.observed_shape, Shape{*std::move(pattern), {}, 0}).first;
-        if (&where == &any_) {
-            for (const Class* each : {&sequences_, &dictionaries_, &atoms_, &sets_})
-                populate(shape->second, *each);
-            for (const auto& [label, each] : records_)
-                populate(shape->second, each);
-        } else {
-            populate(shape->second, where);
-        }
-    }
-    ++shape->second.observers;
-    Leaf& leaf = shape->second.leaves[entry.observed_constants];
+    entry.observer->where = &where;
+    entry.observer->shape = &shape;
+    entry.observer->leaf = &leaf;
     entry.observer->index = leaf.observers.size();
     leaf.observers.push_back(entry.observer.get());
-    for (const auto& [capture, count] : leaf.captures)
-        entry.observer->sent[capture] = turn.assert_(target, capture);
+    leaf.captures.for_each(
+        [&](Capture& capture) { capture.handles.push_back(turn.assert_(target, capture.value)); });
+}
+
+Index::Shape& Index::shape_for(Class& where, Pattern&& pattern, const Value& name) {
+    for (const auto& shape : where.shapes)
+        if (shape->name == name) return *shape;
+    where.shapes.push_back(std::make_unique<Shape>());
+    Shape& shape = *where.shapes.back();
+    shape.name = name;
+    shape.pattern = std::move(pattern);
+    shape.number = where.shapes.size() - 1;
+    shape.captured_fields = side_by_side(shape.pattern.captures);
+    if (shape.captured_fields) {
+        shape.first_captured = shape.pattern.captures[0][0].index;
+        shape.only_fields =
+            shape.pattern.nodes.size() == 1 && shape.pattern.present.empty() &&
+            shape.pattern.nodes[0].min_count <= shape.first_captured + shape.captured_fields;
+    }
+    if (&where == any_.get()) {
+        for (const auto* each : {&sequences_, &dictionaries_, &atoms_, &sets_})
+            populate(shape, **each);
+        records_.for_each([&](Class& each) { populate(shape, each); });
+    } else {
+        populate(shape, where);
+    }
+    if (where.shapes.size() == many_shapes && !where.selector) {
+        where.selector = std::make_unique<Selector>();
+        for (const auto& each : where.shapes) {
+            each->leaves.for_each([&](Leaf& leaf) {
+                if (!leaf.observers.empty())
+                    where.selector->add(each->number, each->pattern.constant_paths, leaf.constants);
+            });
+        }
+    }
+    return shape;
 }
 
 void Index::unobserve(Turn& turn, Entry& entry) {
-    for (const auto& [capture, handle] : entry.observer->sent)
-        turn.retract(handle);
-    auto shape = entry.observed_class->shapes.find(entry.observed_shape);
-    auto leaf = shape->second.leaves.find(entry.observed_constants);
-    std::vector<Observer*>& observers = leaf->second.observers;
-    observers.back()->index = entry.observer->index;
-    observers[entry.observer->index] = observers.back();
-    observers.pop_back();
-    if (observers.empty() && leaf->second.captures.empty()) shape->second.leaves.erase(leaf);
-    if (--shape->second.observers == 0) entry.observed_class->shapes.erase(shape);
-    forget_if_empty(*entry.observed_class);
+    Observer& observer = *entry.observer;
+    Class& where = *observer.where;
+    Shape& shape = *observer.shape;
+    Leaf& leaf = *observer.leaf;
+    leaf.captures.for_each([&](Capture& capture) {
+        turn.retract(capture.handles[observer.index]);
+        capture.handles[observer.index] = capture.handles.back();
+        capture.handles.pop_back();
+    });
+    leaf.observers.back()->index = observer.index;
+    leaf.observers[observer.index] = leaf.observers.back();
+    leaf.observers.pop_back();
+    if (leaf.observers.empty() && where.selector)
+        where.selector->remove(shape.number, shape.pattern.constant_paths, leaf.constants);
+    forget_leaf_if_empty(shape, leaf);
     entry.observer.reset();
+    if (--shape.observers == 0) forget_shape(where, shape);
+    forget_if_empty(where);
+}
+
+// The last shape takes its number.
+void Index::forget_shape(Class& where, Shape& shape) {
+    auto each_observed = [&](Shape& s, auto change) {
+        s.leaves.for_each([&](Leaf& leaf) {
+            if (!leaf.observers.empty()) change(leaf);
+        });
+    };
+    Shape& last = *where.shapes.back();
+    if (where.selector && &last != &shape) {
+        each_observed(last, [&](Leaf& leaf) {
+            where.selector->remove(last.number, last.pattern.constant_paths, leaf.constants);
+            where.selector->add(shape.number, last.pattern.constant_paths, leaf.constants);
+        });
+    }
+    shape.leaves.for_each([](Leaf& leaf) {
+        leaf.captures.for_each([](Capture& capture) { delete &capture; });
+        delete &leaf;
+    });
+    const size_t number = shape.number;
+    last.number = number;
+    std::swap(where.shapes[number], where.shapes.back());
+    where.shapes.pop_back();
+    if (where.shapes.size() < many_shapes / 2) where.selector.reset();
 }
 
 void Index::populate(Shape& shape, const Class& where) {
     for (const Entry* entry = where.first; entry; entry = entry->next) {
-        View value = *entry->value;
-        if (!key_of(shape, value)) continue;
-        capture_.clear();
-        if (!collect(value, shape.pattern.captures, capture_)) continue;
-        Leaf& leaf = shape.leaves[Value(View(key_, value.may_embed()))];
-        ++leaf.captures[Value(View(capture_, value.may_embed()))];
+        Fields fields(entry->value);
+        if (!key_of(shape, fields) || !capture(shape, fields)) continue;
+        const bool may_embed = entry->value.has_embedded();
+        Leaf& leaf = leaf_made(shape, View(key_.bytes(), may_embed));
+        View captured(capture_.bytes(), may_embed);
+        const uint64_t hash = captured.hash();
+        Capture* known =
+            leaf.captures.find(hash, [&](Capture& c) { return c.value.view() == captured; });
+        if (!known) {
+            known = new Capture{Value(captured), 0, {}};
+            leaf.captures.insert(hash, known);
+        }
+        ++known->count;
     }
 }
 

@@ -6,86 +6,75 @@
 // the assertions that match (a bag: different assertions may give the same) and the observers.
 // So an assertion costs its matches plus the shapes under its label; other labels and other
 // constants cost nothing. Patterns that fix no class are asked about every assertion.
+// A message costs less still where a class has many shapes: a Selector knows which of them it can
+// reach.
 //
 // A leaf exists as long as it has captures or observers; a shape as long as it has observers.
 #pragma once
 
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
+#include "init/base/pointer_table.h"
 #include "init/dataspace/actor.h"
-#include "init/dataspace/pattern.h"
+#include "init/dataspace/fields.h"
+#include "init/dataspace/selector.h"
 
 namespace muster::dataspace {
 
-struct Observer {
-    CapRef target;
-    size_t index = 0; // in its leaf's list
-    std::unordered_map<Value, Handle, preserves::ValueHash, preserves::ValueEqual> sent;
-};
-
 class Index {
   public:
+    // An assertion that is here, once or several times.
+    struct Entry;
+
     Index();
     ~Index();
 
     // One more copy of `value`. Tells observers if it is the first.
-    void add(Turn& turn, const Value& value);
-    // One copy less. REQUIRES that it was added. Tells observers if it was the last.
-    void remove(Turn& turn, const Value& value);
+    Entry* add(Turn& turn, const Value& value);
+    // One copy less. Tells observers if it was the last; then the entry is gone.
+    void remove(Turn& turn, Entry* entry);
     void send(Turn& turn, const Value& message);
 
     size_t size() const { return assertions_.size(); }
 
   private:
-    struct Leaf {
-        std::unordered_map<Value, uint32_t, preserves::ValueHash, preserves::ValueEqual> captures;
-        std::vector<Observer*> observers;
-    };
-    struct Shape {
-        Pattern pattern; // its constants are not looked at
-        std::unordered_map<Value, Leaf, preserves::ValueHash, preserves::ValueEqual> leaves;
-        size_t observers = 0;
-    };
+    struct Capture; // a sequence of captured values
+    struct Leaf;
+    struct Shape;
     struct Class;
-    struct Entry { // an assertion
-        uint32_t count = 0;
-        const Value* value = nullptr; // the key of this entry
-        Entry* next = nullptr;        // in the list of its class
-        Entry* previous = nullptr;
-        std::unique_ptr<Observer> observer; // if it is an Observe
-        Class* observed_class = nullptr;
-        Value observed_shape;
-        Value observed_constants;
-    };
-    struct Class {
-        std::unordered_map<Value, Shape, preserves::ValueHash, preserves::ValueEqual> shapes;
-        Entry* first = nullptr;
-        Value label; // of a class of records
-    };
+    struct Observer;
 
     Class& records_with(View label);
     Class& class_of(View value);
     Class& class_of(const Pattern& pattern);
-    void insert(Turn& turn, Class& where, View value);
-    void erase(Turn& turn, Class& where, View value);
-    void send(Turn& turn, Class& where, View message);
+    void insert(Turn& turn, Class& where, Fields& fields);
+    void erase(Turn& turn, Class& where, Fields& fields);
+    void send(Turn& turn, Class& where, Fields& fields);
+    void send(Turn& turn, Shape& shape, Fields& fields);
     void observe(Turn& turn, Entry& entry);
     void unobserve(Turn& turn, Entry& entry);
+    Shape& shape_for(Class& where, Pattern&& pattern, const Value& name);
+    void forget_shape(Class& where, Shape& shape);
     void populate(Shape& shape, const Class& where);
     void forget_if_empty(Class& where);
-    bool key_of(const Shape& shape, View value);
+    void destroy(Class& where);
+    bool key_of(const Shape& shape, Fields& fields);
+    bool capture(const Shape& shape, Fields& fields);
+    Leaf* leaf_of(const Shape& shape, View key) const;
+    Leaf& leaf_made(Shape& shape, View key);
+    void forget_leaf_if_empty(Shape& shape, Leaf& leaf);
 
-    std::unordered_map<Value, Entry, preserves::ValueHash, preserves::ValueEqual> assertions_;
-    std::unordered_map<Value, Class, preserves::ValueHash, preserves::ValueEqual> records_;
-    Class sequences_;
-    Class dictionaries_;
-    Class atoms_; // capabilities as well
-    Class sets_;
-    Class any_;                    // shapes only: patterns that fix no class
-    std::vector<uint8_t> key_;     // scratch: the constants of a value
-    std::vector<uint8_t> capture_; // scratch: its captures
+    PointerTable<Entry> assertions_;
+    PointerTable<Class> records_;
+    std::unique_ptr<Class> sequences_;
+    std::unique_ptr<Class> dictionaries_;
+    std::unique_ptr<Class> atoms_; // capabilities as well
+    std::unique_ptr<Class> sets_;
+    std::unique_ptr<Class> any_; // shapes only: patterns that fix no class
+    Class* latest_ = nullptr;    // of records; mostly the next message has the same label
+    ByteBuffer key_;             // scratch: the constants of a value
+    ByteBuffer capture_;         // scratch: its captures
 };
 
 } // namespace muster::dataspace

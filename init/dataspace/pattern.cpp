@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "init/dataspace/fields.h"
 #include "init/preserves/encoder.h"
 
 namespace muster::dataspace {
@@ -109,7 +110,8 @@ class PatternParser {
     const char* problem_ = "";
 };
 
-bool has_class(View value, const Pattern::Node& node) {
+bool has_class(const Pattern::Node& node, Fields& fields) {
+    View value = fields.walk(node.path);
     switch (node.type) {
     case Pattern::Class::record:
         if (!value.is(Kind::record) || !(value.label() == node.label.view())) return false;
@@ -122,7 +124,9 @@ bool has_class(View value, const Pattern::Node& node) {
     default:
         return value.valid();
     }
-    return node.min_count == 0 || value.at(node.min_count - 1).valid();
+    if (node.min_count == 0) return true;
+    const uint32_t last = node.min_count - 1;
+    return (node.path.empty() ? fields.at(last) : value.at(last)).valid();
 }
 
 void encode_path(const Path& path, Encoder& out) {
@@ -166,37 +170,53 @@ View walk(View value, const Path& path) {
     return value;
 }
 
-bool collect(View value, const std::vector<Path>& paths, std::vector<uint8_t>& out) {
+bool collect(Fields& fields, const std::vector<Path>& paths, ByteBuffer& out) {
     out.push_back(tag::sequence);
     for (const Path& path : paths) {
-        View found = walk(value, path);
+        View found = fields.walk(path);
         if (!found.valid() || found.bytes().size() > Pattern::max_captures - out.size())
             return false;
-        out.insert(out.end(), found.bytes().begin(), found.bytes().end());
+        out.append(found.bytes());
     }
     out.push_back(tag::end);
-    // Each level takes two bytes: small ones need no look.
-    return out.size() / 2 <= Pattern::max_capture_depth ||
-           preserves::depth_of(out) <= Pattern::max_capture_depth;
+    return within_bounds(out.bytes());
 }
 
-bool Pattern::fits(View value) const {
+bool within_bounds(preserves::Bytes captures) {
+    // Each level takes two bytes: small ones need no look.
+    return captures.size() / 2 <= Pattern::max_capture_depth ||
+           (captures.size() <= Pattern::max_captures &&
+            preserves::depth_of(captures) <= Pattern::max_capture_depth);
+}
+
+bool Pattern::fits(Fields& fields) const {
     for (const Node& node : nodes)
-        if (!has_class(walk(value, node.path), node)) return false;
+        if (!has_class(node, fields)) return false;
     for (const Path& path : present)
-        if (!walk(value, path).valid()) return false;
+        if (!fields.walk(path).valid()) return false;
+    return true;
+}
+
+bool Pattern::fits_below_root(Fields& fields) const {
+    const bool group = root != Class::any && root != Class::atom;
+    if (group && nodes[0].min_count > 0 && !fields.at(nodes[0].min_count - 1).valid()) return false;
+    for (size_t i = group ? 1 : 0; i < nodes.size(); ++i)
+        if (!has_class(nodes[i], fields)) return false;
+    for (const Path& path : present)
+        if (!fields.walk(path).valid()) return false;
     return true;
 }
 
 bool Pattern::matches(View value, std::vector<View>* out) const {
-    if (!fits(value)) return false;
+    Fields fields(value);
+    if (!fits(fields)) return false;
     for (size_t i = 0; i < constants.size(); ++i) {
-        View found = walk(value, constant_paths[i]);
+        View found = fields.walk(constant_paths[i]);
         if (!found.valid() || !(found == constants[i].view())) return false;
     }
     if (out) out->clear();
     for (const Path& path : captures) {
-        View found = walk(value, path);
+        View found = fields.walk(path);
         if (!found.valid()) return false;
         if (out) out->push_back(found);
     }

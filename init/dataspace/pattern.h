@@ -12,6 +12,7 @@
 #include <optional>
 #include <vector>
 
+#include "init/base/byte_buffer.h"
 #include "init/base/result.h"
 #include "init/preserves/value.h"
 
@@ -27,6 +28,8 @@ struct Step {
 };
 // From the root of a value to a node in it.
 using Path = std::vector<Step>;
+
+class Fields;
 
 struct Pattern {
     enum class Class : uint8_t { any, atom, record, sequence, dictionary };
@@ -60,7 +63,9 @@ struct Pattern {
     // True if `value` matches; then `out`, if given, gets the captured values in order.
     bool matches(View value, std::vector<View>* out = nullptr) const;
     // The same without the constants: classes, counts and presence.
-    bool fits(View value) const;
+    bool fits(Fields& fields) const;
+    // The same for a value of which it is known that it has the class and label of the root.
+    bool fits_below_root(Fields& fields) const;
     // What identifies the shape, captures included: a value for hash tables.
     Value shape() const;
 };
@@ -70,7 +75,9 @@ View walk(View value, const Path& path);
 // Appends the canonical bytes of the sequence of what stands at `paths` in `value` to an empty
 // `out`. False, and nothing useful in `out`, if something is missing or it is too much (see
 // Pattern::max_captures): then it does not match.
-bool collect(View value, const std::vector<Path>& paths, std::vector<uint8_t>& out);
+bool collect(Fields& fields, const std::vector<Path>& paths, ByteBuffer& out);
+// Whether a sequence of captures is small enough to be one.
+bool within_bounds(preserves::Bytes captures);
 
 // Patterns as values, for code that observes.
 namespace pattern {

@@ -103,9 +103,60 @@ const char* unexpected_end(const Level& level, bool owed) {
     return nullptr;
 }
 
+// The size of the first value if it is one of the kind that nearly all packets are: canonical,
+// complete, of records, sequences, short atoms and embedded values. 0: the full scan has to say.
+size_t scan_plain(Bytes input, bool& has_embedded) {
+    constexpr size_t deepest = 32;
+    const uint8_t* p = input.data();
+    const uint8_t* const end = p + input.size();
+    size_t depth = 0;
+    for (;;) {
+        if (end - p < 2) {
+            // Only the last byte of the outermost value may be the last one.
+            return p != end && *p == tag::end && depth == 1 ? input.size() : 0;
+        }
+        const uint8_t t = *p;
+        if (t == tag::record || t == tag::sequence) {
+            if (++depth > deepest || (t == tag::record && p[1] == tag::end)) return 0;
+            ++p;
+            continue;
+        }
+        if (t == tag::end) {
+            if (depth-- == 0) return 0;
+            ++p;
+        } else if (t >= tag::integer && t <= tag::symbol) {
+            const size_t length = p[1];
+            p += 2;
+            if (length >= 0x80 || static_cast<size_t>(end - p) < length) return 0;
+            if (t == tag::integer ? !minimal_integer(p, length)
+                                  : t != tag::bytes && !is_ascii(p, length))
+                return 0;
+            p += length;
+        } else if (t == tag::embedded && p[1] != tag::end) {
+            has_embedded = true;
+            ++p;
+            continue;
+        } else if (t == tag::false_ || t == tag::true_) {
+            ++p;
+        } else {
+            return 0;
+        }
+        if (depth == 0) return static_cast<size_t>(p - input.data());
+    }
+}
+
 } // namespace
 
 Scan scan(Bytes input) {
+    bool has_embedded = false;
+    if (const size_t size = scan_plain(input, has_embedded)) {
+        Scan result;
+        result.state = Scan::State::complete;
+        result.size = size;
+        result.canonical = true;
+        result.has_embedded = has_embedded;
+        return result;
+    }
     const uint8_t* const first = input.data();
     const uint8_t* const end = first + input.size();
     const uint8_t* p = first;

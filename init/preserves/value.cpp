@@ -169,59 +169,39 @@ const uint8_t* next_embedded(const uint8_t* at, const uint8_t* end) {
 // Makes the two kinds of Value around a function that fills in the bytes.
 struct ValueBuilder {
     template <typename Fill>
-    static Value build(size_t size, uint32_t embedded, Fill fill) {
+    static Value build(size_t size, bool embedded, Fill fill) {
         Value value;
-        if (size <= Value::inline_max && embedded == 0) {
+        if (size <= Value::inline_max && !embedded) {
             fill(value.raw_);
             value.raw_[Value::last] = static_cast<uint8_t>(size);
             return value;
         }
-        auto* block = static_cast<Value::Block*>(::operator new(block_size(size, embedded)));
+        auto* block = static_cast<Value::Block*>(::operator new(sizeof(Value::Block) + size));
         block->references = 1;
-        block->size = static_cast<uint32_t>(size);
+        block->size = static_cast<uint32_t>(size) & 0x7fff'ffff;
         block->embedded = embedded;
-        block->unused = 0;
+        block->hash = 0;
         fill(block->bytes());
-        block->hash = hash_bytes({block->bytes(), size});
-        if (embedded != 0) {
-            Embedded** held = objects(block);
-            const auto keep = [&](Embedded& object) {
-                object.retain();
-                *held++ = &object;
-            };
-            for_each_embedded(View({block->bytes(), size}, true), keep);
-        }
+        if (embedded)
+            for_each_embedded(View({block->bytes(), size}, true),
+                              [](Embedded& object) { object.retain(); });
         std::memcpy(value.raw_, &block, sizeof block);
         value.raw_[Value::last] = Value::block_mark;
         return value;
     }
-
-    static size_t objects_offset(size_t size) {
-        return (sizeof(Value::Block) + size + 7) & ~static_cast<size_t>(7);
-    }
-
-    static size_t block_size(size_t size, uint32_t embedded) {
-        if (embedded == 0) return sizeof(Value::Block) + size;
-        return objects_offset(size) + embedded * sizeof(Embedded*);
-    }
-
-    static Embedded** objects(Value::Block* block) {
-        auto* bytes = reinterpret_cast<uint8_t*>(block);
-        return reinterpret_cast<Embedded**>(bytes + objects_offset(block->size));
-    }
 };
 
-static uint32_t count_embedded(View view) {
-    uint32_t count = 0;
-    for_each_embedded(view, [&](Embedded&) { ++count; });
-    return count;
+static bool embeds(View view) {
+    const Bytes bytes = view.bytes();
+    const uint8_t* const end = bytes.data() + bytes.size();
+    return view.may_embed() && next_embedded(bytes.data(), end) != end;
 }
 
 Value::Value(View view) {
     if (!view.valid()) return;
     const Bytes bytes = view.bytes();
-    Value made = ValueBuilder::build(bytes.size(), count_embedded(view), [&](uint8_t* out) {
-        std::memcpy(out, bytes.data(), bytes.size());
+    Value made = ValueBuilder::build(bytes.size(), embeds(view), [&](uint8_t* out) {
+        copy_bytes(out, bytes.data(), bytes.size());
     });
     swap(made);
 }
@@ -229,13 +209,19 @@ Value::Value(View view) {
 void Value::drop() {
     Block* b = block();
     if (--b->references != 0) return;
-    Embedded** const held = ValueBuilder::objects(b);
-    for (uint32_t i = 0; i < b->embedded; ++i)
-        held[i]->release();
+    if (b->embedded)
+        for_each_embedded(View({b->bytes(), b->size}, true),
+                          [](Embedded& object) { object.release(); });
     ::operator delete(b); // not by size: clang 14 needs an option for that
 }
 
 uint64_t View::hash() const { return hash_bytes(bytes()); }
+
+uint64_t Value::block_hash() const {
+    Block* b = block();
+    if (b->hash == 0) b->hash = hash_bytes({b->bytes(), b->size});
+    return b->hash;
+}
 
 std::optional<bool> View::as_bool() const {
     if (!is(Kind::boolean)) return std::nullopt;
@@ -453,7 +439,7 @@ int compare(View a, View b) {
 }
 
 Value boolean(bool value) {
-    return ValueBuilder::build(1, 0,
+    return ValueBuilder::build(1, false,
                                [&](uint8_t* out) { out[0] = value ? tag::true_ : tag::false_; });
 }
 
@@ -466,8 +452,9 @@ Value integer(int64_t value) {
            (digits[skip + 1] >= 0x80) == (value < 0))
         ++skip;
     if (value == 0) skip = 8;
-    return ValueBuilder::build(
-        10 - skip, 0, [&](uint8_t* out) { put_atom(out, tag::integer, digits + skip, 8 - skip); });
+    return ValueBuilder::build(10 - skip, false, [&](uint8_t* out) {
+        put_atom(out, tag::integer, digits + skip, 8 - skip);
+    });
 }
 
 Value number(double value) {
@@ -477,11 +464,11 @@ Value number(double value) {
     for (int i = 0; i < 8; ++i)
         digits[i] = static_cast<uint8_t>(bits >> (56 - 8 * i));
     return ValueBuilder::build(
-        10, 0, [&](uint8_t* out) { put_atom(out, tag::number, digits, sizeof digits); });
+        10, false, [&](uint8_t* out) { put_atom(out, tag::number, digits, sizeof digits); });
 }
 
 static Value atom(uint8_t kind, const void* content, size_t size) {
-    return ValueBuilder::build(1 + length_size(size) + size, 0,
+    return ValueBuilder::build(1 + length_size(size) + size, false,
                                [&](uint8_t* out) { put_atom(out, kind, content, size); });
 }
 
@@ -491,7 +478,7 @@ Value symbol(std::string_view text) { return atom(tag::symbol, text.data(), text
 
 Value embedded(const Ref<Embedded>& object) {
     Embedded* const address = object.get();
-    return ValueBuilder::build(embedded_size, 1, [&](uint8_t* out) {
+    return ValueBuilder::build(embedded_size, true, [&](uint8_t* out) {
         out[0] = tag::embedded;
         put_atom(out + 1, tag::bytes, &address, sizeof address);
     });
@@ -501,11 +488,11 @@ Value embedded(const Ref<Embedded>& object) {
 template <typename Items>
 static Value compound(uint8_t kind, std::string_view label, const Items& items) {
     size_t size = 2;
-    uint32_t embedded = 0;
+    bool embedded = false;
     if (kind == tag::record) size += 1 + length_size(label.size()) + label.size();
     for (const View item : items) {
         size += item.bytes().size();
-        embedded += count_embedded(item);
+        embedded = embedded || embeds(item);
     }
     return ValueBuilder::build(size, embedded, [&](uint8_t* out) {
         *out++ = kind;

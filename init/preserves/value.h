@@ -29,6 +29,7 @@
 #include <string_view>
 #include <utility>
 
+#include "init/base/bytes.h"
 #include "init/base/ref.h"
 
 namespace muster::preserves {
@@ -125,7 +126,7 @@ class View {
     View get(std::string_view symbol_key) const;
 
     friend bool operator==(View a, View b) {
-        return a.size_ == b.size_ && (a.size_ == 0 || std::memcmp(a.data_, b.data_, a.size_) == 0);
+        return a.size_ == b.size_ && equal_bytes(a.data_, b.data_, a.size_);
     }
 
   private:
@@ -216,7 +217,7 @@ class Value {
     operator View() const { return view(); }
     bool valid() const { return raw_[last] != 0; }
     bool has_embedded() const { return in_block() && block()->embedded != 0; }
-    uint64_t hash() const { return in_block() ? block()->hash : view().hash(); }
+    uint64_t hash() const { return in_block() ? block_hash() : view().hash(); }
 
     // A View's readers, for convenience.
     Kind kind() const { return view().kind(); }
@@ -228,14 +229,12 @@ class Value {
   private:
     friend struct ValueBuilder;
 
-    // Followed by the bytes and, from the next multiple of eight, by one Embedded* for each
-    // capability in them, so that letting go of a block needs no look at its bytes.
+    // Followed by the bytes.
     struct Block {
         uint32_t references;
-        uint32_t size;
-        uint64_t hash;
-        uint32_t embedded; // how many capabilities
-        uint32_t unused;
+        uint32_t size : 31;
+        uint32_t embedded : 1; // there are capabilities in it
+        uint64_t hash;         // 0: not asked for yet
 
         uint8_t* bytes() { return reinterpret_cast<uint8_t*>(this + 1); }
         const uint8_t* bytes() const { return reinterpret_cast<const uint8_t*>(this + 1); }
@@ -245,6 +244,7 @@ class Value {
     static constexpr size_t last = 15;
     static constexpr uint8_t block_mark = 0xff;
 
+    uint64_t block_hash() const;
     bool in_block() const { return raw_[last] == block_mark; }
     Block* block() const {
         Block* b;

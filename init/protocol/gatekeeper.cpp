@@ -87,7 +87,7 @@ class Resolution final : public Counted {
     std::map<Handle, Value> binds_; // for our oid, oldest first: [oid key target]
     Handle watch_ = 0;              // of the binds
     Handle answer_ = 0;
-    Value said_; // the answer; invalid: none
+    Value said_;           // the answer; invalid: none
     Handle answering_ = 0; // the bind that was accepted; 0: none
     bool direct_ = false;
     std::unordered_map<Handle, Handle> direct_answers_; // theirs to ours

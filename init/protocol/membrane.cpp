@@ -33,13 +33,21 @@ CapRef Membrane::import_oid(Oid oid) {
     return entry.cap;
 }
 
-CapRef Membrane::exported(Oid oid) const {
+CapRef Membrane::exported(Oid oid) {
+    if (latest_ && latest_oid_ == oid) return latest_->cap;
     auto found = exported_.find(oid);
-    return found == exported_.end() ? CapRef() : found->second.cap;
+    if (found == exported_.end()) return {};
+    latest_ = &found->second;
+    latest_oid_ = oid;
+    return found->second.cap;
 }
 
 // REQUIRES: not of a narrowed one: those are pinned by decoding.
 bool Membrane::pin(Pin pin) {
+    if (pin.side == Pin::Side::exported && latest_ && latest_oid_ == pin.oid) {
+        ++latest_->pins;
+        return true;
+    }
     auto& table = pin.side == Pin::Side::exported ? exported_ : imported_;
     auto found = table.find(pin.oid);
     if (found == table.end()) return false;
@@ -53,6 +61,13 @@ void Membrane::unpin(Pin pin) {
         return;
     }
     bool exported = pin.side == Pin::Side::exported;
+    if (exported && latest_ && latest_oid_ == pin.oid) {
+        if (latest_->pins > 1) {
+            --latest_->pins;
+            return;
+        }
+        latest_ = nullptr;
+    }
     auto& table = exported ? exported_ : imported_;
     auto found = table.find(pin.oid);
     if (found == table.end() || --found->second.pins > 0) return;
@@ -195,6 +210,7 @@ uint64_t Membrane::pins() const {
 }
 
 void Membrane::clear() {
+    latest_ = nullptr;
     auto exported = std::move(exported_);
     auto imported = std::move(imported_);
     auto narrowed = std::move(narrowed_);

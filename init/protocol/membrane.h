@@ -41,7 +41,7 @@ class Membrane final : public preserves::EmbeddedCodec {
     dataspace::CapRef import_initial() { return import_oid(0); }
 
     // What is exported under `oid`, or null.
-    dataspace::CapRef exported(Oid oid) const;
+    dataspace::CapRef exported(Oid oid);
     bool is_exported(Oid oid) const { return exported_.count(oid) != 0; }
 
     // False if there is no such entry (any more): then there is nothing to unpin later.
@@ -90,6 +90,9 @@ class Membrane final : public preserves::EmbeddedCodec {
     std::unordered_map<Value, uint64_t, preserves::ValueHash, preserves::ValueEqual>
         narrowed_numbers_;
     uint64_t next_narrowed_ = 0;
+    // The entry of exported_ that was asked for last: mostly the next one is the same.
+    Entry* latest_ = nullptr;
+    Oid latest_oid_ = 0;
     Oid next_oid_ = 0;
     Pins* pins_ = nullptr;
 };

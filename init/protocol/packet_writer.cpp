@@ -8,57 +8,89 @@ namespace muster::protocol {
 using preserves::Bytes;
 using preserves::View;
 
-void PacketWriter::raw(std::string_view binary, std::string_view text) {
-    std::string_view bytes = text_ ? text : binary;
-    packet_.insert(packet_.end(), bytes.begin(), bytes.end());
+void PacketWriter::text(std::string_view characters) {
+    packet_.append(characters.data(), characters.size());
 }
 
 void PacketWriter::put(View value) {
-    if (!text_) {
-        preserves::encode_packed(value, &codec_, packet_);
-        return;
+    if (text_) {
+        std::string written;
+        preserves::write_text(value, written, &codec_);
+        text(written);
+    } else if (!value.may_embed()) {
+        packet_.append(value.bytes());
+    } else {
+        std::vector<uint8_t> written;
+        preserves::encode_packed(value, &codec_, written);
+        packet_.append(written);
     }
-    std::string text;
-    preserves::write_text(value, text, &codec_);
-    packet_.insert(packet_.end(), text.begin(), text.end());
 }
 
 void PacketWriter::open_event(uint64_t oid, char label) {
-    if (events_++ == 0) {
-        packet_.clear();
-        raw("\xb5", "[");
-    } else {
-        raw("", ", ");
+    const bool first = events_++ == 0;
+    if (first) packet_.clear();
+    if (text_) {
+        text(first ? "[[" : ", [");
+        put(preserves::integer(static_cast<int64_t>(oid)));
+        const char begin[] = {',', ' ', '<', label};
+        text({begin, sizeof begin});
+        return;
     }
-    raw("\xb5", "[");
-    put(preserves::integer(static_cast<int64_t>(oid)));
-    raw("\xb4\xb3\x01", ", <");
-    raw({&label, 1}, {&label, 1});
+    if (first) packet_.push_back(preserves::tag::sequence);
+    packet_.push_back(preserves::tag::sequence);
+    put(oid);
+    const uint8_t begin[] = {preserves::tag::record, preserves::tag::symbol, 1,
+                             static_cast<uint8_t>(label)};
+    packet_.append(begin, sizeof begin);
+}
+
+// Minimal, as all integers.
+void PacketWriter::put(uint64_t number) {
+    size_t size = 0;
+    if (number != 0) size = static_cast<size_t>(64 - __builtin_clzll(number)) / 8 + 1;
+    uint8_t* out = packet_.room(11);
+    *out++ = preserves::tag::integer;
+    *out++ = static_cast<uint8_t>(size);
+    for (size_t i = size; i-- > 0;)
+        *out++ = i >= 8 ? 0 : static_cast<uint8_t>(number >> 8 * i);
+    packet_.take(2 + size);
 }
 
 void PacketWriter::field(View value) {
-    raw("", " ");
+    if (text_) text(" ");
     put(value);
 }
 
 void PacketWriter::field(uint64_t handle) {
-    field(preserves::integer(static_cast<int64_t>(handle)));
+    if (text_)
+        field(preserves::integer(static_cast<int64_t>(handle)));
+    else
+        put(handle);
 }
 
-void PacketWriter::close_event() { raw("\x84\x84", ">]"); }
+void PacketWriter::close_event() {
+    static constexpr uint8_t ends[] = {preserves::tag::end, preserves::tag::end};
+    if (text_)
+        text(">]");
+    else
+        packet_.append(ends, sizeof ends);
+}
 
 Bytes PacketWriter::finish() {
-    raw("\x84", "]\n");
+    if (text_)
+        text("]\n");
+    else
+        packet_.push_back(preserves::tag::end);
     events_ = 0;
-    return packet_;
+    return packet_.bytes();
 }
 
 Bytes PacketWriter::error(std::string_view message, View detail) {
     packet_.clear();
     events_ = 0;
     put(preserves::record("error", {preserves::string(message), detail}));
-    raw("", "\n");
-    return packet_;
+    if (text_) text("\n");
+    return packet_.bytes();
 }
 
 } // namespace muster::protocol

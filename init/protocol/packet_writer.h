@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "init/base/byte_buffer.h"
 #include "init/preserves/packed.h"
 
 namespace muster::protocol {
@@ -32,12 +33,13 @@ class PacketWriter {
 
   private:
     void put(preserves::View value);
-    void raw(std::string_view binary, std::string_view text);
+    void put(uint64_t number);
+    void text(std::string_view characters);
 
     preserves::EmbeddedCodec& codec_;
     bool text_;
     size_t events_ = 0;
-    std::vector<uint8_t> packet_;
+    ByteBuffer packet_;
 };
 
 } // namespace muster::protocol

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 
+#include "init/base/pointer_table.h"
 #include "init/dataspace/pattern.h"
 #include "init/preserves/encoder.h"
 #include "init/preserves/text_writer.h"
@@ -27,14 +28,19 @@ using preserves::View;
 namespace {
 
 constexpr size_t read_size = 65'536;
+// What the packets read in one go may leave in the engine's queue before that is worked off: little
+// enough to stay in the processor's caches.
+constexpr size_t queue_limit = 64;
+constexpr size_t bytes_per_event = 512;
 
 } // namespace
 
 // The state of a connection, shared with its proxies and with the callbacks that wait for it.
-class Relay final : public Counted {
+class Relay final : public Counted, private dataspace::Committer {
   public:
     using Oid = Membrane::Oid;
 
+    ~Relay() override { forget_inbound(); }
     Relay(dataspace::Engine& engine, EventLoop& loop, Fd input, Fd output, RelayOptions options)
         : engine_(engine), loop_(loop), input_(std::move(input)), output_(std::move(output)),
           options_(std::move(options)), account_(engine_.accounts().open(options_.name)),
@@ -58,16 +64,24 @@ class Relay final : public Counted {
     const Membrane& membrane() const { return membrane_; }
 
   private:
+    // An assertion of the peer.
     struct Inbound {
-        Handle handle;
-        Pins pins;
+        Value name; // the handle that the peer gave it
+        Handle handle = 0;
+        Oid target = 0; // pinned
     };
 
     CapRef make_proxy(Oid oid);
     void begin_reading(Turn& turn);
     void on_input();
-    void process();
+    void resume();
+    void process(preserves::Bytes fresh);
+    bool process_packets(preserves::Bytes& rest);
+    void forget_inbound();
+    void unpin_references(std::unordered_map<Handle, Pins>& all, Handle handle);
     void handle_packet(Turn& turn, View packet);
+    bool handle_plain_message(Turn& turn, const uint8_t*& at);
+    bool take_message(Turn& turn, const CapRef& target, View wire);
     bool handle_event(Turn& turn, View event);
     bool handle_assert(Turn& turn, const CapRef& target, Oid oid, View event);
     bool handle_retract(Turn& turn, View event);
@@ -78,7 +92,7 @@ class Relay final : public Counted {
 
     // Opens an event in this turn's packet, which leaves when the turn commits.
     void open_event(Turn& turn, Oid oid, char label);
-    void finish_packet(Turn& turn);
+    void before_commit(Turn& turn) override;
     void queue_bytes(preserves::Bytes bytes, Loan loan);
     void schedule_flush();
     void flush();
@@ -100,17 +114,18 @@ class Relay final : public Counted {
     Watch output_watch_;
     Timer stall_;
     Timer unfinished_; // a packet that the peer has begun
-    Timer resume_;
     bool closed_ = false;
     bool ended_ = false; // the peer sends no more
     bool deaf_ = false;  // the peer hears no more
 
     PacketReader reader_;
-    std::vector<uint8_t> incoming_;
-    size_t processed_ = 0;
+    std::vector<uint8_t> incoming_; // read and not yet handled
+    bool resuming_ = false;
 
-    std::unordered_map<Value, Inbound, preserves::ValueHash, preserves::ValueEqual> inbound_;
-    std::unordered_map<Handle, Pins> outbound_;
+    PointerTable<Inbound> inbound_;
+    // Pins of the references in assertions, the peer's and those sent to it, that have any.
+    std::unordered_map<Handle, Pins> inbound_pins_;
+    std::unordered_map<Handle, Pins> outbound_pins_;
 
     SendQueue outgoing_;
     bool flush_scheduled_ = false;
@@ -168,6 +183,9 @@ class SyncQuestion final : public Entity {
     Pins pins_;
 };
 
+// What names an assertion to the peer: the half of the handle that is unique among the live ones.
+uint64_t wire_handle(Handle handle) { return static_cast<uint32_t>(handle); }
+
 void make_non_blocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
 
 } // namespace
@@ -200,9 +218,8 @@ void Relay::begin_reading(Turn& turn) {
     turn.on_exit(
         [self](const Error* error) { self->close(error ? error->message : std::string()); });
     account_->set_on_clear([this] {
-        if (!closed_ && !resume_.pending()) {
-            resume_ = loop_.after(0, [self = Ref<Relay>(this)] { self->process(); });
-        }
+        if (closed_ || std::exchange(resuming_, true)) return;
+        loop_.next_round([self = Ref<Relay>(this)] { self->resume(); });
     });
     if (options_.initial_export) membrane_.export_initial(options_.initial_export);
     auto watch = loop_.watch(input_.get(), EPOLLIN, [self](uint32_t) { self->on_input(); });
@@ -216,62 +233,80 @@ void Relay::begin_reading(Turn& turn) {
 
 void Relay::on_input() {
     if (closed_) return;
+    if (!account_->clear()) {
+        want_input(false); // until the debts are paid
+        return;
+    }
     uint8_t buffer[read_size]; // on the stack: of what is not used no page is touched
     ssize_t count = read(input_.get(), buffer, read_size);
     if (count > 0) {
         unfinished_.cancel();
-        incoming_.insert(incoming_.end(), buffer, buffer + count);
-        process();
+        process({buffer, static_cast<size_t>(count)});
     } else if (count == 0 || errno == ECONNRESET) {
         // ECONNRESET: it went without reading what it was sent last.
         ended_ = true;
         input_watch_.cancel(); // it would report the end for ever
-        process();
+        process({});
     } else if (errno != EAGAIN && errno != EINTR) {
         close(std::string("read: ") + strerror(errno));
     }
 }
 
-// Handles the packets that have been read, as long as the account is clear. What the peer sent
+void Relay::resume() {
+    resuming_ = false;
+    if (closed_ || !account_->clear()) return;
+    want_input(true);
+    process({});
+}
+
+// Handles what was left over and what is fresh, as long as the account is clear. What the peer sent
 // before it went counts as well, so the end of input is the last thing that is handled.
-void Relay::process() {
+void Relay::process(preserves::Bytes fresh) {
     Ref<Relay> self(this);
-    while (!closed_ && account_->clear()) {
-        preserves::Bytes rest = preserves::Bytes(incoming_).subspan(processed_);
+    // What is fresh is handled where it is, and copied only if something of it has to wait.
+    const bool copied = !incoming_.empty();
+    if (copied) incoming_.insert(incoming_.end(), fresh.begin(), fresh.end());
+    preserves::Bytes rest = copied ? preserves::Bytes(incoming_) : fresh;
+    const bool waiting = process_packets(rest);
+    if (closed_) return;
+    if (!copied)
+        incoming_.assign(rest.begin(), rest.end());
+    else if (rest.empty())
+        incoming_ = {}; // a connection at rest costs no buffer
+    else
+        incoming_.erase(incoming_.begin(), incoming_.end() - static_cast<ptrdiff_t>(rest.size()));
+    if (waiting && !incoming_.empty() && options_.max_stall)
+        unfinished_ = loop_.after(options_.max_stall, [self] {
+            self->fail("too slow", preserves::string("an unfinished packet"));
+        });
+    if (waiting && ended_)
+        close(incoming_.empty() ? "" : "the peer ended in the middle of a packet");
+}
+
+// Handles the packets in `rest`, and leaves there what could not be. True if that waits for more
+// input, false if it waits for the account or the connection is closed.
+bool Relay::process_packets(preserves::Bytes& rest) {
+    while (account_->clear()) {
         PacketReader::State state = reader_.next(rest);
         if (state == PacketReader::State::malformed) {
             fail(reader_.problem(), preserves::boolean(false));
-            return;
+            return false;
         }
-        bool whole = state == PacketReader::State::packet;
+        const bool whole = state == PacketReader::State::packet;
         if ((whole ? reader_.consumed() : rest.size()) > options_.packet_limit) {
             fail("packet too large",
                  preserves::integer(static_cast<int64_t>(options_.packet_limit)));
-            return;
+            return false;
         }
-        processed_ += reader_.consumed();
-        if (!whole) {
-            incoming_.erase(incoming_.begin(),
-                            incoming_.begin() + static_cast<ptrdiff_t>(processed_));
-            processed_ = 0;
-            if (incoming_.empty()) incoming_ = {}; // a connection at rest costs no buffer
-            if (ended_)
-                close(incoming_.empty() ? "" : "the peer ended in the middle of a packet");
-            else
-                want_input(true);
-            if (options_.max_stall && !incoming_.empty())
-                unfinished_ = loop_.after(options_.max_stall, [self] {
-                    self->fail("too slow", preserves::string("an unfinished packet"));
-                });
-            return;
-        }
+        rest = rest.subspan(reader_.consumed());
+        if (!whole) return true;
         writer_.set_text(reader_.text());
         engine_.run_now(
             facet_, [this](Turn& turn) { handle_packet(turn, reader_.view()); }, account_);
-        if (!account_->clear()) engine_.run(1'000); // often enough to pay it all
+        if (engine_.queued() > queue_limit || !account_->clear()) engine_.run(1'000);
+        if (closed_) return false;
     }
-    // Held back until the debts are paid.
-    if (!closed_) want_input(false);
+    return false;
 }
 
 bool Relay::refuse(Turn& turn, std::string problem) {
@@ -283,12 +318,17 @@ bool Relay::refuse(Turn& turn, std::string problem) {
 void Relay::handle_packet(Turn& turn, View packet) {
     if (packet.is(preserves::Kind::sequence)) {
         size_t events = 0;
-        for (View event : packet.items()) {
+        const uint8_t* at = packet.bytes().data() + 1;
+        while (*at != preserves::tag::end) {
             if (++events > max_turn_events) {
                 refuse(turn, "too many events in a turn");
                 return;
             }
-            if (!handle_event(turn, event)) return;
+            if (handle_plain_message(turn, at)) continue;
+            const uint8_t* const end = preserves::skip_value(at);
+            if (turn.failed() || !handle_event(turn, View(preserves::Bytes(at, end), false)))
+                return;
+            at = end;
         }
         return;
     }
@@ -303,17 +343,48 @@ void Relay::handle_packet(Turn& turn, View packet) {
     if (!nop && !extension) refuse(turn, "not a packet: expected a turn, an error or a record");
 }
 
+// `[oid <M body>]` as nearly all messages are: in canonical form, with a small oid. If that is what
+// begins at `at`, handles it and goes behind it.
+bool Relay::handle_plain_message(Turn& turn, const uint8_t*& at) {
+    namespace tag = preserves::tag;
+    if (at[0] != tag::sequence || at[1] != tag::integer || at[2] > 2) return false;
+    const size_t digits = at[2];
+    Oid oid = 0;
+    for (size_t i = 0; i < digits; ++i)
+        oid = oid << 8 | at[3 + i];
+    if (digits > 0 && at[3] >= 0x80) return false;
+    const uint8_t* action = at + 3 + digits;
+    if (action[0] != tag::record || action[1] != tag::symbol || action[2] != 1 || action[3] != 'M')
+        return false;
+    const uint8_t* const body = action + 4;
+    if (*body == tag::end) return false;
+    const uint8_t* const end = preserves::skip_value(body);
+    if (end[0] != tag::end || end[1] != tag::end) return false; // more fields than needed
+    if (!take_message(turn, membrane_.exported(oid), View(preserves::Bytes(body, end), false)))
+        return false;
+    at = end + 2;
+    return true;
+}
+
 bool Relay::handle_event(Turn& turn, View event) {
-    auto oid = event.at(0).as_int();
-    View action = event.at(1);
-    if (!event.is(preserves::Kind::sequence) || !oid || !action.is(preserves::Kind::record))
+    View first;
+    View action;
+    if (event.is(preserves::Kind::sequence)) {
+        auto item = event.items().begin();
+        if (item != std::default_sentinel) {
+            first = *item;
+            if (++item != std::default_sentinel) action = *item;
+        }
+    }
+    const auto oid = first.as_int();
+    if (!oid || !action.is(preserves::Kind::record))
         return refuse(turn, "not an event: expected [oid event]");
     // Oids that are unknown here belong to what is gone: dropped, as upstream does.
-    Oid number = static_cast<Oid>(*oid);
-    CapRef target = membrane_.exported(number);
+    const Oid number = static_cast<Oid>(*oid);
+    const CapRef target = membrane_.exported(number);
+    if (action.is_record("M", 1)) return handle_message(turn, target, action);
     if (action.is_record("A", 2)) return handle_assert(turn, target, number, action);
     if (action.is_record("R", 1)) return handle_retract(turn, action);
-    if (action.is_record("M", 1)) return handle_message(turn, target, action);
     if (action.is_record("S", 1)) return handle_sync(turn, target, action);
     return refuse(turn, "unknown event: expected A, R, M or S");
 }
@@ -328,47 +399,66 @@ Result<Value> Relay::take_value(View wire, Pins& pins) {
 }
 
 bool Relay::handle_assert(Turn& turn, const CapRef& target, Oid oid, View event) {
-    View handle = event.at(1);
-    if (!handle.is(preserves::Kind::integer)) return refuse(turn, "a handle must be an integer");
-    if (inbound_.find(handle) != inbound_.end())
-        return refuse(turn, "assertion with duplicate handle");
+    View name = event.at(1);
+    if (!name.is(preserves::Kind::integer)) return refuse(turn, "a handle must be an integer");
+    const uint64_t hash = name.hash();
+    auto same = [&](Inbound& each) { return each.name.view() == name; };
+    if (inbound_.find(hash, same)) return refuse(turn, "assertion with duplicate handle");
     if (inbound_.size() >= options_.handle_limit) return refuse(turn, "too many live handles");
-    Inbound inbound{0, {}};
-    Result<Value> value = take_value(event.at(0), inbound.pins);
+    Pins pins;
+    Result<Value> value = take_value(event.at(0), pins);
     if (!value) return refuse(turn, value.error().message);
     bool exceeded = false; // what is no pattern is data, but limits are told
     if (value->view().is_record("Observe", 2))
         (void)dataspace::Pattern::parse(value->view().at(0), &exceeded).ok();
     if (exceeded) return refuse(turn, "pattern: too many nodes, or an index too large");
-    if (target) {
-        Pin pin{Pin::Side::exported, oid};
-        membrane_.pin(pin);
-        inbound.pins.push_back(pin);
-        inbound.handle = turn.assert_(target, *value);
-    }
-    if (inbound.handle == 0) {
-        membrane_.unpin(inbound.pins); // unknown target, or the caveats filtered it
+    const Handle handle = target ? turn.assert_(target, *value) : 0;
+    if (handle == 0) {
+        membrane_.unpin(pins); // unknown target, or the caveats filtered it
         return true;
     }
-    inbound_.emplace(Value(handle), std::move(inbound));
+    membrane_.pin({Pin::Side::exported, oid});
+    auto inbound = std::make_unique<Inbound>();
+    inbound->name = Value(name);
+    inbound->handle = handle;
+    inbound->target = oid;
+    if (!pins.empty()) inbound_pins_.emplace(handle, std::move(pins));
+    inbound_.insert(hash, inbound.release());
     return true;
 }
 
 bool Relay::handle_retract(Turn& turn, View event) {
-    auto found = inbound_.find(event.at(0));
-    if (found == inbound_.end()) return true; // filtered when it was asserted
-    Inbound inbound = std::move(found->second);
-    inbound_.erase(found);
-    turn.retract(inbound.handle);
-    membrane_.unpin(inbound.pins);
+    View name = event.at(0);
+    const uint64_t hash = name.hash();
+    Inbound* found = inbound_.find(hash, [&](Inbound& each) { return each.name.view() == name; });
+    if (!found) return true; // filtered when it was asserted
+    std::unique_ptr<Inbound> inbound(found);
+    inbound_.erase(hash, found);
+    turn.retract(inbound->handle);
+    membrane_.unpin({Pin::Side::exported, inbound->target});
+    unpin_references(inbound_pins_, inbound->handle);
     return true;
 }
 
+void Relay::forget_inbound() {
+    inbound_.for_each([](Inbound& each) { delete &each; });
+    inbound_ = {};
+}
+
 bool Relay::handle_message(Turn& turn, const CapRef& target, View event) {
+    return take_message(turn, target, event.at(0));
+}
+
+bool Relay::take_message(Turn& turn, const CapRef& target, View wire) {
+    if (!reader_.has_embedded()) {
+        turn.message(target, Value(wire));
+        return true;
+    }
     Pins pins;
-    Result<Value> body = take_value(event.at(0), pins);
+    Result<Value> body = take_value(wire, pins);
     if (!body) return refuse(turn, body.error().message);
-    if (membrane_.is_transient(pins)) return refuse(turn, "cannot receive transient reference");
+    if (!pins.empty() && membrane_.is_transient(pins))
+        return refuse(turn, "cannot receive transient reference");
     if (target) turn.message(target, *body);
     membrane_.unpin(pins);
     return true;
@@ -403,15 +493,17 @@ void Relay::answer_sync(Turn& turn, Oid oid, const Pins& pins) {
 // Packets grow while a turn runs and leave when it commits.
 
 void Relay::open_event(Turn& turn, Oid oid, char label) {
-    if (writer_.events() == 0)
-        turn.before_commit([self = Ref<Relay>(this)](Turn& t) { self->finish_packet(t); });
+    if (writer_.events() == 0) turn.before_commit(*this);
     writer_.open_event(oid, label);
 }
 
-void Relay::finish_packet(Turn& turn) {
-    auto events = static_cast<int64_t>(writer_.events());
+void Relay::before_commit(Turn& turn) {
+    const auto events = static_cast<int64_t>(writer_.events());
+    if (events == 0) return; // closed meanwhile
     preserves::Bytes packet = writer_.finish();
-    queue_bytes(packet, Loan(options_.max_unsent ? account_ : turn.account(), events));
+    // Large ones count as several, so that credit bounds the memory that unsent packets take.
+    const auto size = static_cast<int64_t>(packet.size() / bytes_per_event);
+    queue_bytes(packet, Loan(options_.max_unsent ? account_ : turn.account(), events + size));
 }
 
 void Relay::send_assert(Turn& turn, Oid oid, const Value& value, Handle handle) {
@@ -421,21 +513,30 @@ void Relay::send_assert(Turn& turn, Oid oid, const Value& value, Handle handle) 
     membrane_.collect_into(&pins);
     writer_.field(value);
     membrane_.collect_into(nullptr);
-    writer_.field(handle);
+    writer_.field(wire_handle(handle));
     writer_.close_event();
-    Pin target{Pin::Side::imported, oid};
-    if (membrane_.pin(target)) pins.push_back(target);
-    outbound_.emplace(handle, std::move(pins));
+    // The note says whether there was anything to pin: the peer may have let go of the oid.
+    const bool pinned = membrane_.pin({Pin::Side::imported, oid});
+    turn.note(handle) = pinned ? static_cast<void*>(this) : static_cast<void*>(&membrane_);
+    if (!pins.empty()) outbound_pins_.emplace(handle, std::move(pins));
 }
 
 void Relay::send_retract(Turn& turn, Oid oid, Handle handle) {
-    auto found = outbound_.find(handle);
-    if (closed_ || found == outbound_.end()) return;
+    // Without a note it never reached us: the turn that made it failed.
+    const void* note = turn.note(handle);
+    if (closed_ || !note) return;
     open_event(turn, oid, 'R');
-    writer_.field(handle);
+    writer_.field(wire_handle(handle));
     writer_.close_event();
-    Pins pins = std::move(found->second);
-    outbound_.erase(found);
+    if (note == this) membrane_.unpin({Pin::Side::imported, oid});
+    unpin_references(outbound_pins_, handle);
+}
+
+void Relay::unpin_references(std::unordered_map<Handle, Pins>& all, Handle handle) {
+    auto found = all.find(handle);
+    if (found == all.end()) return;
+    const Pins pins = std::move(found->second);
+    all.erase(found);
     membrane_.unpin(pins);
 }
 
@@ -548,14 +649,14 @@ void Relay::close(const std::string& reason) {
     output_watch_.cancel();
     stall_.cancel();
     unfinished_.cancel();
-    resume_.cancel();
     account_->set_on_clear(nullptr);
     outgoing_.clear();
     input_.reset();
     output_.reset();
     if (!options_.linger) forget();
-    inbound_.clear();
-    outbound_.clear();
+    forget_inbound();
+    inbound_pins_.clear();
+    outbound_pins_.clear();
     membrane_.clear();
     auto on_closed = std::move(options_.on_closed);
     options_.on_closed = nullptr;

@@ -9,13 +9,23 @@ namespace muster::protocol {
 namespace {
 
 // A buffer that grew beyond this is given back when it is empty.
-constexpr size_t kept_capacity = 65'536;
+constexpr size_t kept_capacity = 262'144;
+// Small packets on one account count as one up to this size.
+constexpr size_t merged = 4'096;
 
 } // namespace
 
 void SendQueue::add(preserves::Bytes packet, dataspace::Loan loan) {
-    bytes_.insert(bytes_.end(), packet.begin(), packet.end());
-    packets_.push_back({total_sent_ + unsent(), std::move(loan)});
+    bytes_.append(packet);
+    const uint64_t end = total_sent_ + unsent();
+    if (!packets_.empty() && packets_.back().loan.account() == loan.account() &&
+        packets_.back().size + packet.size() <= merged) {
+        packets_.back().end = end;
+        packets_.back().size += packet.size();
+        packets_.back().loan.take(std::move(loan));
+        return;
+    }
+    packets_.push_back({end, packet.size(), std::move(loan)});
 }
 
 size_t SendQueue::backlog() const {
@@ -50,9 +60,9 @@ void SendQueue::drop_sent_bytes() {
     if (unsent() == 0) {
         bytes_.clear();
         sent_ = 0;
-        if (bytes_.capacity() > kept_capacity) bytes_.shrink_to_fit();
+        if (bytes_.capacity() > kept_capacity) bytes_.release();
     } else if (sent_ > kept_capacity && sent_ > bytes_.size() / 2) {
-        bytes_.erase(bytes_.begin(), bytes_.begin() + static_cast<ptrdiff_t>(sent_));
+        bytes_.drop_front(sent_);
         sent_ = 0;
     }
 }
@@ -61,13 +71,13 @@ void SendQueue::cut(preserves::Bytes last) {
     size_t keep = total_sent_ == boundary_ || packets_.empty()
                       ? 0
                       : static_cast<size_t>(packets_.front().end - total_sent_);
-    bytes_.resize(sent_ + keep);
+    bytes_.resize_down(sent_ + keep);
     packets_.clear();
     add(last, {});
 }
 
 void SendQueue::clear() {
-    bytes_ = {};
+    bytes_.release();
     sent_ = 0;
     packets_.clear();
 }

@@ -1,11 +1,12 @@
 // Packets that wait to be written to a stream, coalesced into one buffer. Each is charged to an
-// account until its last byte has left.
+// account until its last byte has left (small ones that follow each other, until that of the last).
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <vector>
 
+#include "init/base/byte_buffer.h"
 #include "init/base/result.h"
 #include "init/dataspace/account.h"
 #include "init/preserves/value.h"
@@ -33,11 +34,12 @@ class SendQueue {
   private:
     struct Packet {
         uint64_t end; // in the stream of all bytes ever added
+        size_t size;
         dataspace::Loan loan;
     };
     void drop_sent_bytes();
 
-    std::vector<uint8_t> bytes_;
+    ByteBuffer bytes_;
     size_t sent_ = 0; // of bytes_
     uint64_t total_sent_ = 0;
     uint64_t boundary_ = 0; // where the last packet ended that was sent whole

@@ -38,10 +38,10 @@ TEST_CASE("dataspace takes syndicate-server's options") {
     CHECK(options->control);
     CHECK(options->debt_reporter);
     CHECK(options->trace_file == "trace");
-    CHECK(options->answers == protocol::Answers::ok);
+    CHECK(options->answers == protocol::Answers::accepted);
     CHECK(!options->banner);
     CHECK(!options->system);
-    CHECK(options->credit == 100);
+    CHECK(options->credit == dataspace::default_credit);
 }
 
 TEST_CASE("dataspace names what is wrong with its command line") {

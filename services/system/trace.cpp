@@ -117,7 +117,7 @@ void TraceFile::add(const char* action, const Event& event) {
         detail = "<message <value " + text_of(event.value) + ">>";
         break;
     case Event::Kind::sync:
-        detail = "<sync " + target_text(*event.peer) + ">";
+        detail = "<sync " + target_text(*dataspace::cap_of(event.value)) + ">";
         break;
     }
     if (!actions_.empty()) actions_ += ", ";
