@@ -57,6 +57,7 @@ struct World {
 
 TEST_CASE("debts are asserted while somebody looks, and kept up to date") {
     World world;
+    world.engine.accounts().set_limit(100);
     auto account = world.engine.accounts().open("bus client 7");
     account->borrow(5);
     size_t before = dataspace::assertion_count(*world.config);
