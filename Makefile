@@ -109,7 +109,7 @@ TARGET_FLAGS := -fno-exceptions -fno-rtti -ffunction-sections -fdata-sections \
 OPTIMISE := -Os
 FAST := preserves/value preserves/packed dataspace/actor dataspace/engine dataspace/dataspace \
     dataspace/index dataspace/selector dataspace/pattern protocol/membrane protocol/packet \
-    protocol/packet_writer protocol/relay protocol/send_queue
+    protocol/packet_writer protocol/relay_input protocol/relay_output protocol/send_queue
 $(FAST:%=build/target/init/%.o): OPTIMISE := -O2
 TEST_FLAGS = -O0 -g1 $(SANITIZERS)
 CATCH := build/host/catch.h

@@ -12,14 +12,12 @@
 //             caveats. If the bind goes, the answer goes: back to waiting, or on to another bind.
 //   rejected  there are binds for the oid and none fits.
 //   direct    while waiting, somebody asserted an answer at `own`: it, and all that follow there,
-//   are
-//             passed on. Binds are not looked at any more.
+//             are passed on. Binds are not looked at any more.
 // It ends when `resolve` is retracted. A step that is no `ref` is rejected as `unsupported`, one
 // whose detail does not parse as `invalid`.
 //
 // Answers have two spellings (reference 2.6): `<accepted #:cap>` and `<rejected DETAIL>` up to
-// 2025,
-// `<ok #:cap>` and `<error DETAIL>` since. There is no negotiation.
+// 2025, `<ok #:cap>` and `<error DETAIL>` since. There is no negotiation.
 #pragma once
 
 #include <optional>
@@ -39,9 +37,9 @@ dataspace::CapRef spawn_gatekeeper(dataspace::Turn& turn, const dataspace::CapRe
                                    Answers answers);
 
 // Serves `<run-service <gatekeeper #:bindspace>>` in `config`: the states `started` and `ready`,
-// and
-// `<service-object <gatekeeper #:bindspace> #:gatekeeper>`. With `<gatekeeper #:bindspace {answers:
-// ok}>` that one spells its answers so. Observes from the current facet.
+// and `<service-object <gatekeeper #:bindspace> #:gatekeeper>`. With
+// `<gatekeeper #:bindspace {answers: ok}>` that one spells its answers so. Observes from the
+// current facet.
 void serve_gatekeepers(dataspace::Turn& turn, const dataspace::CapRef& config, Answers answers);
 
 } // namespace muster::protocol

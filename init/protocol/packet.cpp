@@ -31,11 +31,16 @@ PacketReader::State PacketReader::next(Bytes input) {
     }
     text_ = rest[0] < 0x80;
     State state = State::need_more;
-    if (rest.size() <= small_packet || end_.find(rest, text_)) {
+    // Most packets are whole when they are seen first.
+    const bool begun = end_.begun();
+    if (!begun || rest.size() <= small_packet || end_.find(rest, text_)) {
         bytes_read_ += rest.size();
         state = text_ ? next_text(rest) : next_binary(rest);
     }
-    if (state != State::need_more) end_.restart();
+    if (state != State::need_more)
+        end_.restart();
+    else if (!begun && rest.size() > small_packet)
+        end_.find(rest, text_);
     consumed_ += skipped;
     return state;
 }

@@ -17,7 +17,11 @@ class PacketEnd {
     // Whether the packet at the beginning of `input` may be whole, or wrong. REQUIRES: if it said
     // no before and `restart` was not called, that `input` has grown and is the same otherwise.
     bool find(preserves::Bytes input, bool text);
-    void restart() { *this = PacketEnd(); }
+    // Whether it has looked at a packet since it was made or restarted.
+    bool begun() const { return at_ > 0 || found_; }
+    void restart() {
+        if (begun()) *this = PacketEnd();
+    }
 
   private:
     enum class In : uint8_t { nothing, word, hash, hex, comment, string, symbol };

@@ -1,0 +1,123 @@
+// A relay from within: shared by relay.cpp (its life), relay_input.cpp (what the peer says) and
+// relay_output.cpp (what the peer is told).
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "init/base/pointer_table.h"
+#include "init/protocol/membrane.h"
+#include "init/protocol/packet.h"
+#include "init/protocol/packet_writer.h"
+#include "init/protocol/relay.h"
+#include "init/protocol/send_queue.h"
+
+namespace muster::protocol {
+
+using dataspace::Cap;
+using dataspace::CapRef;
+using dataspace::Entity;
+using dataspace::Handle;
+using dataspace::Loan;
+using dataspace::Turn;
+using preserves::Value;
+using preserves::View;
+
+// The state of a connection, shared with its proxies and with the callbacks that wait for it.
+class Relay final : public Counted, private dataspace::Committer {
+  public:
+    using Oid = Membrane::Oid;
+
+    ~Relay() override { forget_inbound(); }
+    Relay(dataspace::Engine& engine, EventLoop& loop, Fd input, Fd output, RelayOptions options)
+        : engine_(engine), loop_(loop), input_(std::move(input)), output_(std::move(output)),
+          options_(std::move(options)), account_(engine_.accounts().open(options_.name)),
+          membrane_([this](Oid oid) { return make_proxy(oid); }),
+          writer_(membrane_, options_.text_output) {}
+
+    void start();
+    // Closes without a word to the peer.
+    void close(const std::string& reason);
+    // Retracts what the peer asserted, if that has not happened.
+    void forget();
+
+    // From proxies, in turns of the relay's actor.
+    void send_assert(Turn& turn, Oid oid, const Value& value, Handle handle);
+    void send_retract(Turn& turn, Oid oid, Handle handle);
+    void send_message(Turn& turn, Oid oid, const Value& body);
+    void send_sync(Turn& turn, Oid oid, const CapRef& peer);
+    // From the entities that answer syncs.
+    void answer_sync(Turn& turn, Oid oid, const Pins& pins);
+    void release_pins(const Pins& pins) { membrane_.unpin(pins); }
+    const Membrane& membrane() const { return membrane_; }
+
+  private:
+    // An assertion of the peer.
+    struct Inbound {
+        Value name; // the handle that the peer gave it
+        Handle handle = 0;
+        Oid target = 0; // pinned
+    };
+
+    CapRef make_proxy(Oid oid);
+    void begin_reading(Turn& turn);
+    void on_input();
+    void resume();
+    void process(preserves::Bytes fresh);
+    bool process_packets(preserves::Bytes& rest);
+    void forget_inbound();
+    void unpin_references(std::unordered_map<Handle, Pins>& all, Handle handle);
+    void handle_packet(Turn& turn, View packet);
+    bool handle_plain_message(Turn& turn, const uint8_t*& at);
+    bool take_message(Turn& turn, const CapRef& target, View wire);
+    bool handle_event(Turn& turn, View event);
+    bool handle_assert(Turn& turn, const CapRef& target, Oid oid, View event);
+    bool handle_retract(Turn& turn, View event);
+    bool handle_message(Turn& turn, const CapRef& target, View event);
+    bool handle_sync(Turn& turn, const CapRef& target, View event);
+    bool refuse(Turn& turn, std::string problem);
+    Result<Value> take_value(View wire, Pins& pins);
+
+    // Opens an event in this turn's packet, which leaves when the turn commits.
+    void open_event(Turn& turn, Oid oid, char label);
+    void before_commit(Turn& turn) override;
+    void queue_bytes(preserves::Bytes bytes, Loan loan);
+    void schedule_flush();
+    void flush();
+    void fail(const std::string& message, View detail);
+    void want_input(bool yes) { input_watch_.want(yes ? uint32_t{EPOLLIN} : 0); }
+    int output_fd() const { return output_ ? output_.get() : input_.get(); }
+
+    dataspace::Engine& engine_;
+    EventLoop& loop_;
+    Fd input_;
+    Fd output_; // invalid: the input is a socket and does both
+    RelayOptions options_;
+    Ref<dataspace::Account> account_;
+    Membrane membrane_;
+    PacketWriter writer_;
+    Ref<dataspace::Facet> facet_;
+    dataspace::KeepAlive keep_;
+    Watch input_watch_;
+    Watch output_watch_;
+    Timer stall_;
+    Timer unfinished_; // a packet that the peer has begun
+    bool closed_ = false;
+    bool ended_ = false; // the peer sends no more
+    bool deaf_ = false;  // the peer hears no more
+
+    PacketReader reader_;
+    std::vector<uint8_t> incoming_; // read and not yet handled
+    bool resuming_ = false;
+
+    PointerTable<Inbound> inbound_;
+    // Pins of the references in assertions, the peer's and those sent to it, that have any.
+    std::unordered_map<Handle, Pins> inbound_pins_;
+    std::unordered_map<Handle, Pins> outbound_pins_;
+
+    SendQueue outgoing_;
+    bool flush_scheduled_ = false;
+};
+
+} // namespace muster::protocol
