@@ -111,7 +111,7 @@ void Engine::done_with(Batch* batch) {
     }
     batch->events.clear();
     if (batch->action) batch->action = nullptr;
-    batch->facet = nullptr;
+    if (batch->facet) batch->facet = nullptr;
     batch->actor = nullptr;
     batch->retracts = false;
     batch->loan.repay();

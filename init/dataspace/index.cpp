@@ -148,14 +148,20 @@ bool Index::key_of(const Shape& shape, Fields& fields) {
 bool Index::capture(const Shape& shape, Fields& fields) {
     capture_.clear();
     if (shape.captured_fields == 0) return collect(fields, shape.pattern.captures, capture_);
-    // Fields side by side are one run of bytes.
-    View first = fields.at(shape.first_captured);
-    View last = fields.at(shape.first_captured + shape.captured_fields - 1);
-    if (!first.valid() || !last.valid()) return false;
+    View run = captured_run(shape, fields);
+    if (!run.valid()) return false;
     capture_.push_back(preserves::tag::sequence);
-    capture_.append({first.bytes().data(), last.bytes().data() + last.bytes().size()});
+    capture_.append(run.bytes());
     capture_.push_back(preserves::tag::end);
     return within_bounds(capture_.bytes());
+}
+
+// Captured fields that are side by side are one run of bytes. Invalid if they are not all there.
+View Index::captured_run(const Shape& shape, Fields& fields) {
+    View last = fields.at(shape.first_captured + shape.captured_fields - 1);
+    if (!last.valid()) return {};
+    const uint8_t* first = fields.at(shape.first_captured).bytes().data();
+    return {preserves::Bytes(first, last.bytes().data() + last.bytes().size()), last.may_embed()};
 }
 
 Index::Leaf* Index::leaf_of(const Shape& shape, View key) const {
@@ -294,8 +300,16 @@ void Index::send(Turn& turn, Shape& shape, Fields& fields) {
     const bool may_embed = fields.value().may_embed();
     if (!key_of(shape, fields)) return;
     Leaf* leaf = leaf_of(shape, View(key_.bytes(), may_embed));
-    if (!leaf || leaf->observers.empty() || !capture(shape, fields)) return;
-    Value body(View(capture_.bytes(), may_embed));
+    if (!leaf || leaf->observers.empty()) return;
+    Value body;
+    constexpr size_t small = 256; // which no bound is about
+    View run = shape.captured_fields ? captured_run(shape, fields) : View();
+    if (run.valid() && run.bytes().size() < small)
+        body = preserves::sequence_of_run(run);
+    else if (capture(shape, fields))
+        body = Value(View(capture_.bytes(), may_embed));
+    else
+        return;
     for (Observer* observer : leaf->observers)
         turn.message(observer->target, body);
 }

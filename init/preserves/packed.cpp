@@ -103,9 +103,10 @@ const char* unexpected_end(const Level& level, bool owed) {
     return nullptr;
 }
 
-// The size of the first value if it is one of the kind that nearly all packets are: canonical,
-// complete, of records, sequences, short atoms and embedded values. 0: the full scan has to say.
-size_t scan_plain(Bytes input, bool& has_embedded) {
+} // namespace
+
+// With `has_embedded` null, embedded values are not plain.
+static size_t scan_plain(Bytes input, bool* has_embedded) {
     constexpr size_t deepest = 32;
     const uint8_t* p = input.data();
     const uint8_t* const end = p + input.size();
@@ -132,8 +133,8 @@ size_t scan_plain(Bytes input, bool& has_embedded) {
                                   : t != tag::bytes && !is_ascii(p, length))
                 return 0;
             p += length;
-        } else if (t == tag::embedded && p[1] != tag::end) {
-            has_embedded = true;
+        } else if (t == tag::embedded && has_embedded && p[1] != tag::end) {
+            *has_embedded = true;
             ++p;
             continue;
         } else if (t == tag::false_ || t == tag::true_) {
@@ -145,11 +146,11 @@ size_t scan_plain(Bytes input, bool& has_embedded) {
     }
 }
 
-} // namespace
+size_t scan_plain(Bytes input) { return scan_plain(input, nullptr); }
 
 Scan scan(Bytes input) {
     bool has_embedded = false;
-    if (const size_t size = scan_plain(input, has_embedded)) {
+    if (const size_t size = scan_plain(input, &has_embedded)) {
         Scan result;
         result.state = Scan::State::complete;
         result.size = size;

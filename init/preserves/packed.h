@@ -35,6 +35,10 @@ struct Scan {
 // doubles is part of `canonical`; doubles in unsorted ones are found by `decode_packed`.
 Scan scan(Bytes input);
 
+// The size of the first value in `input` if it is whole and plain: in canonical form, of records,
+// sequences and short atoms. 0: `scan` has to say.
+size_t scan_plain(Bytes input);
+
 // The first value of `input` in canonical form, without annotations. With `codec` null an embedded
 // value is an error. REQUIRES: scan(input) said complete.
 Result<Value> decode_packed(Bytes input, EmbeddedCodec* codec);

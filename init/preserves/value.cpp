@@ -510,6 +510,15 @@ Value record(std::string_view symbol_label, std::initializer_list<View> fields) 
 Value sequence(std::initializer_list<View> items) { return compound(tag::sequence, {}, items); }
 Value sequence(std::span<const Value> items) { return compound(tag::sequence, {}, items); }
 
+Value sequence_of_run(View run) {
+    const Bytes items = run.bytes();
+    return ValueBuilder::build(items.size() + 2, embeds(run), [&](uint8_t* out) {
+        out[0] = tag::sequence;
+        copy_bytes(out + 1, items.data(), items.size());
+        out[items.size() + 1] = tag::end;
+    });
+}
+
 Value dictionary(std::initializer_list<std::pair<std::string_view, View>> symbol_keys) {
     Encoder encoder;
     encoder.begin_dictionary();

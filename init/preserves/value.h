@@ -325,6 +325,8 @@ Value embedded(const Ref<Embedded>& object);
 Value record(std::string_view symbol_label, std::initializer_list<View> fields);
 Value sequence(std::initializer_list<View> items);
 Value sequence(std::span<const Value> items);
+// The sequence whose items are the values that stand in `run`, one behind the other.
+Value sequence_of_run(View run);
 // REQUIRES: no key twice.
 Value dictionary(std::initializer_list<std::pair<std::string_view, View>> symbol_keys);
 

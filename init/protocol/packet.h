@@ -23,6 +23,9 @@ class PacketReader {
     // the rest of this input, with more behind it.
     State next(preserves::Bytes input);
 
+    // Whether the packet at the beginning of the input has been looked at and was not whole.
+    bool begun() const { return end_.begun(); }
+
     preserves::View view() const { return view_; }
     size_t consumed() const { return consumed_; }
     bool text() const { return text_; }

@@ -86,6 +86,12 @@ void Relay::process(preserves::Bytes fresh) {
 // input, false if it waits for the account or the connection is closed.
 bool Relay::process_packets(preserves::Bytes& rest) {
     while (account_->clear()) {
+        if (size_t taken = take_plain_packet(rest)) {
+            rest = rest.subspan(taken);
+            if (engine_.queued() > queue_limit) engine_.run(1'000);
+            if (closed_) return false;
+            continue;
+        }
         PacketReader::State state = reader_.next(rest);
         if (state == PacketReader::State::malformed) {
             fail(reader_.problem(), preserves::boolean(false));
@@ -123,10 +129,8 @@ void Relay::handle_packet(Turn& turn, View packet) {
                 refuse(turn, "too many events in a turn");
                 return;
             }
-            if (handle_plain_message(turn, at)) continue;
             const uint8_t* const end = preserves::skip_value(at);
-            if (turn.failed() || !handle_event(turn, View(preserves::Bytes(at, end), false)))
-                return;
+            if (!handle_event(turn, View(preserves::Bytes(at, end), false))) return;
             at = end;
         }
         return;
@@ -142,27 +146,36 @@ void Relay::handle_packet(Turn& turn, View packet) {
     if (!nop && !extension) refuse(turn, "not a packet: expected a turn, an error or a record");
 }
 
-// `[oid <M body>]` as nearly all messages are: in canonical form, with a small oid. If that is what
-// begins at `at`, handles it and goes behind it.
-bool Relay::handle_plain_message(Turn& turn, const uint8_t*& at) {
+// `[[oid <M body>]]` with a small oid and without references, as most packets are by far. If the
+// input begins with one, it is handled, and its size is the result; else 0.
+size_t Relay::take_plain_packet(preserves::Bytes input) {
     namespace tag = preserves::tag;
-    if (at[0] != tag::sequence || at[1] != tag::integer || at[2] > 2) return false;
-    const size_t digits = at[2];
+    constexpr size_t least = 16; // more than what is looked at before the body
+    if (input.size() < least || reader_.begun()) return 0;
+    const uint8_t* at = input.data();
+    if (at[0] != tag::sequence || at[1] != tag::sequence || at[2] != tag::integer || at[3] > 2)
+        return 0;
+    const size_t digits = at[3];
+    if (digits > 0 && (at[4] >= 0x80 || (at[4] == 0 && digits == 1))) return 0;
     Oid oid = 0;
     for (size_t i = 0; i < digits; ++i)
-        oid = oid << 8 | at[3 + i];
-    if (digits > 0 && at[3] >= 0x80) return false;
-    const uint8_t* action = at + 3 + digits;
-    if (action[0] != tag::record || action[1] != tag::symbol || action[2] != 1 || action[3] != 'M')
-        return false;
-    const uint8_t* const body = action + 4;
-    if (*body == tag::end) return false;
-    const uint8_t* const end = preserves::skip_value(body);
-    if (end[0] != tag::end || end[1] != tag::end) return false; // more fields than needed
-    if (!take_message(turn, membrane_.exported(oid), View(preserves::Bytes(body, end), false)))
-        return false;
-    at = end + 2;
-    return true;
+        oid = oid << 8 | at[4 + i];
+    at += 4 + digits;
+    if (at[0] != tag::record || at[1] != tag::symbol || at[2] != 1 || at[3] != 'M') return 0;
+    const size_t before = static_cast<size_t>(at + 4 - input.data());
+    const size_t size = preserves::scan_plain(input.subspan(before));
+    if (size == 0 || size > options_.packet_limit || input.size() - before - size < 3) return 0;
+    const uint8_t* const end = input.data() + before + size;
+    if (end[0] != tag::end || end[1] != tag::end || end[2] != tag::end) return 0;
+    writer_.set_text(false);
+    engine_.run_now(
+        facet_,
+        [&](Turn& turn) {
+            turn.message(membrane_.exported(oid),
+                         Value::from_canonical(input.subspan(before, size)));
+        },
+        account_);
+    return before + size + 3;
 }
 
 bool Relay::handle_event(Turn& turn, View event) {
@@ -245,16 +258,8 @@ void Relay::forget_inbound() {
 }
 
 bool Relay::handle_message(Turn& turn, const CapRef& target, View event) {
-    return take_message(turn, target, event.at(0));
-}
-
-bool Relay::take_message(Turn& turn, const CapRef& target, View wire) {
-    if (!reader_.has_embedded()) {
-        turn.message(target, Value(wire));
-        return true;
-    }
     Pins pins;
-    Result<Value> body = take_value(wire, pins);
+    Result<Value> body = take_value(event.at(0), pins);
     if (!body) return refuse(turn, body.error().message);
     if (!pins.empty() && membrane_.is_transient(pins))
         return refuse(turn, "cannot receive transient reference");

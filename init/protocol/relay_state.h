@@ -69,8 +69,7 @@ class Relay final : public Counted, private dataspace::Committer {
     void forget_inbound();
     void unpin_references(std::unordered_map<Handle, Pins>& all, Handle handle);
     void handle_packet(Turn& turn, View packet);
-    bool handle_plain_message(Turn& turn, const uint8_t*& at);
-    bool take_message(Turn& turn, const CapRef& target, View wire);
+    size_t take_plain_packet(preserves::Bytes input);
     bool handle_event(Turn& turn, View event);
     bool handle_assert(Turn& turn, const CapRef& target, Oid oid, View event);
     bool handle_retract(Turn& turn, View event);
