@@ -33,6 +33,7 @@ class Server:
         self.arguments = list(arguments)
         self.process = None
         self.lines = []
+        self.reader = None
         self.changed = threading.Condition()
         os.mkdir(os.path.join(self.folder, "config"))
         self.configure("10-space.pr", f"""
@@ -55,11 +56,15 @@ class Server:
         os.rename(path + ".new", path)
 
     def start(self):
+        if self.reader:
+            self.reader.join()  # of the one before: what it said last belongs to it
         start = len(self.lines)
         self.process = subprocess.Popen(
             [PROGRAM, "--config", os.path.join(self.folder, "config"), *self.arguments],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True).start()
+        self.reader = threading.Thread(
+            target=self._read, args=(self.process.stderr,), daemon=True)
+        self.reader.start()
         for place in (f'unix "{self.direct}"', f'unix "{self.gatekeeper}"', f"{self.port}>"):
             self.wait_for(f"listening <{place}" if "unix" in place else place, start)
         return self
