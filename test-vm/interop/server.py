@@ -89,7 +89,7 @@ class Server:
                     if part in self.lines[index]:
                         found = index + 1
                         return True
-                return self.lines[-1:] == ["(the end)"]
+                return self.lines[after:][-1:] == ["(the end)"]
 
             self.changed.wait_for(look, GUARD)
             assert found, f"not in the server's log: {part}; but: {self.lines[-20:]}"
