@@ -32,9 +32,25 @@ struct Index::Leaf {
     Value constants;
     PointerTable<Capture> captures;
     std::vector<Observer*> observers;
+
+    ~Leaf() {
+        captures.for_each([](Capture& capture) { delete &capture; });
+    }
+    Capture* find(uint64_t hash, View captured) const {
+        return captures.find(hash, [&](Capture& each) { return each.value.view() == captured; });
+    }
+    // A new one; what is captured is not here yet.
+    Capture& add(uint64_t hash, View captured) {
+        auto* capture = new Capture{Value(captured), 1, {}};
+        captures.insert(hash, capture);
+        return *capture;
+    }
 };
 
 struct Index::Shape {
+    ~Shape() {
+        leaves.for_each([](Leaf& leaf) { delete &leaf; });
+    }
     Value name;      // Pattern::shape()
     Pattern pattern; // its constants are not looked at
     PointerTable<Leaf> leaves;
@@ -79,21 +95,7 @@ Index::Index()
 
 Index::~Index() {
     assertions_.for_each([](Entry& entry) { delete &entry; });
-    for (auto* each : {&sequences_, &dictionaries_, &atoms_, &sets_, &any_})
-        destroy(**each);
-    records_.for_each([this](Class& each) {
-        destroy(each);
-        delete &each;
-    });
-}
-
-void Index::destroy(Class& where) {
-    for (const auto& shape : where.shapes) {
-        shape->leaves.for_each([](Leaf& leaf) {
-            leaf.captures.for_each([](Capture& capture) { delete &capture; });
-            delete &leaf;
-        });
-    }
+    records_.for_each([](Class& each) { delete &each; });
 }
 
 Index::Class& Index::records_with(View label) {
@@ -253,17 +255,14 @@ void Index::insert(Turn& turn, Class& where, Fields& fields) {
         Leaf& leaf = leaf_made(*shape, View(key_.bytes(), may_embed));
         View captured(capture_.bytes(), may_embed);
         const uint64_t hash = captured.hash();
-        Capture* known =
-            leaf.captures.find(hash, [&](Capture& c) { return c.value.view() == captured; });
-        if (known) {
+        if (Capture* known = leaf.find(hash, captured)) {
             ++known->count;
             continue;
         }
-        known = new Capture{Value(captured), 1, {}};
-        leaf.captures.insert(hash, known);
-        known->handles.reserve(leaf.observers.size());
+        Capture& fresh = leaf.add(hash, captured);
+        fresh.handles.reserve(leaf.observers.size());
         for (Observer* observer : leaf.observers)
-            known->handles.push_back(turn.assert_(observer->target, known->value));
+            fresh.handles.push_back(turn.assert_(observer->target, fresh.value));
     }
 }
 
@@ -275,8 +274,7 @@ void Index::erase(Turn& turn, Class& where, Fields& fields) {
         if (!leaf) continue;
         View captured(capture_.bytes(), may_embed);
         const uint64_t hash = captured.hash();
-        Capture* known =
-            leaf->captures.find(hash, [&](Capture& c) { return c.value.view() == captured; });
+        Capture* known = leaf->find(hash, captured);
         if (!known || --known->count > 0) continue;
         for (Handle handle : known->handles)
             turn.retract(handle);
@@ -411,10 +409,6 @@ void Index::forget_shape(Class& where, Shape& shape) {
             where.selector->add(shape.number, last.pattern.constant_paths, leaf.constants);
         });
     }
-    shape.leaves.for_each([](Leaf& leaf) {
-        leaf.captures.for_each([](Capture& capture) { delete &capture; });
-        delete &leaf;
-    });
     const size_t number = shape.number;
     last.number = number;
     std::swap(where.shapes[number], where.shapes.back());
@@ -430,13 +424,10 @@ void Index::populate(Shape& shape, const Class& where) {
         Leaf& leaf = leaf_made(shape, View(key_.bytes(), may_embed));
         View captured(capture_.bytes(), may_embed);
         const uint64_t hash = captured.hash();
-        Capture* known =
-            leaf.captures.find(hash, [&](Capture& c) { return c.value.view() == captured; });
-        if (!known) {
-            known = new Capture{Value(captured), 0, {}};
-            leaf.captures.insert(hash, known);
-        }
-        ++known->count;
+        if (Capture* known = leaf.find(hash, captured))
+            ++known->count;
+        else
+            leaf.add(hash, captured);
     }
 }
 

@@ -58,7 +58,6 @@ class Index {
     void forget_shape(Class& where, Shape& shape);
     void populate(Shape& shape, const Class& where);
     void forget_if_empty(Class& where);
-    void destroy(Class& where);
     bool key_of(const Shape& shape, Fields& fields);
     bool capture(const Shape& shape, Fields& fields);
     static View captured_run(const Shape& shape, Fields& fields);

@@ -294,6 +294,4 @@ void Relay::answer_sync(Turn& turn, Oid oid, const Pins& pins) {
     membrane_.unpin(pins);
 }
 
-// Packets grow while a turn runs and leave when it commits.
-
 } // namespace muster::protocol
