@@ -9,6 +9,17 @@ from .failure import Failure
 PREFIX = "muster-test-"
 
 
+def prefix(run):
+    """How the groups of one run of a scenario begin: several go on beside each other."""
+    return f"{PREFIX}{run}-"
+
+
+def maker(name):
+    """The process whose group this is, as /proc knows it; None: none of our names."""
+    pid = name.rsplit("-", 1)[1] if name.startswith(PREFIX) else ""
+    return "/proc/" + pid if pid.isdigit() else None
+
+
 def own_folder():
     """Our own group in the first cgroup2 mount."""
     mount_point = None
@@ -33,7 +44,8 @@ class Cgroup:
     def __init__(self):
         parent = own_folder()
         self._sweep(parent)
-        self.folder = os.path.join(parent, "%s%d" % (PREFIX, os.getpid()))
+        name = prefix(os.environ.get("BOOT_RUN", "0")) + str(os.getpid())
+        self.folder = os.path.join(parent, name)
         try:
             os.mkdir(self.folder)
         except OSError as error:
@@ -43,9 +55,9 @@ class Cgroup:
     def _sweep(parent):
         """Removes empty groups of runs that were killed themselves."""
         for name in os.listdir(parent):
-            if name.startswith(PREFIX) and name[len(PREFIX):].isdigit():
-                if not os.path.exists("/proc/" + name[len(PREFIX):]):
-                    remove(os.path.join(parent, name))
+            process = maker(name)
+            if process and not os.path.exists(process):
+                remove(os.path.join(parent, name))
 
     def enter(self):
         """Moves the calling process in."""

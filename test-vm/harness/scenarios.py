@@ -18,7 +18,7 @@ import tempfile
 import time
 
 from . import linux
-from .cgroup import PREFIX, own_folder, remove
+from .cgroup import maker, own_folder, prefix, remove
 from .failure import Failure
 from .workspace import SOURCE
 
@@ -62,7 +62,6 @@ class Worker:
         self.folder = tempfile.mkdtemp(prefix="scenario-")
         self.output = os.path.join(self.folder, "output")
         self.started = time.monotonic()
-        self.groups = run_groups()
         self.pid = os.fork()
         if self.pid == 0:
             code = 1
@@ -105,6 +104,7 @@ class Worker:
             os.mkdir(scratch)
             os.chdir(scratch)
             environment = dict(os.environ, TMPDIR=scratch, PLACE=self.scenario.place,
+                               BOOT_RUN=str(os.getppid()),
                                BOOT_CONSOLES=os.path.join(self.folder, "consoles"))
             os.execve(self.scenario.file, [self.scenario.file], environment)
         except BaseException as error:
@@ -138,8 +138,8 @@ class Worker:
         for name in os.listdir(os.path.join(self.folder, "tmp")):
             if name.startswith("muster-boot-"):
                 return f"left behind: {name} in TMPDIR"
-        for name in run_groups() - self.groups:
-            if not os.path.exists("/proc/" + name[len(PREFIX):]):
+        for name in groups_of(os.getpid()):
+            if not os.path.exists(maker(name)):
                 remove(os.path.join(own_folder(), name))
                 return f"left behind: control group {name}"
         return None
@@ -166,11 +166,11 @@ class Worker:
         return result
 
 
-def run_groups():
+def groups_of(run):
     try:
-        return {name for name in os.listdir(own_folder()) if name.startswith(PREFIX)}
+        return [name for name in os.listdir(own_folder()) if name.startswith(prefix(run))]
     except (OSError, Failure):
-        return set()
+        return []
 
 
 def end_children():
