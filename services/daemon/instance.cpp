@@ -159,8 +159,7 @@ Result<> Instance::prepare(SpawnRequest& request, Ends& ends) {
     if (spec.notify >= 0) {
         auto notify = make_pipe();
         if (!notify) return notify.error();
-        request.extra = notify->write.get();
-        request.extra_number = spec.notify;
+        request.handed.push_back({notify->write.get(), spec.notify});
         ends.child.push_back(std::move(notify->write));
         ends.notify = std::move(notify->read);
     }

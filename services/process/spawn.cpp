@@ -144,7 +144,18 @@ Result<Spawned> Spawner::spawn(const SpawnRequest& request) {
     auto program = find_program(request.argv[0], request.path);
     if (!program) return program.error();
     std::vector<char*> argv = pointers(request.argv);
+    std::vector<std::string> own_pid;
+    own_pid.reserve(request.pid_variables.size());
+    for (const std::string& name : request.pid_variables)
+        own_pid.push_back(name + "=" + std::string(20, ' '));
     std::vector<char*> environment = pointers(request.environment);
+    environment.pop_back();
+    std::vector<char*> pid_texts;
+    for (size_t i = 0; i < own_pid.size(); ++i) {
+        environment.push_back(own_pid[i].data());
+        pid_texts.push_back(own_pid[i].data() + request.pid_variables[i].size() + 1);
+    }
+    environment.push_back(nullptr);
 
     ChildPlan plan{};
     plan.program = program->c_str();
@@ -162,14 +173,31 @@ Result<Spawned> Spawner::spawn(const SpawnRequest& request) {
     plan.standard[0] = source(request.standard_input);
     plan.standard[1] = source(request.standard_output);
     plan.standard[2] = source(request.standard_error);
-    plan.extra = request.extra;
-    plan.extra_number = request.extra_number;
+    // Sources lie above all of the numbers, so that none is overwritten before it was used.
+    int highest = 2;
+    for (const SpawnRequest::Handed& each : request.handed)
+        highest = std::max(highest, each.number);
+    std::vector<int> handed;
+    for (const SpawnRequest::Handed& each : request.handed) {
+        int from = each.fd;
+        if (from <= highest) {
+            moved.emplace_back(::fcntl(from, F_DUPFD_CLOEXEC, highest + 1));
+            from = moved.back().get();
+        }
+        handed.push_back(from);
+        handed.push_back(each.number);
+    }
+    plan.handed = handed.data();
+    plan.handed_count = static_cast<int>(request.handed.size());
+    plan.pid_texts = pid_texts.data();
+    plan.pid_text_count = static_cast<int>(pid_texts.size());
     plan.cgroup_procs = -1;
     plan.reset_oom = reset_oom_;
     plan.max_fd = descriptor_limit();
 
     uint64_t flags = CLONE_VM | CLONE_VFORK;
     if (request.child_of_parent) flags |= CLONE_PARENT;
+    if (request.pid_namespace) flags |= CLONE_NEWPID;
     if (request.pid_cell != nullptr) flags |= CLONE_PARENT_SETTID;
     // With CLONE_PARENT the signal is inherited and naming one is an error.
     int exit_signal = request.child_of_parent ? 0 : SIGCHLD;
@@ -208,7 +236,9 @@ Result<Spawned> Spawner::spawn(const SpawnRequest& request) {
         if (pid < 0 && !out_of_room(pid)) {
             open_procs();
             pid = try_clone3(false);
-            if (pid == -ENOSYS || pid == -EPERM || pid == -EINVAL) ways_.clone3 = false;
+            // Not for what only this process asked for.
+            if (!request.pid_namespace && (pid == -ENOSYS || pid == -EPERM || pid == -EINVAL))
+                ways_.clone3 = false;
         }
     }
     if (pid < 0 && !out_of_room(pid)) {

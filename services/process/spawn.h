@@ -42,9 +42,16 @@ struct SpawnRequest {
     int standard_input = -1;
     int standard_output = -1;
     int standard_error = -1;
-    int extra = -1; // one more descriptor, as number `extra_number` (>= 3) in the child
-    int extra_number = -1;
+    // More descriptors, each with its number in the child (3 to 1023). Borrowed.
+    struct Handed {
+        int fd;
+        int number;
+    };
+    std::vector<Handed> handed;
+    // Variables that are set to the process's own pid, as it sees it itself (LISTEN_PID).
+    std::vector<std::string> pid_variables;
     int cgroup = -1;              // the cgroup's directory, or -1
+    bool pid_namespace = false;   // its own, in which it is process 1
     bool child_of_parent = false; // CLONE_PARENT
     pid_t* pid_cell = nullptr;    // CLONE_PARENT_SETTID
 };

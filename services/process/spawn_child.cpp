@@ -66,6 +66,18 @@ constexpr long close_range_number = 436; // the same on every architecture
 #endif
 constexpr long close_range_cloexec = 4;
 
+MUSTER_PLAIN void write_pid(const ChildPlan& plan, long pid) {
+    for (int i = 0; i < plan.pid_text_count; ++i) {
+        int length = 1;
+        for (long rest = pid; rest >= 10; rest /= 10)
+            ++length;
+        volatile char* text = plan.pid_texts[i];
+        text[length] = '\0';
+        for (long rest = pid; length > 0; rest /= 10)
+            text[--length] = static_cast<char>('0' + rest % 10);
+    }
+}
+
 } // namespace
 
 MUSTER_PLAIN int run_child(void* argument) {
@@ -111,11 +123,11 @@ MUSTER_PLAIN int run_child(void* argument) {
     if (raw(close_range_number, 3, ~0U, close_range_cloexec) < 0)
         for (int fd = 3; fd < plan.max_fd; ++fd)
             raw(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
-    if (plan.extra >= 0) {
-        failed = plan.extra == plan.extra_number ? raw(SYS_fcntl, plan.extra, F_SETFD, 0)
-                                                 : raw(SYS_dup3, plan.extra, plan.extra_number, 0);
+    for (int i = 0; i < plan.handed_count; ++i) {
+        failed = raw(SYS_dup3, plan.handed[2 * i], plan.handed[2 * i + 1], 0);
         if (failed < 0) goto fail;
     }
+    if (plan.pid_text_count > 0) write_pid(plan, raw(SYS_getpid));
 
     step = static_cast<int>(ChildStep::directory);
     failed = raw(SYS_chdir, address(plan.directory));

@@ -16,9 +16,12 @@ struct ChildPlan {
     char* const* argv;
     char* const* environment;
     const char* directory;
-    int standard[3]; // sources, all >= 3
-    int extra;       // source >= 3, or -1
-    int extra_number;
+    int standard[3];   // sources, all >= 3
+    const int* handed; // pairs: a source that is no number of these, the number in the child
+    int handed_count;
+    // Where the pid goes in values of the environment, each with room for it and a NUL.
+    char* const* pid_texts;
+    int pid_text_count;
     int cgroup_procs; // to write "0" to, or -1
     bool reset_oom;
     int max_fd; // where close_range is missing: the descriptors from 3 up to here
