@@ -1,5 +1,6 @@
 #include "init/base/event_loop.h"
 
+#include <sched.h>
 #include <sys/timerfd.h>
 #include <time.h>
 
@@ -218,10 +219,29 @@ void EventLoop::sweep() {
         delete slot;
 }
 
+// Waits until there is an event, awake or asleep.
+int EventLoop::wait(epoll_event* events, int most) {
+    const uint64_t start = monotonic_now();
+    uint64_t now = start;
+    if (patience_.spins()) {
+        int count = 0;
+        while (count == 0 && now - start <= Patience::limit) {
+            sched_yield();
+            count = epoll_wait(epoll_.get(), events, most, 0);
+            now = monotonic_now();
+        }
+        patience_.spun(now - start, count != 0);
+        if (count != 0) return count;
+    }
+    int count = epoll_wait(epoll_.get(), events, most, -1);
+    patience_.slept(monotonic_now() - now);
+    return count;
+}
+
 void EventLoop::run_once(bool may_block) {
     arm();
     epoll_event events[64];
-    int count = epoll_wait(epoll_.get(), events, 64, may_block && !more_ ? -1 : 0);
+    int count = may_block && !more_ ? wait(events, 64) : epoll_wait(epoll_.get(), events, 64, 0);
     for (int i = 0; i < count; ++i) {
         auto* slot = static_cast<Watch::Slot*>(events[i].data.ptr);
         if (!slot) {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "init/base/fd.h"
+#include "init/base/patience.h"
 #include "init/base/result.h"
 
 namespace muster {
@@ -102,6 +103,7 @@ class EventLoop {
     friend class Watch;
     friend class Timer;
     EventLoop(Fd epoll, Fd timer);
+    int wait(epoll_event* events, int most);
     void fire_due_timers();
     void sweep();
     void arm();
@@ -115,6 +117,7 @@ class EventLoop {
     std::vector<Watch::Slot*> watches_;
     std::vector<Watch::Slot*> dead_; // cancelled; kept until the round is over
     std::vector<Timer::Slot*> heap_; // by due time
+    Patience patience_;
     std::function<bool()> after_round_;
     std::vector<std::function<void()>> deferred_;
     std::vector<std::function<void()>> next_;
