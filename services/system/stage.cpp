@@ -17,11 +17,12 @@
 #include "init/protocol/gatekeeper.h"
 #include "init/protocol/relay_listener.h"
 #include "services/daemon/daemons.h"
+#include "services/daemon/window.h"
+#include "services/presence/presence.h"
 #include "services/system/control.h"
 #include "services/system/debts.h"
 #include "services/system/kernel_parameters.h"
 #include "services/system/log_printer.h"
-#include "services/daemon/window.h"
 #include "services/tracker/tracker.h"
 
 namespace muster::services {
@@ -53,8 +54,7 @@ Value unix_address(const std::string& path) {
 
 SecondStage::SecondStage(EventLoop& loop, SecondStageLink& link, Processes& processes,
                          const Options& options)
-    : loop_(loop), link_(link), processes_(processes), options_(options) {
-}
+    : loop_(loop), link_(link), processes_(processes), options_(options) {}
 
 SecondStage::~SecondStage() = default;
 
@@ -124,6 +124,11 @@ void SecondStage::serve(Turn& turn) {
                                 .machine = machine_,
                                 .log = log_,
                                 .status = status_});
+    serve_presence(turn, {.loop = loop_,
+                          .machine = machine_,
+                          .report = [log = log_](Turn& inner, const std::string& line) {
+                              say(inner, log, line);
+                          }});
     // Reports come from within turns of their own or from none: they are said in one of ours.
     auto report = [this](const std::string& line) { say_later(line); };
     // As second stage, files that could do what root can must be root's.

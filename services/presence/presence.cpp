@@ -1,0 +1,18 @@
+#include "services/presence/presence.h"
+
+#include "services/presence/mount_facts.h"
+#include "services/presence/path_facts.h"
+#include "services/presence/time_facts.h"
+
+namespace muster::services {
+
+void serve_presence(dataspace::Turn& turn, PresenceContext context) {
+    turn.spawn("presence", [context = std::move(context)](dataspace::Turn& boot) {
+        auto mounts = make_ref<MountTable>(context.loop);
+        serve_mount_facts(boot, context, mounts);
+        serve_path_facts(boot, context, mounts);
+        serve_time_facts(boot, context);
+    });
+}
+
+} // namespace muster::services
