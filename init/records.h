@@ -278,8 +278,8 @@ inline constexpr std::size_t kSharedSize = sizeof(SharedState); // 520 KiB, of w
 struct ExecFailure {
     std::uint32_t magic; // kMagic
     std::int32_t error_number;
-    char step[56]; // one lower-case phrase: `open /dev/tty1`
+    char step[248]; // one lower-case phrase: `open /dev/tty1`
 };
-static_assert(sizeof(ExecFailure) == 64);
+static_assert(sizeof(ExecFailure) == 256);
 
 } // namespace muster::records
