@@ -14,6 +14,7 @@
 #include "init/preserves/text_writer.h"
 #include "services/muster/bridge.h"
 #include "services/muster/bus.h"
+#include "services/muster/look.h"
 #include "services/muster/notation.h"
 #include "services/muster/selection.h"
 #include "services/muster/status_line.h"
@@ -28,8 +29,14 @@ namespace pat = dataspace::pattern;
 constexpr const char* usage =
     "usage: muster [--bus PATH] COMMAND\n"
     "\n"
-    "  status [SERVICE...]       what runs and what it waits for, one line a service\n"
+    "  status [SERVICE...]       what runs and what it waits for, one line a service; of one all\n"
+    "                            that is known\n"
     "  status --debt             which connections owe for work that waits, and are held back\n"
+    "  why SERVICE...            why it runs, or exactly what it waits for\n"
+    "  tree [--reverse] [--all] [SERVICE...]\n"
+    "                            what depends on what, with states and processes\n"
+    "  blame [--boot] [SERVICE...]\n"
+    "                            how long each took to start, the slowest first\n"
     "  list [--in SPACE] PATTERN assertions that match, one a line\n"
     "  watch [--in SPACE] PATTERN\n"
     "                            what comes (+), goes (-) and passes (!), until interrupted\n"
@@ -62,7 +69,10 @@ constexpr const char* usage =
     "PATTERN is a value in which _ stands for anything: '<device block _ {DEVNAME: \"vda\"}>'.\n"
     "SPACE is config, machine, log or status; without --in the first three, and config to say\n"
     "something. Looking at a service never starts it.\n"
-    "Exit status: 0, 1 if it could not be done, 2 if the command is wrong.\n";
+    "status, why, tree and blame take --json.\n"
+    "Exit status: 0, 1 if it could not be done, 2 if the command is wrong; of status SERVICE 3 if "
+    "it\n"
+    "is not running or complete; 4 if there is no such service.\n";
 
 // What the command line said, apart from the command itself.
 struct Arguments {
@@ -73,6 +83,7 @@ struct Arguments {
     std::vector<std::string> transports; // --at
     uint64_t deadline = 0;
     bool debt = false;
+    LookOptions look;
     std::string bridge = "/run/muster/bridge";
 };
 
@@ -119,6 +130,8 @@ Arguments parse_arguments(int argc, char** argv) {
             std::exit(0);
         } else if (word == "--debt")
             arguments.debt = true;
+        else if (bool* flag = look_flag(arguments.look, word); flag)
+            *flag = true;
         else if (word == "--bus")
             arguments.bus = argument();
         else if (word == "--bridge")
@@ -146,6 +159,9 @@ Arguments parse_arguments(int argc, char** argv) {
     for (const std::string& space : arguments.spaces)
         if (std::find(all_spaces.begin(), all_spaces.end(), space) == all_spaces.end())
             wrong("--in " + space + ": the dataspaces are config, machine, log and status");
+    if (std::string wrong_flag = misplaced_flag(arguments.look, arguments.command);
+        !wrong_flag.empty())
+        wrong(wrong_flag + " does not go with " + arguments.command);
     if (arguments.debt && (arguments.command != "status" || !arguments.words.empty()))
         wrong("--debt goes with status, and with nothing else");
     return arguments;
@@ -229,42 +245,12 @@ int debts(Bus& bus) {
     return 0;
 }
 
-int status(Bus& bus, const Arguments& arguments) {
+int show(Bus& bus, const Arguments& arguments) {
     if (arguments.debt) return debts(bus);
-    auto known = services(bus);
-    if (!known) return failed(known.error());
-    std::vector<std::string> lines;
-    int result = 0;
-    if (arguments.words.empty()) {
-        for (const Value& each : *known)
-            lines.push_back(status_line(each));
-    }
-    for (const std::string& word : arguments.words) {
-        bool found = false;
-        for (const Value& name : services_meant(word, *known)) {
-            for (const Value& each : *known) {
-                if (!(each.view().at(0) == name.view())) continue;
-                lines.push_back(status_line(each));
-                found = true;
-            }
-        }
-        if (found) continue;
-        result = 1;
-        std::fprintf(stderr, "muster: nobody defines or needs %s\n", word.c_str());
-    }
-    // What is written as a record comes after the plain names.
-    std::sort(lines.begin(), lines.end(), [](const std::string& a, const std::string& b) {
-        return std::pair(a[0] == '<', std::string_view(a)) <
-               std::pair(b[0] == '<', std::string_view(b));
-    });
-    for (const std::string& line : lines)
-        std::puts(line.c_str());
-    if (!arguments.words.empty()) return result;
-    auto errors = bus.query({"status"}, pat::record("config-error", {pat::discard()}));
-    if (!errors) return failed(errors.error());
-    for (const Value& each : *errors)
-        std::puts(config_error_line(each).c_str());
-    return result;
+    LookOptions options = arguments.look;
+    options.command = arguments.command;
+    options.words = arguments.words;
+    return look(bus, options);
 }
 
 int list(Bus& bus, const Arguments& arguments) {
@@ -426,13 +412,14 @@ struct Command {
 };
 
 constexpr Command commands[] = {
-    {"status", Takes::anything, status},      {"list", Takes::pattern, list},
-    {"watch", Takes::pattern, watch},         {"wait", Takes::pattern, wait},
-    {"start", Takes::services, order},        {"stop", Takes::services, order},
-    {"release", Takes::services, order},      {"restart", Takes::services, order},
-    {"assert", Takes::values, assert_values}, {"send", Takes::values, send},
-    {"poweroff", Takes::nothing, power},      {"reboot", Takes::nothing, power},
-    {"halt", Takes::nothing, power},
+    {"status", Takes::anything, show},   {"why", Takes::services, show},
+    {"tree", Takes::anything, show},     {"blame", Takes::anything, show},
+    {"list", Takes::pattern, list},      {"watch", Takes::pattern, watch},
+    {"wait", Takes::pattern, wait},      {"start", Takes::services, order},
+    {"stop", Takes::services, order},    {"release", Takes::services, order},
+    {"restart", Takes::services, order}, {"assert", Takes::values, assert_values},
+    {"send", Takes::values, send},       {"poweroff", Takes::nothing, power},
+    {"reboot", Takes::nothing, power},   {"halt", Takes::nothing, power},
 };
 
 void check(const Arguments& arguments, Takes takes) {

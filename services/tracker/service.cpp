@@ -45,6 +45,19 @@ std::string_view state_word(const Service& service, bool obstacles, bool going_d
     return service.is_daemon() && service.defined ? "starting" : "waiting";
 }
 
+namespace {
+
+// What the tracker says; nobody else can in its place.
+bool is_own_key(std::string_view key) {
+    for (std::string_view own :
+         {"waiting-for", "waiting-for-more", "cycle", "override", "needed", "undefined",
+          "unprovided", "demands", "since", "rise", "first-rise"})
+        if (key == own) return true;
+    return false;
+}
+
+} // namespace
+
 Value status_record(const Service& service, std::string_view word, bool waits) {
     Encoder out;
     out.begin_record();
@@ -89,6 +102,11 @@ Value status_record(const Service& service, std::string_view word, bool waits) {
             out.boolean(true);
         }
     }
+    if (service.demands > 0) {
+        out.symbol("demands");
+        out.integer(static_cast<int64_t>(service.demands));
+    }
+    service.times.encode(out);
     if (service.detail.valid()) {
         View key;
         for (View item : service.detail.view().items()) {
@@ -96,10 +114,7 @@ Value status_record(const Service& service, std::string_view word, bool waits) {
                 key = item;
                 continue;
             }
-            if (key.is(Kind::symbol) && !key.is_symbol("waiting-for") &&
-                !key.is_symbol("waiting-for-more") && !key.is_symbol("cycle") &&
-                !key.is_symbol("override") && !key.is_symbol("needed") &&
-                !key.is_symbol("undefined") && !key.is_symbol("unprovided")) {
+            if (key.is(Kind::symbol) && !is_own_key(*key.as_symbol())) {
                 out.value(key);
                 out.value(without_capabilities(item));
             }

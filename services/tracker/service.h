@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "init/dataspace/actor.h"
+#include "services/tracker/times.h"
 
 namespace muster::services {
 
@@ -49,6 +50,7 @@ struct Service {
     Handle running = 0; // `<ServiceRunning S>`
     Handle mirror = 0;  // `<service S WORD {…}>` in $status
     Value mirrored;
+    Times times;
     // The dependees that are not there now.
     std::unordered_set<Value, preserves::ValueHash, preserves::ValueEqual> missing;
     bool missing_grew = false; // since it was judged
@@ -70,7 +72,8 @@ struct Service {
 // stops, so nothing is wanted any more.
 std::string_view state_word(const Service& service, bool obstacles, bool going_down);
 // `<service S WORD {…}>` for the mirror: with what it waits for (the first few, and how many more
-// there are), its cycle, its override, and what its supervisor says; without capabilities.
+// there are), its cycle, its override, how many demands there are but for those of services that
+// depend on it (`demands`), its times, and what its supervisor says; without capabilities.
 Value status_record(const Service& service, std::string_view word, bool waits);
 // How many of the things that it waits for a status names.
 inline constexpr size_t max_waiting_named = 20;

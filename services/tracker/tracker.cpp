@@ -1,5 +1,6 @@
 #include "services/tracker/tracker.h"
 
+#include "init/base/event_loop.h"
 #include "init/base/rfc3339.h"
 #include "init/dataspace/engine.h"
 #include "init/preserves/text_writer.h"
@@ -174,7 +175,9 @@ void Tracker::finish_turn(Turn& turn) {
 
 void Tracker::update_mirror(Turn& turn, Service& each) {
     bool waits = each.needed && !each.down && !each.missing.empty();
-    Value record = status_record(each, state_word(each, waits, shutting_down_), waits);
+    std::string_view word = state_word(each, waits, shutting_down_);
+    if (word != each.times.word()) each.times.became(word, monotonic_now() / 1'000);
+    Value record = status_record(each, word, waits);
     if (record == each.mirrored) return;
     each.mirror = turn.replace(spaces_.status, each.mirror, record);
     each.mirrored = std::move(record);
