@@ -1,6 +1,7 @@
 // `dataspace`, the second stage: one process with one thread that keeps the assertions, runs the
 // configuration scripts, listens on the bus and supervises the services. init starts it with
 // --system; it also runs by itself. services/system/stage.h is what it consists of.
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <cstdio>
@@ -24,6 +25,17 @@ T value_or_die(Result<T> result) {
     return *std::move(result);
 }
 
+// A service takes several descriptors. After the Spawner is made: services keep the usual limit.
+void allow_many_files() {
+    constexpr rlim_t many = 65536;
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= many) return;
+    rlimit wanted{many, limit.rlim_max < many ? many : limit.rlim_max};
+    if (setrlimit(RLIMIT_NOFILE, &wanted) == 0) return;
+    limit.rlim_cur = limit.rlim_max; // what we may
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -44,6 +56,7 @@ int main(int argc, char** argv) {
     std::unique_ptr<services::Processes> processes =
         value_or_die(services::Processes::create(*loop, link, &remark));
     if (!remark.empty()) std::fprintf(stderr, "dataspace: %s\n", remark.c_str());
+    allow_many_files();
     // For the bus and the overrides. What it is needed for says so if it could not be made.
     if (options->system) mkdir("/run/muster", 0755);
     services::SecondStage stage(*loop, link, *processes, *options);

@@ -57,10 +57,10 @@ bool own_oom_score_is_set() {
     return size > 0 && text[0] != '0';
 }
 
-int descriptor_limit() {
-    rlimit limit{};
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return 1024;
-    return static_cast<int>(std::min<rlim_t>(limit.rlim_cur, 65536));
+rlimit descriptor_limit() {
+    rlimit limit{1024, 1024};
+    ::getrlimit(RLIMIT_NOFILE, &limit);
+    return limit;
 }
 
 // The first bytes of a file, as much as tells its kind.
@@ -121,6 +121,7 @@ Result<Spawner> Spawner::create(Ways ways) {
         spawner.null_.reset(::fcntl(null, F_DUPFD_CLOEXEC, 3));
         if (!spawner.null_) return system_error("open /dev/null", errno);
     }
+    spawner.files_ = descriptor_limit();
     spawner.reset_oom_ = own_oom_score_is_set();
     return spawner;
 }
@@ -131,6 +132,7 @@ Spawner& Spawner::operator=(Spawner&& other) noexcept {
     std::swap(ways_, other.ways_);
     std::swap(stack_, other.stack_);
     std::swap(null_, other.null_);
+    std::swap(files_, other.files_);
     std::swap(reset_oom_, other.reset_oom_);
     return *this;
 }
@@ -193,7 +195,8 @@ Result<Spawned> Spawner::spawn(const SpawnRequest& request) {
     plan.pid_text_count = static_cast<int>(pid_texts.size());
     plan.cgroup_procs = -1;
     plan.reset_oom = reset_oom_;
-    plan.max_fd = descriptor_limit();
+    plan.files = files_;
+    plan.max_fd = static_cast<int>(std::min<rlim_t>(descriptor_limit().rlim_cur, 65536));
 
     uint64_t flags = CLONE_VM | CLONE_VFORK;
     if (request.child_of_parent) flags |= CLONE_PARENT;

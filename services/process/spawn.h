@@ -13,11 +13,13 @@
 // CLONE_PARENT_SETTID before it can run (init/records.h).
 //
 // The child: a session of its own, default signals and an empty mask, umask 022, OOM score 0, the
-// given descriptors and no others.
+// given descriptors and no others, and the limit on descriptors that was in force when the Spawner
+// was made: we may raise ours afterwards.
 //
 // Sources: clone(2), close_range(2), execve(2), pidfd_open(2), proc(5), cgroups(7).
 #pragma once
 
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include <cstddef>
@@ -90,6 +92,7 @@ class Spawner {
     Ways ways_;
     void* stack_ = nullptr;  // stack_size bytes, the lowest page not accessible
     Fd null_;                // /dev/null
+    rlimit files_{};         // RLIMIT_NOFILE of a child
     bool reset_oom_ = false; // our own score is not 0
 };
 

@@ -133,6 +133,7 @@ MUSTER_PLAIN int run_child(void* argument) {
     failed = raw(SYS_chdir, address(plan.directory));
     if (failed < 0) goto fail;
     raw(SYS_umask, 022);
+    raw(SYS_prlimit64, 0, RLIMIT_NOFILE, address(&plan.files));
 
     // The mask last: until here nothing could interrupt us.
     raw(SYS_rt_sigprocmask, SIG_SETMASK, address(nothing), 0, 8);

@@ -2,6 +2,7 @@
 // spawn.cpp.
 #pragma once
 
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include <cstdint>
@@ -24,7 +25,8 @@ struct ChildPlan {
     int pid_text_count;
     int cgroup_procs; // to write "0" to, or -1
     bool reset_oom;
-    int max_fd; // where close_range is missing: the descriptors from 3 up to here
+    rlimit files; // RLIMIT_NOFILE
+    int max_fd;   // where close_range is missing: the descriptors from 3 up to here
     volatile int step;
     volatile int error_number;
 };

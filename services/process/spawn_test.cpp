@@ -263,3 +263,15 @@ TEST_CASE("spawn: our own score of the OOM killer is not inherited") {
     // Back down may need a privilege that this test lacks.
     (void)!::pwrite(file.get(), before, static_cast<size_t>(size), 0);
 }
+
+TEST_CASE("spawn: raising our own limit on descriptors is not inherited") {
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+    REQUIRE(before.rlim_max > 600);
+    rlimit low{500, before.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &low) == 0);
+    auto spawner = Spawner::create();
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+    REQUIRE(spawner.ok());
+    CHECK(run(*spawner, shell("ulimit -n")).output == "500\n");
+}
