@@ -20,8 +20,10 @@ namespace muster::services {
 namespace {
 
 constexpr size_t page = 4096;
-constexpr size_t stack_size = 9 * page;               // the lowest page is the guard
-constexpr uint64_t into_cgroup_flag = 0x200000000ULL; // CLONE_INTO_CGROUP
+constexpr size_t stack_size = 9 * page;                  // the lowest page is the guard
+constexpr uint64_t into_cgroup_flag = 0x200000000ULL;    // CLONE_INTO_CGROUP
+constexpr uint64_t clear_handlers_flag = 0x100000000ULL; // CLONE_CLEAR_SIGHAND, Linux 5.5
+constexpr int first_staged = 32;                         // above the numbers that are handed on
 constexpr size_t clone_arguments_v0 = 64;
 
 // All signals are blocked while the child runs in our memory: a handler of ours must not run in it.
@@ -47,6 +49,17 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
         result.push_back(const_cast<char*>(text.c_str()));
     result.push_back(nullptr);
     return result;
+}
+
+// Those of ours that a child would inherit as ignored. We ignore SIGPIPE sooner or later.
+uint64_t ignored_signals() {
+    uint64_t mask = uint64_t{1} << (SIGPIPE - 1);
+    for (int number = 1; number <= 64; ++number) {
+        struct sigaction action {};
+        if (::sigaction(number, nullptr, &action) == 0 && action.sa_handler == SIG_IGN)
+            mask |= uint64_t{1} << (number - 1);
+    }
+    return mask;
 }
 
 bool own_oom_score_is_set() {
@@ -106,6 +119,29 @@ std::string interpreter_in(const std::string& head) {
 
 } // namespace
 
+// Puts descriptors where the child finds them when its copy of our table ends early: copying and
+// closing thousands costs more than all the rest. What is put there is gone again afterwards.
+class Spawner::Staging {
+  public:
+    explicit Staging(Spawner& spawner) : spawner_(spawner) {}
+    ~Staging() {
+        while (used_ > 0)
+            ::dup3(spawner_.null_.get(), spawner_.staged_[--used_].get(), O_CLOEXEC);
+    }
+    Staging(const Staging&) = delete;
+    Staging& operator=(const Staging&) = delete;
+
+    int put(int fd) {
+        int place = spawner_.staged_[used_++].get();
+        // One that is not open is for the child to report.
+        return ::dup3(fd, place, O_CLOEXEC) < 0 ? fd : place;
+    }
+
+  private:
+    Spawner& spawner_;
+    size_t used_ = 0;
+};
+
 Result<Spawner> Spawner::create(Ways ways) {
     Spawner spawner;
     spawner.ways_ = ways;
@@ -121,6 +157,12 @@ Result<Spawner> Spawner::create(Ways ways) {
         spawner.null_.reset(::fcntl(null, F_DUPFD_CLOEXEC, 3));
         if (!spawner.null_) return system_error("open /dev/null", errno);
     }
+    for (Fd& each : spawner.staged_) {
+        each.reset(::fcntl(spawner.null_.get(), F_DUPFD_CLOEXEC, first_staged));
+        if (!each) return system_error("descriptors for starting processes", errno);
+        spawner.last_staged_ = std::max(spawner.last_staged_, each.get());
+    }
+    spawner.ignored_ = ignored_signals();
     spawner.files_ = descriptor_limit();
     spawner.reset_oom_ = own_oom_score_is_set();
     return spawner;
@@ -132,6 +174,9 @@ Spawner& Spawner::operator=(Spawner&& other) noexcept {
     std::swap(ways_, other.ways_);
     std::swap(stack_, other.stack_);
     std::swap(null_, other.null_);
+    std::swap(staged_, other.staged_);
+    std::swap(last_staged_, other.last_staged_);
+    std::swap(ignored_, other.ignored_);
     std::swap(files_, other.files_);
     std::swap(reset_oom_, other.reset_oom_);
     return *this;
@@ -164,29 +209,27 @@ Result<Spawned> Spawner::spawn(const SpawnRequest& request) {
     plan.argv = argv.data();
     plan.environment = environment.data();
     plan.directory = request.directory.c_str();
-    std::vector<Fd> moved;
-    auto source = [&](int fd) {
-        if (fd < 0) return null_.get();
-        if (fd >= 3) return fd;
-        // One of the numbers that are about to be replaced in the child.
-        moved.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
-        return moved.back().get();
-    };
-    plan.standard[0] = source(request.standard_input);
-    plan.standard[1] = source(request.standard_output);
-    plan.standard[2] = source(request.standard_error);
     // Sources lie above all of the numbers, so that none is overwritten before it was used.
     int highest = 2;
     for (const SpawnRequest::Handed& each : request.handed)
         highest = std::max(highest, each.number);
+    bool staging = ways_.clone3 && ways_.into_cgroup && highest < first_staged &&
+                   request.handed.size() + 3 <= staged_.size();
+    Staging stage(*this);
+    std::vector<Fd> moved;
+    auto above = [&](int fd) {
+        if (staging) return stage.put(fd);
+        if (fd > highest) return fd;
+        moved.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, highest + 1));
+        return moved.back().get();
+    };
+    auto source = [&](int fd) { return above(fd < 0 ? null_.get() : fd); };
+    plan.standard[0] = source(request.standard_input);
+    plan.standard[1] = source(request.standard_output);
+    plan.standard[2] = source(request.standard_error);
     std::vector<int> handed;
     for (const SpawnRequest::Handed& each : request.handed) {
-        int from = each.fd;
-        if (from <= highest) {
-            moved.emplace_back(::fcntl(from, F_DUPFD_CLOEXEC, highest + 1));
-            from = moved.back().get();
-        }
-        handed.push_back(from);
+        handed.push_back(above(each.fd));
         handed.push_back(each.number);
     }
     plan.handed = handed.data();
@@ -215,9 +258,14 @@ Result<Spawned> Spawner::spawn(const SpawnRequest& request) {
         procs.reset(::openat(request.cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC));
         plan.cgroup_procs = procs.get();
     };
-    auto try_clone3 = [&](bool into_cgroup) {
+    auto try_clone3 = [&](bool newest) {
+        bool into_cgroup = newest && request.cgroup >= 0;
         CloneArguments arguments{};
         arguments.flags = flags | CLONE_PIDFD | (into_cgroup ? into_cgroup_flag : 0);
+        if (newest) arguments.flags |= clear_handlers_flag;
+        if (newest && staging) arguments.flags |= CLONE_FILES;
+        plan.last_shared = newest && staging ? last_staged_ : 0;
+        plan.ignored = newest ? ignored_ : ~uint64_t{0};
         arguments.pidfd = reinterpret_cast<uint64_t>(&pidfd);
         arguments.parent_tid = reinterpret_cast<uint64_t>(request.pid_cell);
         arguments.exit_signal = static_cast<uint64_t>(exit_signal);
@@ -230,11 +278,12 @@ Result<Spawned> Spawner::spawn(const SpawnRequest& request) {
     auto out_of_room = [](long result) { return result == -EAGAIN || result == -ENOMEM; };
 
     if (ways_.clone3) {
-        if (request.cgroup >= 0 && ways_.into_cgroup) {
+        if (ways_.into_cgroup) {
             pid = try_clone3(true);
-            spawned.in_cgroup = pid > 0;
+            spawned.in_cgroup = pid > 0 && request.cgroup >= 0;
             // Unknown to the kernel, or just not allowed for this cgroup?
-            if (pid == -EINVAL || pid == -E2BIG) ways_.into_cgroup = false;
+            if (!request.pid_namespace && (pid == -EINVAL || pid == -E2BIG))
+                ways_.into_cgroup = false;
         }
         if (pid < 0 && !out_of_room(pid)) {
             open_procs();

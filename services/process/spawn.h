@@ -6,7 +6,7 @@
 // parent beforehand. What fails in the child is left in the shared memory for the parent to read.
 //
 // Three ways, best first; one that the kernel or a sandbox refuses is not tried again:
-//   clone3 with CLONE_INTO_CGROUP     Linux 5.7
+//   clone3 with CLONE_INTO_CGROUP     Linux 5.7; also without a copy of all our descriptors
 //   clone3, the child writes itself into cgroup.procs
 //   clone, the same                   no clone3: Linux before 5.3, some container engines
 // Under init the child is init's (CLONE_PARENT) and its pid goes into the state memfd by
@@ -22,7 +22,9 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -87,11 +89,15 @@ class Spawner {
     const Ways& ways() const { return ways_; }
 
   private:
+    class Staging;
     Spawner() = default;
 
     Ways ways_;
-    void* stack_ = nullptr;  // stack_size bytes, the lowest page not accessible
-    Fd null_;                // /dev/null
+    void* stack_ = nullptr;     // stack_size bytes, the lowest page not accessible
+    Fd null_;                   // /dev/null
+    std::array<Fd, 12> staged_; // places that are low, for what a child gets
+    int last_staged_ = 0;
+    uint64_t ignored_ = 0;   // signals: bit N - 1
     rlimit files_{};         // RLIMIT_NOFILE of a child
     bool reset_oom_ = false; // our own score is not 0
 };

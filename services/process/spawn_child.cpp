@@ -1,6 +1,7 @@
 #include "services/process/spawn_child.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -64,6 +65,7 @@ constexpr long close_range_number = SYS_close_range;
 #else
 constexpr long close_range_number = 436; // the same on every architecture
 #endif
+constexpr long close_range_unshare = 2;
 constexpr long close_range_cloexec = 4;
 
 MUSTER_PLAIN void write_pid(const ChildPlan& plan, long pid) {
@@ -84,6 +86,15 @@ MUSTER_PLAIN int run_child(void* argument) {
     ChildPlan& plan = *static_cast<ChildPlan*>(argument);
     long failed = 0;
 
+    int step = static_cast<int>(ChildStep::descriptors);
+    // Linux 5.9 copies only what lies below the range. Nothing may be done to a table that is still
+    // our parent's.
+    if (plan.last_shared > 2 &&
+        raw(close_range_number, plan.last_shared + 1, ~0U, close_range_unshare) < 0) {
+        failed = raw(SYS_unshare, CLONE_FILES);
+        if (failed < 0) goto fail;
+    }
+
     raw(SYS_setsid);
     if (plan.cgroup_procs >= 0) {
         failed = raw(SYS_write, plan.cgroup_procs, address("0"), 1);
@@ -100,9 +111,8 @@ MUSTER_PLAIN int run_child(void* argument) {
     for (int i = 0; i < 8; ++i)
         *const_cast<volatile uint64_t*>(&nothing[i]) = 0;
     for (int number = 1; number <= 64; ++number)
-        raw(SYS_rt_sigaction, number, address(nothing), 0, 8);
+        if (plan.ignored >> (number - 1) & 1) raw(SYS_rt_sigaction, number, address(nothing), 0, 8);
 
-    int step = static_cast<int>(ChildStep::descriptors);
     failed = 0;
     for (int i = 0; i < 3 && failed >= 0; ++i)
         failed = raw(SYS_dup3, plan.standard[i], i, 0);

@@ -26,7 +26,11 @@ struct ChildPlan {
     int cgroup_procs; // to write "0" to, or -1
     bool reset_oom;
     rlimit files; // RLIMIT_NOFILE
-    int max_fd;   // where close_range is missing: the descriptors from 3 up to here
+    // Above 2: the child shares the table of descriptors; it takes a copy of those up to here, and
+    // there are all that it needs.
+    int last_shared;
+    uint64_t ignored; // signals that are, or may be: bit N - 1
+    int max_fd;       // where close_range is missing: the descriptors from 3 up to here
     volatile int step;
     volatile int error_number;
 };
