@@ -57,9 +57,13 @@ int main(int argc, char** argv) {
         value_or_die(services::Processes::create(*loop, link, &remark));
     if (!remark.empty()) std::fprintf(stderr, "dataspace: %s\n", remark.c_str());
     allow_many_files();
+    std::unique_ptr<services::Adoption> adoption =
+        value_or_die(services::Adoption::begin(*loop, link));
+    if (auto adopted = adoption->adopt(*processes); !adopted)
+        std::fprintf(stderr, "dataspace: %s\n", adopted.error().message.c_str());
     // For the bus and the overrides. What it is needed for says so if it could not be made.
     if (options->system) mkdir("/run/muster", 0755);
-    services::SecondStage stage(*loop, link, *processes, *options);
+    services::SecondStage stage(*loop, link, *processes, *adoption, *options);
     int status = value_or_die(stage.run());
     // What the kernel frees at once need not be taken apart, but processes are ended in order.
     processes.reset();

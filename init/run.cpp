@@ -39,8 +39,9 @@ namespace {
 constexpr const char* kSecondStage = "/usr/libexec/muster/dataspace";
 constexpr const char* kConfig = "/etc/muster";
 constexpr char kPath[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-constexpr rlim_t kFiles = records::kStoredFds + 128; // those kept, and init's own
-constexpr std::int64_t kContainerStopMs = 8000;      // engines kill after ten seconds
+constexpr rlim_t kFiles =
+    records::kSlots * records::kSlotFds + records::kStoredFds + 128; // those kept, and init's own
+constexpr std::int64_t kContainerStopMs = 8000; // engines kill after ten seconds
 
 constexpr std::string_view kUsage =
     "usage: init                     as process 1: boots the machine\n"

@@ -6,6 +6,7 @@
 #include "init/base/event_loop.h"
 #include "init/dataspace/dataspace.h"
 #include "init/dataspace/engine.h"
+#include "services/daemon/adoption.h"
 #include "services/process/process.h"
 
 namespace muster::services {
@@ -28,6 +29,7 @@ struct Context {
     dataspace::CapRef log;
     dataspace::CapRef status;
     Timing timing{};
+    Adoption* adoption = nullptr; // null: nothing is remembered
 };
 
 } // namespace muster::services

@@ -31,6 +31,11 @@ class Daemon : public Counted {
     // Runs with these specifications, each once.
     void run(Turn& turn, const std::vector<Value>& specs);
     void stop(Turn& turn);
+    // Takes over what a second stage before us ran, and keeps it until `end_hold`: then what is not
+    // wanted is stopped.
+    void adopt(Turn& turn, Value spec, LedgerEntry entry);
+    bool held() const { return held_; }
+    void end_hold() { held_ = false; }
     void restart(Turn& turn);
     // Somebody says that it is ready: for people only.
     void set_declared_ready(Turn& turn, bool ready);
@@ -48,6 +53,7 @@ class Daemon : public Counted {
 
   private:
     void start_idle(Turn& turn);
+    void confirm(Turn& turn, const std::vector<Value>& specs);
     void finish(Turn& turn);
     void publish(Turn& turn);
     Value status() const;
@@ -62,6 +68,7 @@ class Daemon : public Counted {
     dataspace::KeepAlive keep_;
     std::vector<Ref<Instance>> instances_;
     bool wanted_ = false;
+    bool held_ = false;
     bool restarting_ = false; // all of them: they start together
     bool declared_ready_ = false;
     bool publishing_ = false; // at the end of this turn

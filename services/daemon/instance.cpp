@@ -63,6 +63,10 @@ struct Instance::Ends {
     std::vector<Fd> child; // closed here when the process has them
     Fd input, output;      // of the protocol
     Fd notify;
+    std::vector<SecondStageLink::SlotFd> kept; // ours, for init to keep
+    void keep(KeptRole role, const Fd& fd) {
+        kept.push_back({static_cast<uint8_t>(role), fd.get()});
+    }
 };
 
 Instance::Instance(Daemon& owner, Value spec)
@@ -134,16 +138,20 @@ Result<> Instance::prepare(SpawnRequest& request, Ends& ends) {
     request.path = path_of(request.environment);
     request.directory = spec.dir;
 
-    auto log_pipe = [&](const char* stream, int& child_end) -> Result<> {
+    auto log_pipe = [&](const char* stream, KeptRole role, int& child_end) -> Result<> {
         auto pipe = make_pipe();
         if (!pipe) return pipe.error();
         child_end = pipe->write.get();
         ends.child.push_back(std::move(pipe->write));
+        ends.keep(role, pipe->read);
         return log_lines_->add(std::move(pipe->read), stream);
     };
-    if (auto error = log_pipe("stderr", request.standard_error); !error) return error;
+    if (auto error = log_pipe("stderr", KeptRole::standard_error, request.standard_error); !error)
+        return error;
     if (spec.protocol == Protocol::none) {
-        if (auto output = log_pipe("stdout", request.standard_output); !output) return output;
+        if (auto output = log_pipe("stdout", KeptRole::standard_output, request.standard_output);
+            !output)
+            return output;
     } else {
         auto in = make_pipe();
         if (!in) return in.error();
@@ -155,6 +163,10 @@ Result<> Instance::prepare(SpawnRequest& request, Ends& ends) {
         ends.child.push_back(std::move(out->write));
         ends.input = std::move(out->read);
         ends.output = std::move(in->write);
+        if (spec.resume) {
+            ends.keep(KeptRole::channel_input, ends.input);
+            ends.keep(KeptRole::channel_output, ends.output);
+        }
     }
     if (spec.notify >= 0) {
         auto notify = make_pipe();
@@ -162,6 +174,7 @@ Result<> Instance::prepare(SpawnRequest& request, Ends& ends) {
         request.handed.push_back({notify->write.get(), spec.notify});
         ends.child.push_back(std::move(notify->write));
         ends.notify = std::move(notify->read);
+        ends.keep(KeptRole::notify, ends.notify);
     }
     return {};
 }
@@ -170,21 +183,15 @@ Result<> Instance::launch(Turn& turn) {
     const Context& context = owner_.context();
     log_lines_ = std::make_unique<LogLines>(owner_.engine(), context.loop, owner_.facet(),
                                             context.log, owner_.service(), owner_.name());
+    if (auto registered = register_run(); !registered) return registered;
     SpawnRequest request;
     Ends ends;
     if (auto prepared = prepare(request, ends); !prepared) return prepared;
     auto text = owner_.id().view().as_text();
     std::string name = text ? std::string(*text) : preserves::to_text(owner_.id());
-    auto started = context.processes.start(
-        name, std::move(request),
-        {[this](int status) {
-             later([status](Instance& self, Turn& turn) { self.process_ended(turn, status); });
-         },
-         [this] {
-             // All that it wrote comes before the news of its end.
-             if (log_lines_) log_lines_->finish();
-             later([](Instance& self, Turn& turn) { self.tree_gone(turn); });
-         }});
+    auto started =
+        context.processes.start(name, std::move(request), process_events(false),
+                                {[this](SlotRef slot) { claimed(slot); }, std::move(ends.kept)});
     if (!started) return started.error();
     process_ = std::move(started->process);
     tree_gone_ = false;
@@ -200,14 +207,14 @@ Result<> Instance::launch(Turn& turn) {
         run_facet_ = inner.facet([](Turn&) {});
         run_keep_ = dataspace::KeepAlive(run_facet_);
     });
-    if (ends.input) open_channel(turn, ends);
+    if (ends.input) open_channel(turn, std::move(ends.input), std::move(ends.output), false);
     if (ends.notify) watch_notify(std::move(ends.notify));
     if (parsed_->ready_on_start) became_ready(turn);
     owner_.changed(turn);
     return {};
 }
 
-void Instance::open_channel(Turn& turn, Ends& ends) {
+void Instance::open_channel(Turn& turn, Fd input, Fd output, bool resumed) {
     const Context& context = owner_.context();
     CapRef config;
     turn.in(*run_facet_, [&](Turn& inner) {
@@ -221,29 +228,39 @@ void Instance::open_channel(Turn& turn, Ends& ends) {
     options.max_unsent = max_unsent;
     options.linger = parsed_->linger > 0;
     options.on_peer = [first = first_dictionary(config, context, parsed_->grant),
-                       service = owner_.service(),
-                       space = context.config](Turn& peer_turn, const CapRef& peer) {
+                       service = owner_.service(), space = context.config, resumed,
+                       this](Turn& peer_turn, const CapRef& peer) {
         peer_turn.assert_(peer, first);
         peer_turn.assert_(space,
                           preserves::record("service-object", {service, dataspace::embed(peer)}));
+        // It has said everything anew when it answers.
+        if (resumed)
+            peer_turn.sync(peer, [self = Ref<Instance>(this)](Turn&) { self->resuming_.reset(); });
     };
+    if (resumed) options.resume = context.adoption->epoch();
     options.on_closed = [this](const std::string& reason) {
         channel_open_ = false;
+        resuming_.reset();
         later([reason](Instance& self, Turn& inner) { self.channel_closed(inner, reason); });
     };
     channel_open_ = true;
-    channel_ = protocol::Connection::start(owner_.engine(), context.loop, std::move(ends.input),
-                                           std::move(ends.output), std::move(options));
+    channel_ = protocol::Connection::start(owner_.engine(), context.loop, std::move(input),
+                                           std::move(output), std::move(options));
 }
 
 void Instance::watch_notify(Fd fd) {
     ::fcntl(fd.get(), F_SETFL, O_NONBLOCK);
     notify_ = std::move(fd);
     auto watch = owner_.context().loop.watch(notify_.get(), EPOLLIN, [this](uint32_t) {
+        note_notifying(true);
         char text[64];
         ssize_t size = ::read(notify_.get(), text, sizeof text);
-        if (size < 0) return;
+        if (size < 0) {
+            note_notifying(false);
+            return;
+        }
         bool line = std::find(text, text + size, '\n') != text + size;
+        if (!line) note_notifying(false);
         if (size > 0 && !line) return;
         notify_watch_.cancel();
         notify_.reset();
@@ -352,6 +369,7 @@ void Instance::channel_closed(Turn& turn, const std::string& reason) {
 void Instance::run_is_over(Turn& turn) {
     if (std::exchange(over_, true)) return;
     timer_.cancel();
+    resuming_.reset();
     if (channel_ && phase_ == Phase::ending && outcome_ == Outcome::backoff && parsed_->linger > 0)
         linger(turn);
     channel_ = protocol::Connection();
@@ -442,7 +460,9 @@ void Instance::stop(Turn& turn) {
     // Nobody tells us when a leftover ends that is in no cgroup.
     bool told = process_->running() || process_->watched();
     uint64_t grace = told ? parsed_->stop_timeout : std::min(parsed_->stop_timeout, second);
+    remember_stop(grace);
     process_->signal(parsed_->stop_signal);
+    remember_signalled();
     timer_ = owner_.context().loop.after(grace, [this] {
         killed_ = process_->running();
         process_->kill();

@@ -35,6 +35,11 @@
 // each time, up to 30 s. After a run of 10 s or more it begins anew, so that a process which ran
 // for a while is started again at once.
 //
+// What a successor of this second stage must know stands in the ledger (ledger.h): all of the above
+// when a turn ends, the intent to start a process before it is made, an end as soon as it is known.
+// An adopted instance goes on where it was; it is started again only when the configuration has its
+// specification. A channel that can resume does (design 6), any other has come to its end.
+//
 // Ready goes as soon as the process ends or is asked to stop, and with it what the process itself
 // asserted about its state (own_state.h). What else it asserted over its channel goes with it too,
 // unless it may *linger*: then it stays, stale, until the next process is ready, which will have
@@ -45,6 +50,7 @@
 #include <string>
 
 #include "init/protocol/relay.h"
+#include "services/daemon/adoption.h"
 #include "services/daemon/context.h"
 #include "services/daemon/log_lines.h"
 #include "services/daemon/spec.h"
@@ -95,6 +101,17 @@ class Instance : public Counted {
         lingering_ = protocol::Connection();
     }
 
+    // Goes on with what a second stage before us had begun. REQUIRES: new.
+    void adopt(Turn& turn, LedgerEntry entry);
+    // Adopted, and not yet found in the configuration.
+    bool unconfirmed() const { return unconfirmed_; }
+    // It is there: `spec`, which is ours but for capabilities.
+    void confirm(Turn& turn, Value spec);
+    // Whether `spec` is ours, which an adopted one knows without its capabilities.
+    bool runs(const Value& spec) const;
+    // Writes to the ledger how it is.
+    void remember() const;
+
     // REQUIRES: idle.
     void start(Turn& turn);
     // Ends it for good; Daemon::instance_gone is called when nothing of it is left.
@@ -105,12 +122,30 @@ class Instance : public Counted {
   private:
     enum class Outcome : uint8_t { none, backoff, complete, failed };
 
+    // What init keeps of a run; the numbers go from one second stage to the next.
+    enum class KeptRole : uint8_t {
+        standard_output = 1,
+        standard_error = 2,
+        notify = 3,
+        channel_input = 4,
+        channel_output = 5,
+    };
+
     // The pipes of a process about to be started: the child's ends, closed after the start.
     struct Ends;
 
     Result<> prepare(SpawnRequest& request, Ends& ends);
     Result<> launch(Turn& turn);
-    void open_channel(Turn& turn, Ends& ends);
+    void open_channel(Turn& turn, Fd input, Fd output, bool resumed);
+    Process::Events process_events(bool end_known);
+    Result<> register_run();
+    void claimed(SlotRef slot) const;
+    void note_notifying(bool yes) const;
+    void remember_stop(uint64_t grace) const;
+    void remember_signalled() const;
+    void adopt_process(Turn& turn, Ref<Process> process);
+    void adopt_descriptors(Turn& turn, bool notifying);
+    void resume_channel(Turn& turn);
     void watch_notify(Fd fd);
     void became_ready(Turn& turn);
     void stop(Turn& turn);
@@ -152,7 +187,11 @@ class Instance : public Counted {
     Ref<Facet> run_facet_; // what the process asserts about itself
     Fd notify_;
     Watch notify_watch_;
-    Timer timer_; // of the backoff, the stop, or the channel's end
+    LedgerEntry entry_;
+    bool unconfirmed_ = false;
+    std::unique_ptr<Adoption::Peer> resuming_;
+    Fd kept_input_, kept_output_; // of a channel that is to resume
+    Timer timer_;                 // of the backoff, the stop, or the channel's end
 
     uint64_t starts_ = 0;
     uint64_t started_at_ = 0; // CLOCK_MONOTONIC, nanoseconds

@@ -198,6 +198,33 @@ Result<Cgroup> CgroupTree::create(std::string_view text) const {
         if (number > 1000) return Error{"cgroup " + path_ + "/" + base + ": too many"};
         name = base + "+" + std::to_string(++number);
     }
+    return open_group(std::move(name));
+}
+
+Result<Cgroup> CgroupTree::reopen(std::string_view path) const {
+    if (!path.starts_with(prefix_) || path.find('/', prefix_.size()) != std::string_view::npos)
+        return Error{"cgroup " + std::string(path) + ": not one of ours"};
+    return open_group(std::string(path.substr(prefix_.size())));
+}
+
+void CgroupTree::remove_empty(const std::unordered_set<std::string>& used) const {
+    int fd = ::openat(directory_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR* entries = fd >= 0 ? ::fdopendir(fd) : nullptr;
+    if (entries == nullptr) {
+        if (fd >= 0) ::close(fd);
+        return;
+    }
+    while (const dirent* entry = ::readdir(entries)) {
+        std::string_view name = entry->d_name;
+        if (entry->d_type != DT_DIR || name == "." || name == "..") continue;
+        // The kernel refuses for one that has processes or groups in it.
+        if (used.find(prefix_ + entry->d_name) == used.end())
+            ::unlinkat(directory_.get(), entry->d_name, AT_REMOVEDIR);
+    }
+    ::closedir(entries);
+}
+
+Result<Cgroup> CgroupTree::open_group(std::string name) const {
     Cgroup group;
     group.path_ = prefix_ + name;
     group.parent_.reset(::fcntl(directory_.get(), F_DUPFD_CLOEXEC, 3));

@@ -13,6 +13,7 @@
 
 #include <string>
 #include <string_view>
+#include <unordered_set>
 
 #include "init/base/fd.h"
 #include "init/base/result.h"
@@ -70,8 +71,13 @@ class CgroupTree {
     const std::string& path() const { return path_; } // absolute
 
     Result<Cgroup> create(std::string_view name) const;
+    // One that is there already: `path` as Cgroup::path said it.
+    Result<Cgroup> reopen(std::string_view path) const;
+    // Removes those below that are empty and not in `used` (paths): what a crash left behind.
+    void remove_empty(const std::unordered_set<std::string>& used) const;
 
   private:
+    Result<Cgroup> open_group(std::string name) const;
     static Result<CgroupTree> open(const std::string& path, std::string prefix, bool ours);
     void remove();
 

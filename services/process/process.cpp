@@ -94,6 +94,7 @@ int signal_number(std::string_view name) {
 Process::~Process() = default;
 
 bool Process::group_remains() const {
+    if (pid_ <= 1) return false;
     // Once the process has been reaped its number may be somebody else's; but the kernel does not
     // give it away while its group has members.
     if (!running_ && (::kill(pid_, 0) == 0 || errno != ESRCH)) return false;
@@ -116,7 +117,7 @@ void Process::signal(int number) {
 }
 
 void Process::kill() {
-    if (gone_) return;
+    if (gone_ || pid_ <= 1) return;
     killed_ = true;
     if (in_cgroup_) {
         cgroup_.kill();
@@ -144,8 +145,16 @@ void Process::ended(int wait_status) {
     check_gone();
 }
 
+void Process::acknowledge() {
+    if (running_ || std::exchange(acknowledged_, true)) return;
+    if (owner_.link_.attached())
+        (void)owner_.link_.acknowledge(status_); // without init there is nobody to tell
+    else
+        owner_.link_.forget(slot_);
+}
+
 void Process::check_gone() {
-    if (gone_ || running_) return;
+    if (gone_ || running_ || waiting_) return;
     if (in_cgroup_ ? cgroup_.populated() : !killed_ && group_remains()) return;
     Ref<Process> self(this);
     gone_ = true;
@@ -155,6 +164,20 @@ void Process::check_gone() {
     gone_callback_ = nullptr;
     owner_.finished(*this);
     if (callback) callback();
+    acknowledge();
+}
+
+void Process::watch_cgroup() {
+    if (!in_cgroup_) return;
+    auto watch = owner_.loop_.watch(cgroup_.events(), EPOLLPRI, [this](uint32_t) {
+        // Reading it is also what ends the readiness.
+        if (!cgroup_.populated()) check_gone();
+    });
+    // Out of descriptors or memory for a watch: less, but it works (process group).
+    if (watch)
+        cgroup_watch_ = std::move(*watch);
+    else
+        in_cgroup_ = false;
 }
 
 // --- Processes ---
@@ -208,7 +231,7 @@ Processes::~Processes() {
 }
 
 Result<Processes::Started> Processes::start(std::string_view name, SpawnRequest request,
-                                            Events events) {
+                                            Events events, Survival survival) {
     Ref<Process> process(new Process(*this));
     if (tree_) {
         auto group = tree_.create(name);
@@ -219,11 +242,18 @@ Result<Processes::Started> Processes::start(std::string_view name, SpawnRequest 
     auto slot = link_.claim(name, process->cgroup_.path());
     if (!slot) return slot.error();
     process->slot_ = *slot;
+    if (survival.claimed) survival.claimed(*slot);
+    if (auto kept = link_.store_slot_fds(*slot, survival.kept.data(), survival.kept.size());
+        !kept) {
+        link_.release(*slot);
+        return kept.error();
+    }
     request.pid_cell = link_.pid_cell(*slot);
     request.child_of_parent = link_.attached();
     auto spawned = spawner_.spawn(request);
     if (!spawned) {
         link_.release(*slot);
+        if (!survival.kept.empty()) (void)link_.drop_slot_fds(*slot);
         return spawned.error();
     }
     process->pid_ = spawned->pid;
@@ -232,18 +262,7 @@ Result<Processes::Started> Processes::start(std::string_view name, SpawnRequest 
     process->exited_ = std::move(events.exited);
     process->gone_callback_ = std::move(events.gone);
 
-    if (process->in_cgroup_) {
-        auto watch =
-            loop_.watch(process->cgroup_.events(), EPOLLPRI, [p = process.get()](uint32_t) {
-                // Reading it is also what ends the readiness.
-                if (!p->cgroup_.populated()) p->check_gone();
-            });
-        // Out of descriptors or memory for a watch: less, but it works (process group).
-        if (watch)
-            process->cgroup_watch_ = std::move(*watch);
-        else
-            process->in_cgroup_ = false;
-    }
+    process->watch_cgroup();
     if (!link_.attached()) {
         Result<Watch> watch = Error{"no pidfd"};
         if (process->pidfd_)
@@ -256,7 +275,6 @@ Result<Processes::Started> Processes::start(std::string_view name, SpawnRequest 
                         info.si_pid == 0)
                         return;
                     Ref<Process> self(p);
-                    link_.forget(p->slot_);
                     by_slot_.erase(p->slot_.index);
                     p->ended(wait_status_of(info));
                 });
@@ -283,9 +301,10 @@ Result<> Processes::on_status(const records::Status& status) {
         process = found->second;
         by_slot_.erase(found);
     }
-    auto acknowledged = link_.acknowledge(status);
-    if (process) process->ended(status.wait_status);
-    return acknowledged;
+    if (!process) return link_.acknowledge(status);
+    process->status_ = status;
+    process->ended(status.wait_status);
+    return {};
 }
 
 void Processes::finished(Process& process) { processes_.erase(&process); }

@@ -14,14 +14,22 @@
 // session: then a leftover cannot be watched; it counts as gone when it has been killed, and what
 // has made itself a session of its own got away.
 //
-// The end of the process is known from init's `status` record, which is acknowledged here, or, by
-// ourselves, from its pidfd and waitid. Ends are never held back by anything.
+// The end of the process is known from init's `status` record, or, by ourselves, from its pidfd and
+// waitid. Ends are never held back by anything. The status is acknowledged, and the slot free, when
+// the tree is gone and that was told: until then a second stage that dies leaves everything behind
+// that its successor needs.
+//
+// Adoption, after the death of a second stage: `adopt` makes a Process of each slot with a process;
+// the statuses that init kept come by `on_status` as ever. Then each is claimed by who had started
+// it (`claim_adopted`, and `attach` for its events), and what nobody claims is ended.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "init/base/event_loop.h"
 #include "init/base/ref.h"
@@ -54,6 +62,16 @@ class Process : public Counted {
     void signal(int number);
     // SIGKILL to the whole tree.
     void kill();
+    // Of an adopted one; before that nothing is told. The events of what has happened already come
+    // in the next round of the loop.
+    struct Events {
+        std::function<void(int wait_status)> exited;
+        std::function<void()> gone;
+    };
+    void attach(Events events);
+    // What init kept for it: at most one of each role.
+    Fd take_kept(std::uint8_t role);
+
     // Nobody wants to know any more: no callback comes; what still runs is killed and reaped.
     void abandon();
 
@@ -61,6 +79,8 @@ class Process : public Counted {
     friend class Processes;
     explicit Process(Processes& owner) : owner_(owner) {}
     void ended(int wait_status);
+    void watch_cgroup();
+    void acknowledge();
     void check_gone();
     bool group_remains() const;
     void signal_group(int number) const;
@@ -72,6 +92,10 @@ class Process : public Counted {
     Watch end_watch_; // of the pidfd, by ourselves only
     Cgroup cgroup_;
     Watch cgroup_watch_;
+    records::Status status_{}; // of its end, under init
+    bool acknowledged_ = false;
+    bool waiting_ = false; // adopted, not attached
+    std::vector<std::pair<std::uint8_t, Fd>> kept_;
     bool in_cgroup_ = false;
     bool running_ = true;
     bool gone_ = false;
@@ -92,9 +116,12 @@ class Processes {
     Processes(const Processes&) = delete;
     Processes& operator=(const Processes&) = delete;
 
-    struct Events {
-        std::function<void(int wait_status)> exited;
-        std::function<void()> gone;
+    using Events = Process::Events;
+    // What is to survive us: called with the slot before the process is made, and descriptors for
+    // init to keep.
+    struct Survival {
+        std::function<void(SlotRef)> claimed;
+        std::vector<SecondStageLink::SlotFd> kept;
     };
     struct Started {
         Ref<Process> process;
@@ -103,10 +130,19 @@ class Processes {
     // `name` for the slot and the cgroup. The request's cgroup, parent and pid cell are filled in
     // here. Both events come from the event loop, never from within this call; a Process may be
     // dropped in them. Errors: those of Spawner::spawn, no slot, no cgroup.
-    Result<Started> start(std::string_view name, SpawnRequest request, Events events);
+    Result<Started> start(std::string_view name, SpawnRequest request, Events events,
+                          Survival survival = {});
 
-    // To be called for every `status` record; strangers (from before a restart of ours) are
-    // acknowledged too.
+    // Takes over the processes that are in the slots. REQUIRES: nothing was started yet.
+    void adopt(std::vector<SecondStageLink::Kept::Slot> kept);
+    // The adopted process in this slot, or null; once.
+    Ref<Process> claim_adopted(SlotRef slot);
+    // One that ended, with all its tree, before anybody heard of it.
+    Ref<Process> gone_already(int wait_status);
+    // Kills and forgets the adopted ones that were not claimed; how many there were.
+    size_t end_unclaimed();
+
+    // To be called for every `status` record; those of strangers are acknowledged at once.
     Result<> on_status(const records::Status& status);
 
     const CgroupTree& cgroups() const { return tree_; }
@@ -122,6 +158,7 @@ class Processes {
     CgroupTree tree_;
     std::unordered_map<uint32_t, Ref<Process>> by_slot_;   // running
     std::unordered_map<Process*, Ref<Process>> processes_; // not gone
+    std::unordered_map<uint32_t, Ref<Process>> adopted_;   // by slot, not claimed
 };
 
 } // namespace muster::services

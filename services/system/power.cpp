@@ -86,6 +86,7 @@ void Power::on_records() {
         }
         case Kind::stop:
             if (std::exchange(stopping_, true)) break;
+            context_.adoption.release();
             context_.tracker.stop_all(context_.engine, [this] {
                 Result<> sent = context_.link.services_stopped();
                 if (!sent) log(sent.error().message);
@@ -95,7 +96,7 @@ void Power::on_records() {
             log("init refuses: " + std::string(record.payload.refused.reason));
             break;
         default:
-            break; // kept descriptors: nothing is adopted yet; signals: nothing to reload
+            break; // signals: nothing to reload
         }
     }
 }

@@ -13,6 +13,7 @@
 #include "init/base/event_loop.h"
 #include "init/dataspace/engine.h"
 #include "init/second_stage_link.h"
+#include "services/daemon/adoption.h"
 #include "services/process/process.h"
 #include "services/tracker/tracker.h"
 
@@ -23,6 +24,7 @@ struct PowerContext {
     dataspace::Engine& engine;
     SecondStageLink& link;
     Processes& processes;
+    Adoption& adoption;
     TrackerControl tracker;
     dataspace::CapRef log;
 };

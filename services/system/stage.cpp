@@ -53,8 +53,8 @@ Value unix_address(const std::string& path) {
 } // namespace
 
 SecondStage::SecondStage(EventLoop& loop, SecondStageLink& link, Processes& processes,
-                         const Options& options)
-    : loop_(loop), link_(link), processes_(processes), options_(options) {}
+                         Adoption& adoption, const Options& options)
+    : loop_(loop), link_(link), processes_(processes), adoption_(adoption), options_(options) {}
 
 SecondStage::~SecondStage() = default;
 
@@ -80,6 +80,7 @@ Result<int> SecondStage::run() {
         auto watch = loop_.watch(link_.fd(), EPOLLIN, [this](uint32_t) { power_->on_records(); });
         if (!watch) return watch.error();
         link = *std::move(watch);
+        loop_.next_round([this] { power_->on_records(); }); // those that came with what was kept
     }
     if (options_.inferior) speak_on_stdio();
     if (!ended_) loop_.run();
@@ -104,8 +105,8 @@ void SecondStage::boot(Turn& turn) {
 
     std::string overrides = options_.system ? "/run/muster/overrides" : "";
     TrackerControl tracker = track_services(engine_, {config_, machine_, status_, log_, overrides});
-    power_ = std::make_unique<Power>(PowerContext{loop_, engine_, link_, processes_, tracker, log_},
-                                     facet_);
+    power_ = std::make_unique<Power>(
+        PowerContext{loop_, engine_, link_, processes_, adoption_, tracker, log_}, facet_);
     system_ = power_->capability(turn);
     if (options_.control) control_ = control(turn, log_, [this](int status) { end(status); });
     gatekeeper_ = protocol::spawn_gatekeeper(turn, config_, options_.answers);
@@ -123,7 +124,8 @@ void SecondStage::serve(Turn& turn) {
                                 .config = config_,
                                 .machine = machine_,
                                 .log = log_,
-                                .status = status_});
+                                .status = status_,
+                                .adoption = &adoption_});
     serve_presence(turn, {.loop = loop_,
                           .machine = machine_,
                           .report = [log = log_](Turn& inner, const std::string& line) {
@@ -247,6 +249,7 @@ void SecondStage::report_up(Turn& turn, const std::vector<Value>& watchers) {
     watchers_missing_ = watchers.size();
     auto one_more = [this] {
         if (watchers_missing_ > 0 && --watchers_missing_ > 0) return;
+        adoption_.configuration_loaded();
         Result<> sent = link_.up();
         if (!sent) std::fprintf(stderr, "dataspace: %s\n", sent.error().message.c_str());
         if (options_.banner && !options_.system && !options_.inferior)

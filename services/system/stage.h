@@ -14,6 +14,7 @@
 #include "init/dataspace/engine.h"
 #include "init/protocol/relay.h"
 #include "init/second_stage_link.h"
+#include "services/daemon/adoption.h"
 #include "services/process/process.h"
 #include "services/system/bus_access.h"
 #include "services/system/options.h"
@@ -25,7 +26,7 @@ namespace muster::services {
 class SecondStage {
   public:
     // Everything referred to must outlive it.
-    SecondStage(EventLoop& loop, SecondStageLink& link, Processes& processes,
+    SecondStage(EventLoop& loop, SecondStageLink& link, Processes& processes, Adoption& adoption,
                 const Options& options);
     ~SecondStage();
 
@@ -57,6 +58,7 @@ class SecondStage {
     EventLoop& loop_;
     SecondStageLink& link_;
     Processes& processes_;
+    Adoption& adoption_;
     const Options& options_;
     std::unique_ptr<TraceFile> trace_; // outlives the engine
     dataspace::Engine engine_;
