@@ -1,8 +1,12 @@
 // A hash table of pointers to objects that their owner keeps elsewhere. Open addressing with linear
-// probing; the hashes stand beside the pointers, so that neither searching nor growing looks at the
-// objects. Erasing moves what follows up, so there are no tombstones.
+// probing. A place is one word: the pointer, and in the 16 bits that no address in user space needs
+// (x86-64: 47, AArch64: 48 bits) how far it lies from where its hash belongs, and six bits of the
+// hash. So searching looks at no object that is not likely the one, and erasing, which moves what
+// follows up (there are no tombstones), at none. Growing asks each object for its hash:
+// T has `uint64_t table_hash() const`, the same for as long as it is in the table.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -19,32 +23,34 @@ class PointerTable {
     template <typename Equal>
     T* find(uint64_t hash, Equal equal) const {
         if (size_ == 0) return nullptr;
-        const uint32_t tag = tag_of(hash);
-        for (size_t i = tag & mask_;; i = (i + 1) & mask_) {
+        size_t i = home(hash);
+        for (uint64_t distance = 0;; ++distance, i = (i + 1) & mask_) {
             if (!items_[i]) return nullptr;
-            if (tags_[i] == tag && equal(*items_[i])) return items_[i];
+            if (items_[i] >> pointer_bits == mark(hash, distance) && equal(*pointer(i)))
+                return pointer(i);
         }
     }
 
-    void insert(uint64_t hash, T* item) {
+    void insert(T* item) {
         if (size_ >= limit()) resize(items_ ? (mask_ + 1) * 2 : first_capacity);
-        place(tag_of(hash), item);
+        place(item);
         ++size_;
     }
 
-    // REQUIRES: it was inserted with this hash.
-    void erase(uint64_t hash, const T* item) {
-        size_t hole = tag_of(hash) & mask_;
-        while (items_[hole] != item)
+    // REQUIRES: it is there.
+    void erase(const T* item) {
+        size_t hole = home(item->table_hash());
+        while (pointer(hole) != item)
             hole = (hole + 1) & mask_;
         for (size_t i = (hole + 1) & mask_; items_[i]; i = (i + 1) & mask_) {
             // It may move up unless its own place lies between the hole and it.
-            if (((i - tags_[i]) & mask_) < ((i - hole) & mask_)) continue;
-            items_[hole] = items_[i];
-            tags_[hole] = tags_[i];
+            const uint64_t gap = (i - hole) & mask_;
+            const uint64_t distance = distance_of(i);
+            if (distance < gap) continue;
+            items_[hole] = with_distance(items_[i], distance - gap);
             hole = i;
         }
-        items_[hole] = nullptr;
+        items_[hole] = 0;
         --size_;
         if (size_ == 0)
             release();
@@ -57,44 +63,61 @@ class PointerTable {
     void for_each(Visit visit) const {
         if (!items_) return;
         for (size_t i = 0; i <= mask_; ++i)
-            if (items_[i]) visit(*items_[i]);
+            if (items_[i]) visit(*pointer(i));
     }
 
   private:
     static constexpr size_t first_capacity = 4;
+    static constexpr int pointer_bits = 48;
+    static constexpr int distance_shift = 6; // within the mark: 6 bits of the hash, 10 of distance
+    // Says "this far or farther": the object must be asked.
+    static constexpr uint64_t farthest = 1023;
 
-    static uint32_t tag_of(uint64_t hash) { return static_cast<uint32_t>(hash ^ hash >> 32); }
+    static uint64_t mark(uint64_t hash, uint64_t distance) {
+        return hash >> 58 | std::min(distance, farthest) << distance_shift;
+    }
+    static uint64_t with_distance(uint64_t word, uint64_t distance) {
+        constexpr int shift = pointer_bits + distance_shift;
+        return (word & ((uint64_t{1} << shift) - 1)) | std::min(distance, farthest) << shift;
+    }
+    size_t home(uint64_t hash) const { return (hash ^ hash >> 32) & mask_; }
+    static T* pointer_in(uint64_t word) {
+        constexpr uint64_t address = (uint64_t{1} << pointer_bits) - 1;
+        return reinterpret_cast<T*>(static_cast<uintptr_t>(word & address));
+    }
+    T* pointer(size_t i) const { return pointer_in(items_[i]); }
+    uint64_t distance_of(size_t i) const {
+        const uint64_t distance = items_[i] >> (pointer_bits + distance_shift);
+        return distance < farthest ? distance : (i - home(pointer(i)->table_hash())) & mask_;
+    }
     size_t limit() const { return items_ ? (mask_ + 1) - (mask_ + 1) / 8 - 1 : 0; }
 
-    void place(uint32_t tag, T* item) {
-        size_t i = tag & mask_;
-        while (items_[i])
-            i = (i + 1) & mask_;
-        items_[i] = item;
-        tags_[i] = tag;
+    void place(T* item) {
+        const uint64_t hash = item->table_hash();
+        size_t i = home(hash);
+        uint64_t distance = 0;
+        for (; items_[i]; i = (i + 1) & mask_)
+            ++distance;
+        items_[i] = reinterpret_cast<uintptr_t>(item) | mark(hash, distance) << pointer_bits;
     }
 
     void resize(size_t capacity) {
-        const std::unique_ptr<T*[]> items = std::move(items_);
-        const std::unique_ptr<uint32_t[]> tags = std::move(tags_);
+        const std::unique_ptr<uint64_t[]> items = std::move(items_);
         const size_t count = items ? mask_ + 1 : 0;
-        items_ = std::make_unique<T*[]>(capacity);
-        tags_ = std::make_unique_for_overwrite<uint32_t[]>(capacity);
+        items_ = std::make_unique<uint64_t[]>(capacity);
         mask_ = capacity - 1;
         for (size_t i = 0; i < count; ++i)
-            if (items[i]) place(tags[i], items[i]);
+            if (items[i]) place(pointer_in(items[i]));
     }
 
     // A small table stays for the next one.
     void release() {
         if (mask_ + 1 <= 64) return;
         items_.reset();
-        tags_.reset();
         mask_ = 0;
     }
 
-    std::unique_ptr<T*[]> items_;
-    std::unique_ptr<uint32_t[]> tags_;
+    std::unique_ptr<uint64_t[]> items_;
     size_t mask_ = 0;
     size_t size_ = 0;
 };

@@ -26,6 +26,7 @@ struct Index::Capture {
     Value value;
     uint32_t count = 0;          // assertions that give it
     std::vector<Handle> handles; // in step with the leaf's observers
+    uint64_t table_hash() const { return value.hash(); }
 };
 
 struct Index::Leaf {
@@ -33,6 +34,7 @@ struct Index::Leaf {
     PointerTable<Capture> captures;
     std::vector<Observer*> observers;
 
+    uint64_t table_hash() const { return constants.hash(); }
     ~Leaf() {
         captures.for_each([](Capture& capture) { delete &capture; });
     }
@@ -40,9 +42,9 @@ struct Index::Leaf {
         return captures.find(hash, [&](Capture& each) { return each.value.view() == captured; });
     }
     // A new one; what is captured is not here yet.
-    Capture& add(uint64_t hash, View captured) {
+    Capture& add(View captured) {
         auto* capture = new Capture{Value(captured), 1, {}};
-        captures.insert(hash, capture);
+        captures.insert(capture);
         return *capture;
     }
 };
@@ -69,6 +71,7 @@ struct Index::Class {
     std::vector<std::unique_ptr<Shape>> shapes;
     std::unique_ptr<Selector> selector; // if there are many shapes
     Entry* first = nullptr;             // a list of the assertions
+    uint64_t table_hash() const { return label.hash(); }
 };
 
 // What an assertion is as an Observe.
@@ -86,6 +89,7 @@ struct Index::Entry {
     Entry* next = nullptr; // in the list of its class
     Entry* previous = nullptr;
     std::unique_ptr<Observer> observer;
+    uint64_t table_hash() const { return value.hash(); }
 };
 
 Index::Index()
@@ -104,7 +108,7 @@ Index::Class& Index::records_with(View label) {
     if (!found) {
         found = new Class;
         found->label = Value(label);
-        records_.insert(hash, found);
+        records_.insert(found);
     }
     return *found;
 }
@@ -175,14 +179,14 @@ Index::Leaf& Index::leaf_made(Shape& shape, View key) {
     if (Leaf* known = leaf_of(shape, key)) return *known;
     Leaf* leaf = new Leaf;
     leaf->constants = Value(key);
-    shape.leaves.insert(key.hash(), leaf);
+    shape.leaves.insert(leaf);
     if (shape.pattern.constant_paths.empty()) shape.sole = leaf;
     return *leaf;
 }
 
 void Index::forget_leaf_if_empty(Shape& shape, Leaf& leaf) {
     if (!leaf.observers.empty() || !leaf.captures.empty()) return;
-    shape.leaves.erase(leaf.constants.hash(), &leaf);
+    shape.leaves.erase(&leaf);
     if (shape.sole) shape.sole = nullptr;
     delete &leaf;
 }
@@ -197,7 +201,7 @@ Index::Entry* Index::add(Turn& turn, const Value& value) {
     entry = new Entry;
     entry->value = value;
     entry->count = 1;
-    assertions_.insert(hash, entry);
+    assertions_.insert(entry);
     Class& where = class_of(value);
     entry->next = where.first;
     if (where.first) where.first->previous = entry;
@@ -221,14 +225,14 @@ void Index::remove(Turn& turn, Entry* entry) {
         entry->previous->next = entry->next;
     else
         where.first = entry->next;
-    assertions_.erase(entry->value.hash(), entry);
+    assertions_.erase(entry);
     delete entry;
     forget_if_empty(where);
 }
 
 void Index::forget_if_empty(Class& where) {
     if (where.first || !where.shapes.empty() || !where.label.valid()) return;
-    records_.erase(where.label.hash(), &where);
+    records_.erase(&where);
     if (latest_ == &where) latest_ = nullptr;
     delete &where;
 }
@@ -259,7 +263,7 @@ void Index::insert(Turn& turn, Class& where, Fields& fields) {
             ++known->count;
             continue;
         }
-        Capture& fresh = leaf.add(hash, captured);
+        Capture& fresh = leaf.add(captured);
         fresh.handles.reserve(leaf.observers.size());
         for (Observer* observer : leaf.observers)
             fresh.handles.push_back(turn.assert_(observer->target, fresh.value));
@@ -278,7 +282,7 @@ void Index::erase(Turn& turn, Class& where, Fields& fields) {
         if (!known || --known->count > 0) continue;
         for (Handle handle : known->handles)
             turn.retract(handle);
-        leaf->captures.erase(hash, known);
+        leaf->captures.erase(known);
         delete known;
         forget_leaf_if_empty(*shape, *leaf);
     }
@@ -427,7 +431,7 @@ void Index::populate(Shape& shape, const Class& where) {
         if (Capture* known = leaf.find(hash, captured))
             ++known->count;
         else
-            leaf.add(hash, captured);
+            leaf.add(captured);
     }
 }
 

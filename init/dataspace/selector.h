@@ -39,6 +39,7 @@ class Selector {
     struct Constant {
         Value value;
         std::vector<Use> uses;
+        uint64_t table_hash() const { return value.hash(); }
     };
     struct Probe {
         Path path;

@@ -58,6 +58,7 @@ class Relay final : public Counted, private dataspace::Committer {
         Value name; // the handle that the peer gave it
         Handle handle = 0;
         Oid target = 0; // pinned
+        uint64_t table_hash() const { return name.hash(); }
     };
 
     CapRef make_proxy(Oid oid);
