@@ -115,8 +115,11 @@ class Loan {
         const Ref<Account> account = std::move(account_);
         if (account) account->repay(std::exchange(events_, 0));
     }
-    // Joins another loan on the same account to this one.
-    void take(Loan&& other) { events_ += std::exchange(other.events_, 0); }
+    // Borrows more on the same account.
+    void add(int64_t events) {
+        events_ += events;
+        if (account_) account_->borrow(events);
+    }
 
   private:
     Ref<Account> account_;

@@ -139,8 +139,8 @@ class KeepAlive {
 // One queued event.
 struct Event {
     enum class Kind : uint8_t { assert_, retract, message, sync };
-    Event(Kind k, const CapRef& t, const Value& v, Handle h)
-        : kind(k), target(t), value(v), handle(h) {}
+    Event(Kind k, const CapRef& t, Value v, Handle h)
+        : kind(k), target(t), value(std::move(v)), handle(h) {}
     Kind kind;
     CapRef target;
     Value value;   // assert_, message; sync: the embedded peer

@@ -71,6 +71,20 @@ void Engine::external(const Ref<Facet>& facet, TurnAction action, Ref<Account> a
     queue_.add(batch);
 }
 
+bool Engine::pass_on(const CapRef& target, Value&& body, const Ref<Account>& account) {
+    if (closing_ || tracer_ || (target && target->caveats())) return false;
+    if (!target) return true;
+    if (!target->actor().running()) {
+        target->drop_entity();
+        return true;
+    }
+    Batch* batch = new_batch(target->actor());
+    batch->events.emplace_back(Event::Kind::message, target, std::move(body), Handle{0});
+    batch->loan.take_up(account, 1);
+    queue_.add(batch);
+    return true;
+}
+
 bool Engine::run(size_t budget) {
     while (budget > 0 && !idle()) {
         size_t round = std::min(queue_.size(), budget);

@@ -35,6 +35,11 @@ class Engine {
         if (tracer_) tracer_->turn_ends();
     }
 
+    // The same as running now, in a facet that lives, an action that sends `body` to `target` and
+    // does nothing else, without the cost of a turn. Only if nobody traces and there are no caveats:
+    // false says that nothing was done.
+    bool pass_on(const CapRef& target, Value&& body, const Ref<Account>& account);
+
     // Runs queued turns until the queue is empty or `budget` turns are done. True if more waits.
     bool run(size_t budget = 10'000);
     size_t queued() const { return queue_.size(); }

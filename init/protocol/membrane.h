@@ -29,9 +29,9 @@ class Membrane final : public preserves::EmbeddedCodec {
   public:
     using Oid = uint64_t;
 
-    // Makes the capability for an oid that the peer exports: a proxy.
-    explicit Membrane(std::function<dataspace::CapRef(Oid)> make_proxy)
-        : make_proxy_(std::move(make_proxy)) {}
+    // Makes the capability for an oid that the peer exports: a proxy. `limit`: live oids.
+    explicit Membrane(std::function<dataspace::CapRef(Oid)> make_proxy, size_t limit)
+        : make_proxy_(std::move(make_proxy)), limit_(limit) {}
 
     // Exports `cap`, or finds it exported, with one more pin.
     Oid export_cap(const dataspace::CapRef& cap);
@@ -81,6 +81,7 @@ class Membrane final : public preserves::EmbeddedCodec {
     void note(Pin::Side side, Oid oid);
 
     std::function<dataspace::CapRef(Oid)> make_proxy_;
+    size_t limit_;
     std::unordered_map<Oid, Entry> exported_;
     std::unordered_map<Oid, Entry> imported_;
     std::unordered_map<uint64_t, Narrowed> narrowed_;

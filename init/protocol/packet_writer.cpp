@@ -8,6 +8,27 @@ namespace muster::protocol {
 using preserves::Bytes;
 using preserves::View;
 
+namespace {
+
+constexpr size_t longest_number = 11;
+
+// Minimal, as all integers. Returns where it ends.
+uint8_t* write(uint64_t number, uint8_t* out) {
+    *out++ = preserves::tag::integer;
+    if (number < 0x80) {
+        *out = number != 0; // how many bytes
+        out[1] = static_cast<uint8_t>(number);
+        return out + 1 + *out;
+    }
+    const size_t size = static_cast<size_t>(64 - __builtin_clzll(number)) / 8 + 1;
+    *out++ = static_cast<uint8_t>(size);
+    for (size_t i = size; i-- > 0;)
+        *out++ = i >= 8 ? 0 : static_cast<uint8_t>(number >> 8 * i);
+    return out;
+}
+
+} // namespace
+
 void PacketWriter::text(std::string_view characters) {
     packet_.append(characters.data(), characters.size());
 }
@@ -36,24 +57,21 @@ void PacketWriter::open_event(uint64_t oid, char label) {
         text({begin, sizeof begin});
         return;
     }
-    if (first) packet_.push_back(preserves::tag::sequence);
-    packet_.push_back(preserves::tag::sequence);
-    put(oid);
-    const uint8_t begin[] = {preserves::tag::record, preserves::tag::symbol, 1,
-                             static_cast<uint8_t>(label)};
-    packet_.append(begin, sizeof begin);
+    uint8_t* const start = packet_.room(6 + longest_number);
+    uint8_t* out = start;
+    if (first) *out++ = preserves::tag::sequence;
+    *out++ = preserves::tag::sequence;
+    out = write(oid, out);
+    *out++ = preserves::tag::record;
+    *out++ = preserves::tag::symbol;
+    *out++ = 1;
+    *out++ = static_cast<uint8_t>(label);
+    packet_.take(static_cast<size_t>(out - start));
 }
 
-// Minimal, as all integers.
 void PacketWriter::put(uint64_t number) {
-    size_t size = 0;
-    if (number != 0) size = static_cast<size_t>(64 - __builtin_clzll(number)) / 8 + 1;
-    uint8_t* out = packet_.room(11);
-    *out++ = preserves::tag::integer;
-    *out++ = static_cast<uint8_t>(size);
-    for (size_t i = size; i-- > 0;)
-        *out++ = i >= 8 ? 0 : static_cast<uint8_t>(number >> 8 * i);
-    packet_.take(2 + size);
+    uint8_t* const start = packet_.room(longest_number);
+    packet_.take(static_cast<size_t>(write(number, start) - start));
 }
 
 void PacketWriter::field(View value) {

@@ -43,6 +43,7 @@ struct RelayOptions {
     // What is less than the bounds above, for a peer that is trusted less.
     size_t packet_limit = max_packet;
     size_t handle_limit = max_live_handles;
+    size_t oid_limit = max_live_oids;
     // A peer that may come back: when the connection ends, what it asserted stays until the
     // Connection is destroyed. (A peer that breaks the protocol loses everything at once.)
     bool linger = false;

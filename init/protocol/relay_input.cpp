@@ -79,8 +79,11 @@ void Relay::process(preserves::Bytes fresh) {
         unfinished_ = loop_.after(options_.max_stall, [self] {
             self->fail("too slow", preserves::string("an unfinished packet"));
         });
-    if (waiting && ended_)
-        close(incoming_.empty() ? "" : "the peer ended in the middle of a packet");
+    if (!waiting || !ended_) return;
+    // It may have closed only its own direction and wait for the answer to what it said last.
+    engine_.run(1'000);
+    flush();
+    close(incoming_.empty() ? "" : "the peer ended in the middle of a packet");
 }
 
 // Takes from `rest` what was meant for the relay before us. True if the line that ends it is still
@@ -187,13 +190,11 @@ size_t Relay::take_plain_packet(preserves::Bytes input) {
     const uint8_t* const end = input.data() + before + size;
     if (end[0] != tag::end || end[1] != tag::end || end[2] != tag::end) return 0;
     writer_.set_text(false);
-    engine_.run_now(
-        facet_,
-        [&](Turn& turn) {
-            turn.message(membrane_.exported(oid),
-                         Value::from_canonical(input.subspan(before, size)));
-        },
-        account_);
+    const CapRef target = membrane_.exported(oid);
+    Value body = Value::from_canonical(input.subspan(before, size));
+    if (!engine_.pass_on(target, std::move(body), account_))
+        engine_.run_now(
+            facet_, [&](Turn& turn) { turn.message(target, body); }, account_);
     return before + size + 3;
 }
 

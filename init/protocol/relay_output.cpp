@@ -43,7 +43,7 @@ void Relay::before_commit(Turn& turn) {
     preserves::Bytes packet = writer_.finish();
     // Large ones count as several, so that credit bounds the memory that unsent packets take.
     const auto size = static_cast<int64_t>(packet.size() / bytes_per_event);
-    queue_bytes(packet, Loan(options_.max_unsent ? account_ : turn.account(), events + size));
+    queue_bytes(packet, options_.max_unsent ? account_ : turn.account(), events + size);
 }
 
 void Relay::send_assert(Turn& turn, Oid oid, const Value& value, Handle handle) {
@@ -118,10 +118,10 @@ void Relay::send_sync(Turn& turn, Oid oid, const CapRef& peer) {
     question->set_pins(std::move(pins));
 }
 
-void Relay::queue_bytes(preserves::Bytes bytes, Loan loan) {
+void Relay::queue_bytes(preserves::Bytes bytes, const Ref<Account>& account, int64_t events) {
     if (closed_ || deaf_) return;
-    outgoing_.add(bytes, std::move(loan));
-    schedule_flush();
+    outgoing_.add(bytes, account, events);
+    if (!flush_scheduled_ && !output_watch_) schedule_flush();
     if (!options_.max_unsent || outgoing_.backlog() <= options_.max_unsent) return;
     loop_.defer([self = Ref<Relay>(this)] {
         self->flush();
@@ -132,7 +132,6 @@ void Relay::queue_bytes(preserves::Bytes bytes, Loan loan) {
 
 // All that is queued in one round of the loop leaves in one write.
 void Relay::schedule_flush() {
-    if (flush_scheduled_ || output_watch_) return;
     flush_scheduled_ = true;
     loop_.defer([self = Ref<Relay>(this)] {
         self->flush_scheduled_ = false;

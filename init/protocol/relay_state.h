@@ -15,6 +15,7 @@
 
 namespace muster::protocol {
 
+using dataspace::Account;
 using dataspace::Cap;
 using dataspace::CapRef;
 using dataspace::Entity;
@@ -33,7 +34,7 @@ class Relay final : public Counted, private dataspace::Committer {
     Relay(dataspace::Engine& engine, EventLoop& loop, Fd input, Fd output, RelayOptions options)
         : engine_(engine), loop_(loop), input_(std::move(input)), output_(std::move(output)),
           options_(std::move(options)), account_(engine_.accounts().open(options_.name)),
-          membrane_([this](Oid oid) { return make_proxy(oid); }),
+          membrane_([this](Oid oid) { return make_proxy(oid); }, options_.oid_limit),
           writer_(membrane_, options_.text_output) {}
 
     void start();
@@ -83,7 +84,7 @@ class Relay final : public Counted, private dataspace::Committer {
     // Opens an event in this turn's packet, which leaves when the turn commits.
     void open_event(Turn& turn, Oid oid, char label);
     void before_commit(Turn& turn) override;
-    void queue_bytes(preserves::Bytes bytes, Loan loan);
+    void queue_bytes(preserves::Bytes bytes, const Ref<Account>& account, int64_t events);
     void schedule_flush();
     void flush();
     void fail(const std::string& message, View detail);
@@ -95,7 +96,7 @@ class Relay final : public Counted, private dataspace::Committer {
     Fd input_;
     Fd output_; // invalid: the input is a socket and does both
     RelayOptions options_;
-    Ref<dataspace::Account> account_;
+    Ref<Account> account_;
     Membrane membrane_;
     PacketWriter writer_;
     Ref<dataspace::Facet> facet_;

@@ -299,6 +299,19 @@ TEST_CASE("what a peer sent before it went is handled to the end") {
     CHECK(world.count() == 1);
 }
 
+TEST_CASE("a peer that has said all it wants to say gets its last answer") {
+    World world;
+    const std::string_view question = "[[0 <S #:[0 3]>]]";
+    REQUIRE(write(world.peer.get(), question.data(), question.size()) > 0);
+    REQUIRE(shutdown(world.peer.get(), SHUT_WR) == 0);
+    world.rounds();
+    CHECK(world.closed == std::vector<std::string>{""});
+    char answer[64];
+    const ssize_t size = read(world.peer.get(), answer, sizeof answer);
+    REQUIRE(size > 0);
+    CHECK(std::string(answer, static_cast<size_t>(size)) == "[[3, <M #t>]]\n");
+}
+
 TEST_CASE("a capability that messages carried is let go with the assertion that kept it") {
     World world;
     world.send("[[0 <A <Observe <group <rec hand> {0: <bind <_>>}> #:[0 1]> 1>]]");

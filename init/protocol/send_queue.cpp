@@ -15,17 +15,20 @@ constexpr size_t merged = 4'096;
 
 } // namespace
 
-void SendQueue::add(preserves::Bytes packet, dataspace::Loan loan) {
+void SendQueue::add(preserves::Bytes packet, const Ref<dataspace::Account>& account,
+                    int64_t events) {
     bytes_.append(packet);
     const uint64_t end = total_sent_ + unsent();
-    if (!packets_.empty() && packets_.back().loan.account() == loan.account() &&
-        packets_.back().size + packet.size() <= merged) {
-        packets_.back().end = end;
-        packets_.back().size += packet.size();
-        packets_.back().loan.take(std::move(loan));
-        return;
+    if (!packets_.empty()) {
+        Packet& last = packets_.back();
+        if (last.loan.account() == account && last.size + packet.size() <= merged) {
+            last.end = end;
+            last.size += packet.size();
+            last.loan.add(events);
+            return;
+        }
     }
-    packets_.push_back({end, packet.size(), std::move(loan)});
+    packets_.push_back({end, packet.size(), dataspace::Loan(account, events)});
 }
 
 size_t SendQueue::backlog() const {
@@ -73,7 +76,7 @@ void SendQueue::cut(preserves::Bytes last) {
                       : static_cast<size_t>(packets_.front().end - total_sent_);
     bytes_.resize_down(sent_ + keep);
     packets_.clear();
-    add(last, {});
+    add(last, {}, 0);
 }
 
 void SendQueue::clear() {

@@ -15,7 +15,8 @@ namespace muster::protocol {
 
 class SendQueue {
   public:
-    void add(preserves::Bytes packet, dataspace::Loan loan);
+    // Charges `events` to `account` (null: to nobody) until the packet has left.
+    void add(preserves::Bytes packet, const Ref<dataspace::Account>& account, int64_t events);
     size_t unsent() const { return bytes_.size() - sent_; }
     // How much of that waits behind the packet that is leaving.
     size_t backlog() const;

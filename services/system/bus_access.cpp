@@ -40,6 +40,7 @@ Result<protocol::RelayOptions> BusAccess::admit_other(uid_t user) {
     relay.max_stall = max_stall;
     relay.packet_limit = max_packet;
     relay.handle_limit = max_assertions;
+    relay.oid_limit = max_assertions;
     relay.on_closed = [this, user](const std::string&) {
         --others_;
         if (--connections_[user] == 0) connections_.erase(user);
