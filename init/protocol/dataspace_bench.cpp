@@ -495,7 +495,7 @@ double tool(const Setup& setup, const std::string& program, const std::string& s
         loopback.ifr_flags = IFF_UP | IFF_RUNNING;
         if (ioctl(inside.get(), SIOCSIFFLAGS, &loopback) != 0) _exit(1);
         ServerPtr server = start(setup, program, "tool", {}, 9001);
-        const std::string command = "cd " + setup.peer + " && { " + script + " >" + output + "; }";
+        const std::string command = "cd " + setup.peer + " && { " + script + "; } >" + output + " 2>&1";
         const int status = std::system(command.c_str());
         server.reset();
         _exit(status == 0 ? 0 : 1);
@@ -531,8 +531,8 @@ void tools(const Setup& setup) {
          "./dirty-consumer & c=$!; ./dirty-producer & p=$!; sleep 5; kill $c $p; wait", "second (",
          "%.0f", true);
     both("tool_pingpong_p50",
-         "./pingpong pong & c=$!; ./pingpong ping -l 10000 & p=$!; sleep 5; kill $c $p; wait",
-         "rtt: 0%", "%.4f", false);
+         "./pingpong pong & c=$!; ./pingpong ping -l 100 & p=$!; sleep 5; kill $c $p; wait",
+         "ms, 50% ", "%.4f", false);
 }
 
 struct Line {
