@@ -165,6 +165,9 @@ void Instance::adopt_process(Turn& turn, Ref<Process> process) {
     adopt_descriptors(turn, word.notifying);
     process_->attach(process_events(word.judged));
     switch (phase_) {
+    case Phase::starting:
+        if (parsed_->ready_on_start) became_ready(turn);
+        break;
     case Phase::ending:
         if (!process_->running()) process_->kill();
         break;
