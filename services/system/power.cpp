@@ -62,9 +62,24 @@ void Power::command(Turn& turn, View request) {
     if (!context_.link.attached() && *word != "switch-root") stop_by_itself();
 }
 
+void Power::stop_all(std::function<void()> stopped) {
+    report_ = std::make_unique<StopReport>(
+        context_.loop, context_.engine, facet_, context_.config, context_.log,
+        [this](const Value& service) { context_.tracker.give_up(context_.engine, service); });
+    report_->begin();
+    context_.tracker.stop_all(context_.engine, [this, stopped = std::move(stopped)] {
+        report_->finish();
+        stopped();
+    });
+}
+
 void Power::stop_by_itself() {
     if (std::exchange(stopping_, true)) return;
-    context_.tracker.stop_all(context_.engine, [this] { context_.loop.stop(); });
+    stop_all([this] { context_.loop.stop(); });
+}
+
+void Power::time_is_over() {
+    if (report_) report_->finish();
 }
 
 void Power::on_records() {
@@ -87,7 +102,7 @@ void Power::on_records() {
         case Kind::stop:
             if (std::exchange(stopping_, true)) break;
             context_.adoption.release();
-            context_.tracker.stop_all(context_.engine, [this] {
+            stop_all([this] {
                 Result<> sent = context_.link.services_stopped();
                 if (!sent) log(sent.error().message);
             });

@@ -15,6 +15,7 @@
 #include "init/second_stage_link.h"
 #include "services/daemon/adoption.h"
 #include "services/process/process.h"
+#include "services/system/stop_report.h"
 #include "services/tracker/tracker.h"
 
 namespace muster::services {
@@ -26,6 +27,7 @@ struct PowerContext {
     Processes& processes;
     Adoption& adoption;
     TrackerControl tracker;
+    dataspace::CapRef config;
     dataspace::CapRef log;
 };
 
@@ -40,15 +42,19 @@ class Power {
     void on_records();
     // Stops all services, then leaves the event loop: the end without init.
     void stop_by_itself();
+    // Nobody waits for the services any longer: says in the log who has not stopped.
+    void time_is_over();
 
   private:
     class Switch;
     void command(dataspace::Turn& turn, preserves::View request);
     void log(std::string line);
+    void stop_all(std::function<void()> stopped);
 
     PowerContext context_;
     Ref<dataspace::Facet> facet_;
     bool stopping_ = false;
+    std::unique_ptr<StopReport> report_;
 };
 
 } // namespace muster::services

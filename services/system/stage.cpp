@@ -106,7 +106,7 @@ void SecondStage::boot(Turn& turn) {
     std::string overrides = options_.system ? "/run/muster/overrides" : "";
     TrackerControl tracker = track_services(engine_, {config_, machine_, status_, log_, overrides});
     power_ = std::make_unique<Power>(
-        PowerContext{loop_, engine_, link_, processes_, adoption_, tracker, log_}, facet_);
+        PowerContext{loop_, engine_, link_, processes_, adoption_, tracker, config_, log_}, facet_);
     system_ = power_->capability(turn);
     if (options_.control) control_ = control(turn, log_, [this](int status) { end(status); });
     gatekeeper_ = protocol::spawn_gatekeeper(turn, config_, options_.answers);
@@ -301,11 +301,13 @@ Result<Watch> SecondStage::watch_signals() {
             });
             return;
         }
-        // init sends TERM when the services are down already: there is nothing left to do.
-        if (link_.attached())
+        // init sends TERM when the services are down already, or when they had their time.
+        if (link_.attached()) {
+            power_->time_is_over();
             loop_.stop();
-        else
+        } else {
             power_->stop_by_itself();
+        }
     });
 }
 

@@ -37,6 +37,8 @@ struct Service {
     bool down = false;
     std::unordered_map<Value, Dependency, preserves::ValueHash, preserves::ValueEqual> dependencies;
     ValueSet states;
+    std::vector<Value> after; // services that were there because it asked for them, when it started
+    bool given_up = false;    // it does not stop, and nobody waits for that any more
     Value detail;             // of `<daemon-status ID {…}>`
     std::vector<Value> cycle; // the names on a cycle that it is on
 

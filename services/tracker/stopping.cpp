@@ -3,12 +3,36 @@
 
 namespace muster::services {
 
+// What it asks for and is there at its start is what it depends on until it ends, whatever becomes
+// of the configuration meanwhile.
+void Tracker::note_order(Service& service) const {
+    service.after.clear();
+    for (const auto& [dependee, dependency] : service.dependencies)
+        if (dependency.service.valid() && dependency.met)
+            service.after.push_back(dependency.service);
+}
+
 void Tracker::stop_all(Turn& turn, std::function<void()> stopped) {
     shutting_down_ = true;
     stopped_ = std::move(stopped);
-    for (auto& [name, each] : services_)
+    for (auto& [name, each] : services_) {
+        if (each.run)
+            for (const Value& dependee : each.after)
+                started_after_[dependee].push_back(name);
         mark(turn, each);
+    }
     if (services_.empty()) check_all_stopped(turn);
+}
+
+void Tracker::give_up(Turn& turn, const Value& name) {
+    Service* each = known(name);
+    if (!each || !shutting_down_) return;
+    each->given_up = true;
+    mark_dependencies_at_the_end(turn, *each);
+}
+
+bool Tracker::still_up(const Service& service) const {
+    return (service.active() && !service.given_up) || service.milestone_ready != 0;
 }
 
 void Tracker::check_all_stopped(Turn& turn) {
@@ -16,8 +40,9 @@ void Tracker::check_all_stopped(Turn& turn) {
     bool any = false;
     bool under_way = !dirty_.empty();
     for (const auto& [name, each] : services_) {
-        any = any || each.active() || (each.run && (each.is_daemon() || each.is_milestone()));
-        under_way = under_way || (each.active() && !each.run);
+        bool active = each.active() && !each.given_up;
+        any = any || active || (each.run && (each.is_daemon() || each.is_milestone()));
+        under_way = under_way || (active && !each.run);
     }
     if (any && !under_way && !std::exchange(all_at_once_, true)) {
         // What runs depends on itself in a circle: nobody would ever be the first to go.
@@ -31,12 +56,11 @@ void Tracker::check_all_stopped(Turn& turn) {
 }
 
 bool Tracker::has_active_dependents(View name) const {
-    auto found = dependents_.find(name);
-    if (found == dependents_.end()) return false;
-    for (const auto& [dependent, dependees] : found->second) {
+    auto found = started_after_.find(name);
+    if (found == started_after_.end()) return false;
+    for (const Value& dependent : found->second) {
         auto each = services_.find(dependent);
-        if (each != services_.end() && (each->second.active() || each->second.milestone_ready))
-            return true;
+        if (each != services_.end() && still_up(each->second)) return true;
     }
     return false;
 }
@@ -44,8 +68,8 @@ bool Tracker::has_active_dependents(View name) const {
 void Tracker::mark_dependencies_at_the_end(Turn& turn, Service& service) {
     if (!shutting_down_) return;
     mark(turn, service);
-    for (const auto& [dependee, dependency] : service.dependencies)
-        if (Service* other = known(dependency.service)) mark(turn, *other);
+    for (const Value& dependee : service.after)
+        if (Service* other = known(dependee)) mark(turn, *other);
 }
 
 } // namespace muster::services

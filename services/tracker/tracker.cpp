@@ -118,6 +118,7 @@ void Tracker::judge(Turn& turn, Service& each) {
     }
     if (wanted && !each.run) {
         each.run = turn.assert_(spaces_.config, preserves::record("run-service", {each.name}));
+        note_order(each);
         if (each.is_milestone()) {
             auto state = [&](std::string_view word) {
                 return turn.assert_(
@@ -201,6 +202,11 @@ TrackerControl track_services(dataspace::Engine& engine, TrackerSpaces spaces) {
 void TrackerControl::stop_all(dataspace::Engine& engine, std::function<void()> stopped) {
     engine.external(tracker_->facet(), [tracker = tracker_, stopped = std::move(stopped)](
                                            Turn& turn) { tracker->stop_all(turn, stopped); });
+}
+
+void TrackerControl::give_up(dataspace::Engine& engine, const Value& service) {
+    engine.external(tracker_->facet(),
+                    [tracker = tracker_, service](Turn& turn) { tracker->give_up(turn, service); });
 }
 
 TrackerControl::TrackerControl() = default;

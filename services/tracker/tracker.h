@@ -58,9 +58,12 @@ class TrackerControl {
     TrackerControl(const TrackerControl&);
     TrackerControl& operator=(const TrackerControl&);
     ~TrackerControl();
-    // Stops all services, each after those that depend on it, and calls `stopped` when no process
-    // of theirs is left. REQUIRES: called in no turn.
+    // Stops all services, each after those that were started because it was there, whatever the
+    // configuration says by now, and calls `stopped` when no process of theirs is left. REQUIRES:
+    // called in no turn, as for the others.
     void stop_all(dataspace::Engine& engine, std::function<void()> stopped);
+    // While they are being stopped: nobody waits for this one any longer.
+    void give_up(dataspace::Engine& engine, const preserves::Value& service);
 
   private:
     friend TrackerControl track_services(dataspace::Engine&, TrackerSpaces);

@@ -319,6 +319,43 @@ TEST_CASE("services stop after those that depend on them") {
     CHECK(stopped);
 }
 
+TEST_CASE("services stop in the order in which they were started, whatever is configured by then") {
+    World world;
+    std::string dependency = "<depends-on <daemon a> <service-state <daemon b> ready>>";
+    world.change({dependency, "<require-service <daemon a>>", "<require-service <daemon b>>",
+                  "<service-state <daemon b> started>", "<service-state <daemon b> ready>",
+                  "<service-state <daemon a> started>", "<service-state <daemon a> ready>"});
+    // Now the other way round; nobody is bounced, since what is asked for is there.
+    world.change({"<depends-on <daemon b> <service-state <daemon a> ready>>"}, {dependency});
+    world.take_runs();
+    bool stopped = false;
+    world.tracker.stop_all(world.engine, [&] { stopped = true; });
+    world.engine.run();
+    CHECK(world.take_runs() == Runs{"-<daemon a>"});
+    world.change({}, {"<service-state <daemon a> ready>", "<service-state <daemon a> started>"});
+    CHECK(world.take_runs() == Runs{"-<daemon b>"});
+    world.change({}, {"<service-state <daemon b> ready>", "<service-state <daemon b> started>"});
+    CHECK(stopped);
+}
+
+TEST_CASE("what does not stop is given up, and what it depends on stops all the same") {
+    World world;
+    world.change({"<depends-on <daemon a> <service-state <daemon b> ready>>",
+                  "<require-service <daemon a>>", "<service-state <daemon b> started>",
+                  "<service-state <daemon b> ready>", "<service-state <daemon a> started>"});
+    world.take_runs();
+    bool stopped = false;
+    world.tracker.stop_all(world.engine, [&] { stopped = true; });
+    world.engine.run();
+    REQUIRE(world.take_runs() == Runs{"-<daemon a>"});
+    world.tracker.give_up(world.engine, text("<daemon a>"));
+    world.engine.run();
+    CHECK(world.take_runs() == Runs{"-<daemon b>"});
+    CHECK_FALSE(stopped);
+    world.change({}, {"<service-state <daemon b> ready>", "<service-state <daemon b> started>"});
+    CHECK(stopped);
+}
+
 TEST_CASE("at the end even services that depend on each other stop") {
     World world;
     std::vector<std::string> facts{"<daemon a {}>",

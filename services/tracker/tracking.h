@@ -26,6 +26,7 @@ class Tracker final : public Counted {
 
     void boot(Turn& turn);
     void stop_all(Turn& turn, std::function<void()> stopped);
+    void give_up(Turn& turn, const Value& name);
     Ref<dataspace::Facet> facet() const { return facet_; }
 
   private:
@@ -61,6 +62,8 @@ class Tracker final : public Counted {
                   Dependency& dependency);
     void deactivate(Turn& turn, Dependency& dependency);
     bool satisfied(const Dependency& dependency) const;
+    void note_order(Service& service) const;
+    bool still_up(const Service& service) const;
     bool has_active_dependents(View name) const;
     void find_cycles(Turn& turn);
     void finish_turn(Turn& turn);
@@ -82,6 +85,8 @@ class Tracker final : public Counted {
     CycleReports cycles_;
     bool shutting_down_ = false;
     bool all_at_once_ = false; // no order is left to go by
+    // While the system goes down: who was started after a service, because of it.
+    ByValue<std::vector<Value>> started_after_;
     std::function<void()> stopped_;
 };
 
