@@ -37,6 +37,11 @@ constexpr const char* usage =
     "                            what depends on what, with states and processes\n"
     "  blame [--boot] [SERVICE...]\n"
     "                            how long each took to start, the slowest first\n"
+    "  plot [-o FILE]            the start as a chart, with the critical path, as SVG\n"
+    "  graph [--all] [--dot] [-o FILE] [SERVICE...]\n"
+    "                            what depends on what as a picture: SVG, or for graphviz\n"
+    "  top [-n TIMES] [--delay SECONDS]\n"
+    "                            memory, processor time and restarts, until q\n"
     "  list [--in SPACE] PATTERN assertions that match, one a line\n"
     "  watch [--in SPACE] PATTERN\n"
     "                            what comes (+), goes (-) and passes (!), until interrupted\n"
@@ -69,7 +74,7 @@ constexpr const char* usage =
     "PATTERN is a value in which _ stands for anything: '<device block _ {DEVNAME: \"vda\"}>'.\n"
     "SPACE is config, machine, log or status; without --in the first three, and config to say\n"
     "something. Looking at a service never starts it.\n"
-    "status, why, tree and blame take --json.\n"
+    "status, why, tree, blame, plot, graph and top take --json.\n"
     "Exit status: 0, 1 if it could not be done, 2 if the command is wrong; of status SERVICE 3 if "
     "it\n"
     "is not running or complete; 4 if there is no such service.\n";
@@ -130,8 +135,10 @@ Arguments parse_arguments(int argc, char** argv) {
             std::exit(0);
         } else if (word == "--debt")
             arguments.debt = true;
-        else if (bool* flag = look_flag(arguments.look, word); flag)
+        else if (bool* flag = look_flag(arguments.look, arguments.command, word))
             *flag = true;
+        else if (std::string* value = look_value(arguments.look, arguments.command, word))
+            *value = argument();
         else if (word == "--bus")
             arguments.bus = argument();
         else if (word == "--bridge")
@@ -159,9 +166,8 @@ Arguments parse_arguments(int argc, char** argv) {
     for (const std::string& space : arguments.spaces)
         if (std::find(all_spaces.begin(), all_spaces.end(), space) == all_spaces.end())
             wrong("--in " + space + ": the dataspaces are config, machine, log and status");
-    if (std::string wrong_flag = misplaced_flag(arguments.look, arguments.command);
-        !wrong_flag.empty())
-        wrong(wrong_flag + " does not go with " + arguments.command);
+    if (std::string what = check_look(arguments.look, arguments.command); !what.empty())
+        wrong(what);
     if (arguments.debt && (arguments.command != "status" || !arguments.words.empty()))
         wrong("--debt goes with status, and with nothing else");
     return arguments;
@@ -248,9 +254,8 @@ int debts(Bus& bus) {
 int show(Bus& bus, const Arguments& arguments) {
     if (arguments.debt) return debts(bus);
     LookOptions options = arguments.look;
-    options.command = arguments.command;
     options.words = arguments.words;
-    return look(bus, options);
+    return look(bus, arguments.command, options);
 }
 
 int list(Bus& bus, const Arguments& arguments) {
@@ -412,14 +417,25 @@ struct Command {
 };
 
 constexpr Command commands[] = {
-    {"status", Takes::anything, show},   {"why", Takes::services, show},
-    {"tree", Takes::anything, show},     {"blame", Takes::anything, show},
-    {"list", Takes::pattern, list},      {"watch", Takes::pattern, watch},
-    {"wait", Takes::pattern, wait},      {"start", Takes::services, order},
-    {"stop", Takes::services, order},    {"release", Takes::services, order},
-    {"restart", Takes::services, order}, {"assert", Takes::values, assert_values},
-    {"send", Takes::values, send},       {"poweroff", Takes::nothing, power},
-    {"reboot", Takes::nothing, power},   {"halt", Takes::nothing, power},
+    {"status", Takes::anything, show},
+    {"why", Takes::services, show},
+    {"tree", Takes::anything, show},
+    {"blame", Takes::anything, show},
+    {"graph", Takes::anything, show},
+    {"plot", Takes::nothing, show},
+    {"top", Takes::nothing, show},
+    {"list", Takes::pattern, list},
+    {"watch", Takes::pattern, watch},
+    {"wait", Takes::pattern, wait},
+    {"start", Takes::services, order},
+    {"stop", Takes::services, order},
+    {"release", Takes::services, order},
+    {"restart", Takes::services, order},
+    {"assert", Takes::values, assert_values},
+    {"send", Takes::values, send},
+    {"poweroff", Takes::nothing, power},
+    {"reboot", Takes::nothing, power},
+    {"halt", Takes::nothing, power},
 };
 
 void check(const Arguments& arguments, Takes takes) {

@@ -1,12 +1,18 @@
 #include "services/muster/look.h"
 
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 
 #include "init/dataspace/pattern.h"
+#include "services/muster/graph.h"
+#include "services/muster/plot.h"
 #include "services/muster/status_line.h"
+#include "services/muster/top.h"
 #include "services/muster/views.h"
 #include "services/muster/why.h"
 
@@ -171,6 +177,47 @@ int blame(const World& world, const LookOptions& options) {
     return result;
 }
 
+// To the file that was named, or to standard output.
+int deliver(const std::string& text, const std::string& path) {
+    if (path.empty() || path == "-") {
+        std::fwrite(text.data(), 1, text.size(), stdout);
+        return 0;
+    }
+    FILE* file = std::fopen(path.c_str(), "we");
+    bool good = file && std::fwrite(text.data(), 1, text.size(), file) == text.size();
+    if (file && std::fclose(file) != 0) good = false;
+    return good ? 0 : failed(system_error(path, errno));
+}
+
+int plot(const World& world, const LookOptions& options) {
+    PlotFacts facts = plot_facts(world);
+    if (!options.json) return deliver(plot_svg(world, facts), options.output);
+    Json json;
+    write_plot_json(json, world, facts);
+    return deliver(json.text() + "\n", options.output);
+}
+
+int graph(const World& world, const LookOptions& options) {
+    int result = 0;
+    GraphOptions graph;
+    graph.units = named(world, options.words, result);
+    graph.all = options.all;
+    if (!options.words.empty() && graph.units.empty()) return result;
+    utsname name{};
+    uname(&name);
+    graph.title = std::string("Services of ") + name.nodename;
+    std::string text;
+    if (options.json) {
+        Json json;
+        write_tree_json(json, world, graph.units, false);
+        text = json.text() + "\n";
+    } else {
+        text = options.dot ? graph_dot(world, graph) : graph_svg(world, graph);
+    }
+    int delivered = deliver(text, options.output);
+    return delivered ? delivered : result;
+}
+
 } // namespace
 
 int unknown_service(const World& world, const std::string& word) {
@@ -185,45 +232,86 @@ int unknown_service(const World& world, const std::string& word) {
 
 namespace {
 
-struct Flag {
-    const char* word;
-    bool LookOptions::*place;
-    std::vector<std::string_view> commands;
+struct Option {
+    std::string_view word;
+    std::string_view commands; // with spaces around each
+    bool LookOptions::*flag;
+    std::string LookOptions::*value;
 };
 
-const std::vector<Flag>& flags() {
-    static const std::vector<Flag> all{
-        {"--json", &LookOptions::json, {"status", "tree", "why", "blame"}},
-        {"--all", &LookOptions::all, {"tree"}},
-        {"--reverse", &LookOptions::reverse, {"tree"}},
-        {"--boot", &LookOptions::boot, {"blame"}},
-        {"--no-processes", &LookOptions::no_processes, {"tree"}},
-    };
-    return all;
+constexpr Option look_options[] = {
+    {"--json", " status tree why blame plot graph top ", &LookOptions::json, nullptr},
+    {"--all", " tree graph ", &LookOptions::all, nullptr},
+    {"-a", " tree graph ", &LookOptions::all, nullptr},
+    {"--reverse", " tree ", &LookOptions::reverse, nullptr},
+    {"-r", " tree ", &LookOptions::reverse, nullptr},
+    {"--no-processes", " tree ", &LookOptions::no_processes, nullptr},
+    {"--boot", " blame ", &LookOptions::boot, nullptr},
+    {"--dot", " graph ", &LookOptions::dot, nullptr},
+    {"--output", " plot graph ", nullptr, &LookOptions::output},
+    {"-o", " plot graph ", nullptr, &LookOptions::output},
+    {"-n", " top ", nullptr, &LookOptions::rounds},
+    {"--delay", " top ", nullptr, &LookOptions::delay},
+    {"-d", " top ", nullptr, &LookOptions::delay},
+};
+
+const Option* find_option(std::string_view command, std::string_view word) {
+    for (const Option& each : look_options)
+        if (word == each.word &&
+            each.commands.find(" " + std::string(command) + " ") != std::string_view::npos)
+            return &each;
+    return nullptr;
+}
+
+// The number in `text`; below 0 if it is none.
+double number_of(const std::string& text) {
+    char* end = nullptr;
+    double value = std::strtod(text.c_str(), &end);
+    return end == text.c_str() || *end || !(value >= 0 && value < 1e9) ? -1 : value;
 }
 
 } // namespace
 
-bool* look_flag(LookOptions& options, const std::string& word) {
-    for (const Flag& each : flags())
-        if (word == each.word) return &(options.*each.place);
-    return nullptr;
+bool* look_flag(LookOptions& options, std::string_view command, std::string_view word) {
+    const Option* found = find_option(command, word);
+    return found && found->flag ? &(options.*found->flag) : nullptr;
 }
 
-std::string misplaced_flag(LookOptions& options, const std::string& command) {
-    for (const Flag& each : flags())
-        if (options.*each.place &&
-            std::find(each.commands.begin(), each.commands.end(), command) == each.commands.end())
-            return each.word;
+std::string* look_value(LookOptions& options, std::string_view command, std::string_view word) {
+    const Option* found = find_option(command, word);
+    return found && found->value ? &(options.*found->value) : nullptr;
+}
+
+std::string check_look(const LookOptions& options, std::string_view command) {
+    if (!options.rounds.empty() && number_of(options.rounds) < 1)
+        return "-n: " + options.rounds + " is no number of times";
+    if (!options.delay.empty() && number_of(options.delay) < 0.1)
+        return "--delay: " + options.delay + " is no number of seconds from 0.1 up";
+    bool picture = command == "plot" || command == "graph";
+    if (picture && !options.json && !options.dot && options.output.empty() && isatty(STDOUT_FILENO))
+        return "a picture is no text for a terminal: try muster " + std::string(command) +
+               " -o FILE.svg";
+    if (options.json && options.dot) return "--json or --dot, not both";
     return "";
 }
 
-int look(Bus& bus, const LookOptions& options) {
+int look(Bus& bus, std::string_view command, const LookOptions& options) {
+    if (command == "top") {
+        TopOptions top_options;
+        top_options.json = options.json;
+        if (!options.rounds.empty())
+            top_options.rounds = static_cast<uint64_t>(number_of(options.rounds));
+        if (!options.delay.empty())
+            top_options.delay = static_cast<uint64_t>(number_of(options.delay) * 1e6);
+        return top(bus, top_options);
+    }
     Result<World> world = World::load(bus);
     if (!world) return failed(world.error());
-    if (options.command == "tree") return finish(tree(*world, options));
-    if (options.command == "why") return finish(why(*world, options));
-    if (options.command == "blame") return finish(blame(*world, options));
+    if (command == "tree") return finish(tree(*world, options));
+    if (command == "why") return finish(why(*world, options));
+    if (command == "blame") return finish(blame(*world, options));
+    if (command == "plot") return finish(plot(*world, options));
+    if (command == "graph") return finish(graph(*world, options));
     return finish(status(bus, *world, options));
 }
 

@@ -9,10 +9,10 @@
 namespace muster::command {
 
 struct Row {
-    size_t depth = 0; // at most one more than that of the row before
-    std::string text; // wrapped if it does not fit, unless there are columns behind it
-    std::string word; // a state, the second column
-    std::string detail;
+    size_t depth = 0;      // at most one more than that of the row before
+    std::string text;      // wrapped if it does not fit, unless there are columns behind it
+    std::string word = {}; // a state, the second column
+    std::string detail = {};
     Colour colour = Colour::plain; // of the text
 };
 
