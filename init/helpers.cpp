@@ -58,8 +58,15 @@ void become_second_stage(const State& state, int link) {
     fcntl(link, F_SETFD, 0);
     Line number(link);
     Line config(state.config, "/boot");
-    const char* arguments[] = {state.second_stage, "--system",     "--config", config.c_str(),
-                               "--init-fd",        number.c_str(), nullptr};
+    const char* arguments[State::kMainWords + 8] = {
+        state.second_stage, "--system", "--config", config.c_str(), "--init-fd", number.c_str()};
+    std::size_t count = 6;
+    if (state.main_words > 0) arguments[count++] = state.main_named ? "--main" : "--";
+    const char* word = state.main;
+    for (std::uint32_t i = 0; i < state.main_words; ++i) {
+        arguments[count++] = word;
+        word += std::strlen(word) + 1;
+    }
     execv(state.second_stage, const_cast<char* const*>(arguments));
     say(Line("init: execute ", state.second_stage, ": ", strerror(errno)).view());
     _exit(127);

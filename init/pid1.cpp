@@ -45,7 +45,9 @@ const char* action_name(Action action) {
     return "nothing";
 }
 
-Action action_of_signal(int signal, bool container) {
+// `main`: a container with a main service, which gets what is not for the container itself.
+Action action_of_signal(int signal, bool container, bool main) {
+    if (main && (signal == SIGUSR1 || signal == SIGUSR2)) return Action::none;
     switch (signal) {
     case SIGUSR1:
         return Action::halt; // as busybox init has it
@@ -287,7 +289,7 @@ void Pid1::on_signal(int signal) {
         reap();
         return;
     }
-    Action action = action_of_signal(signal, state_.container);
+    Action action = action_of_signal(signal, state_.container, state_.main_words > 0);
     if (action != Action::none) {
         ask_end(action, 0, signal);
     } else if (state_.link_fd >= 0 && state_.greeted) {

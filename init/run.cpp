@@ -46,7 +46,7 @@ constexpr std::int64_t kContainerStopMs = 8000; // engines kill after ten second
 constexpr std::string_view kUsage =
     "usage: init                     as process 1: boots the machine\n"
     "       init --container [--config DIR] [--second-stage PROGRAM] [--stop-timeout SECONDS]\n"
-    "                        [--quiet]\n"
+    "                        [--quiet] [--main NAME | -- COMMAND...]\n"
     "                                as process 1 of a container\n"
     "       init --exec [OPTION]... -- PROGRAM [ARGUMENT]...\n"
     "                                sets up a service's process and becomes it\n"
@@ -69,6 +69,9 @@ struct Options {
     const char* second_stage = kSecondStage;
     std::int64_t stop_limit_ms = kContainerStopMs;
     bool quiet = false;
+    char** main = nullptr; // its words; of a name there is one
+    int main_words = 0;
+    bool main_named = false;
 };
 
 // What follows --container. 0, or the exit status.
@@ -79,8 +82,15 @@ int read_options(int argc, char** argv, Options& options) {
             options.quiet = true;
             continue;
         }
-        bool known =
-            option == "--config" || option == "--second-stage" || option == "--stop-timeout";
+        if (option == "--") {
+            options.main = argv + at + 1;
+            options.main_words = argc - at - 1;
+            if (options.main_words == 0) return wrong("no command after ", option);
+            if (options.main_named) return wrong("--main and a command exclude each other", "");
+            break;
+        }
+        bool known = option == "--config" || option == "--second-stage" ||
+                     option == "--stop-timeout" || option == "--main";
         if (!known) return wrong("unknown option ", option);
         if (++at == argc) return wrong("no value for ", option);
         std::string_view value = argv[at];
@@ -94,12 +104,33 @@ int read_options(int argc, char** argv, Options& options) {
             if (value.empty()) return wrong("not a number of seconds: ", value);
             options.stop_limit_ms = seconds > 0 ? seconds * 1000 : 1;
         } else if (value.empty() || value.size() >= records::kPathSize - 8) {
-            return wrong("not a usable path: ", value);
+            return wrong("not usable: ", value);
+        } else if (option == "--main") {
+            options.main = argv + at;
+            options.main_words = 1;
+            options.main_named = true;
         } else {
             (option == "--config" ? options.config : options.second_stage) = argv[at];
         }
     }
+    std::size_t size = 0;
+    for (int i = 0; i < options.main_words; ++i)
+        size += std::strlen(options.main[i]) + 1;
+    if (size > State::kMainSize || options.main_words > static_cast<int>(State::kMainWords))
+        return wrong("the command of the main service is too long", "");
     return 0;
+}
+
+// Their size has been checked.
+void keep_main(State& state, const Options& options) {
+    char* to = state.main;
+    for (int i = 0; i < options.main_words; ++i) {
+        std::size_t size = std::strlen(options.main[i]) + 1;
+        std::memcpy(to, options.main[i], size);
+        to += size;
+    }
+    state.main_words = static_cast<std::uint32_t>(options.main_words);
+    state.main_named = options.main_named;
 }
 
 // The last allocation-like thing: a PATH for our children, and without the variable of the state.
@@ -142,6 +173,8 @@ const char* variable(const char* name) {
 void read_own_path(State& state, const char* name) {
     char path[records::kPathSize] = {};
     ssize_t size = readlink("/proc/self/exe", path, sizeof path - 1);
+    // What a root that was only changed to by chroot(2) has is named from outside.
+    if (size > 0 && access(path, X_OK) < 0) size = -1;
     copy_field(state.own_path, sizeof state.own_path,
                size > 0 ? std::string_view(path, static_cast<std::size_t>(size)) : name);
 }
@@ -303,6 +336,7 @@ int run_as_pid1(int argc, char** argv) {
             state->limits.stop = options.stop_limit_ms;
             state->limits.grace = 1000;
             copy_field(state->config, sizeof state->config, options.config);
+            keep_main(*state, options);
         } else {
             reboot(RB_DISABLE_CAD); // Ctrl-Alt-Del comes as SIGINT
             mount_file_systems(kernel, *state);

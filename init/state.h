@@ -42,7 +42,9 @@ struct Limits {
 
 struct State {
     static constexpr std::uint32_t kMagic = 0x5453494d; // "MIST"
-    static constexpr std::uint32_t kVersion = 2;
+    static constexpr std::uint32_t kVersion = 3;
+    static constexpr std::size_t kMainSize = 4096;
+    static constexpr std::uint32_t kMainWords = 128;
 
     std::uint32_t magic;
     std::uint32_t version;
@@ -62,6 +64,11 @@ struct State {
     char config[records::kPathSize];       // the second stage's --config
     char second_stage[records::kPathSize]; // its program
     char own_path[records::kPathSize];     // for Welcome::init_program
+    // The main service of a container: `main_words` strings, one after the other; with `main_named`
+    // the one is the name of a service, else they are a command.
+    char main[kMainSize];
+    std::uint32_t main_words; // 0: there is none
+    bool main_named;
 
     // Descriptors.
     std::int32_t shared_fd; // the state memfd

@@ -281,6 +281,8 @@ void Instance::became_ready(Turn& turn) {
 // --- its end ---
 
 void Instance::process_ended(Turn& turn, int wait_status) {
+    turn.message(owner_.context().config,
+                 preserves::record("exited", {owner_.service(), preserves::integer(wait_status)}));
     if (phase_ == Phase::ending) { // it could not be executed, which has been said
         if (!process_->gone()) process_->kill();
         return;

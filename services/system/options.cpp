@@ -30,6 +30,8 @@ const char* const options_help =
     "      --no-banner         say nothing at start\n"
     "      --system            as the second stage of init\n"
     "      --init-fd N         the link to init\n"
+    "      --main NAME         <daemon NAME> is the main service of a container\n"
+    "      -- COMMAND...       run this as the main service of a container\n"
     "  -h, --help              this text\n"
     "  -V, --version           the version\n"
     "\n"
@@ -40,7 +42,17 @@ const char* const options_help =
 
 namespace {
 
-enum Long : int { bus = 256, inferior, control, debt, answers, no_banner, system_stage, init_fd };
+enum Long : int {
+    bus = 256,
+    inferior,
+    control,
+    debt,
+    answers,
+    no_banner,
+    system_stage,
+    init_fd,
+    main_service
+};
 
 constexpr option long_options[] = {
     {"config", required_argument, nullptr, 'c'},
@@ -55,6 +67,7 @@ constexpr option long_options[] = {
     {"no-banner", no_argument, nullptr, no_banner},
     {"system", no_argument, nullptr, system_stage},
     {"init-fd", required_argument, nullptr, init_fd},
+    {"main", required_argument, nullptr, main_service},
     {"help", no_argument, nullptr, 'h'},
     {"version", no_argument, nullptr, 'V'},
     {nullptr, 0, nullptr, 0},
@@ -129,6 +142,9 @@ Result<Options> parse_options(int argc, char* const* argv) {
             options.init_fd = static_cast<int>(*fd);
             break;
         }
+        case main_service:
+            options.main = optarg;
+            break;
         case 'h':
             options.ask = Options::Ask::help;
             return options;
@@ -141,7 +157,14 @@ Result<Options> parse_options(int argc, char* const* argv) {
             return Error{"unknown option " + word};
         }
     }
-    if (optind < argc) return Error{"unknown argument " + std::string(argv[optind])};
+    if (optind < argc && optind > 1 && std::string_view(argv[optind - 1]) == "--") {
+        if (!options.system) return Error{"a COMMAND goes with --system"};
+        options.main_command.assign(argv + optind, argv + argc);
+    } else if (optind < argc) {
+        return Error{"unknown argument " + std::string(argv[optind])};
+    }
+    if (!options.main.empty() && !options.main_command.empty())
+        return Error{"--main and a COMMAND exclude each other"};
     if (options.inferior && options.system)
         return Error{"--inferior and --system exclude each other"};
     return options;

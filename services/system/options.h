@@ -26,7 +26,9 @@ struct Options {
     protocol::Answers answers = protocol::Answers::accepted;
     bool system = false; // as the second stage of init
     int init_fd = -1;
-    int64_t credit; // SYNDICATE_CREDIT: how many events an account may owe
+    std::string main;                      // --main: the name of a container's main service
+    std::vector<std::string> main_command; // or what follows --, to be run as that
+    int64_t credit;                        // SYNDICATE_CREDIT: how many events an account may owe
 };
 
 // ERRORS: what is wrong with the command line, or with SYNDICATE_CREDIT in the environment.

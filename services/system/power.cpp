@@ -1,5 +1,7 @@
 #include "services/system/power.h"
 
+#include <signal.h>
+
 #include <cstdio>
 
 #include "init/preserves/text_writer.h"
@@ -78,6 +80,12 @@ void Power::stop_by_itself() {
     stop_all([this] { context_.loop.stop(); });
 }
 
+void Power::main_ended() {
+    if (stopping_) return; // as it was told to
+    Result<> sent = context_.link.shutdown(Action::exit, main_->status().value_or(0));
+    if (!sent) log(sent.error().message);
+}
+
 void Power::time_is_over() {
     if (report_) report_->finish();
 }
@@ -102,7 +110,12 @@ void Power::on_records() {
         case Kind::stop:
             if (std::exchange(stopping_, true)) break;
             context_.adoption.release();
-            stop_all([this] {
+            // Whoever ends a container, its status is that of its main service; a reboot is one.
+            stop_all([this, action = record.payload.stop.action] {
+                if (main_ && main_->status() && action != Action::reboot) {
+                    Result<> told = context_.link.shutdown(Action::exit, *main_->status());
+                    if (!told) log(told.error().message);
+                }
                 Result<> sent = context_.link.services_stopped();
                 if (!sent) log(sent.error().message);
             });
@@ -110,8 +123,16 @@ void Power::on_records() {
         case Kind::refused:
             log("init refuses: " + std::string(record.payload.refused.reason));
             break;
+        case Kind::signal:
+            if (main_)
+                main_->signal(record.payload.signal.signal);
+            else if (record.payload.signal.signal == SIGHUP)
+                context_.engine.external(facet_, [config = context_.config](Turn& turn) {
+                    turn.message(config, preserves::record("reload-configuration", {}));
+                });
+            break;
         default:
-            break; // signals: nothing to reload
+            break;
         }
     }
 }

@@ -15,6 +15,7 @@
 #include "init/second_stage_link.h"
 #include "services/daemon/adoption.h"
 #include "services/process/process.h"
+#include "services/system/main_service.h"
 #include "services/system/stop_report.h"
 #include "services/tracker/tracker.h"
 
@@ -38,6 +39,10 @@ class Power {
 
     // The capability `$system`, to be made in a turn of `facet`'s actor.
     dataspace::CapRef capability(dataspace::Turn& turn);
+    // Of a container: its end is the end, and signals reach it. Must outlive this.
+    void set_main(const MainService* main) { main_ = main; }
+    // The main service has ended.
+    void main_ended();
     // Handles all records that wait. To be called when the link is readable.
     void on_records();
     // Stops all services, then leaves the event loop: the end without init.
@@ -55,6 +60,7 @@ class Power {
     Ref<dataspace::Facet> facet_;
     bool stopping_ = false;
     std::unique_ptr<StopReport> report_;
+    const MainService* main_ = nullptr;
 };
 
 } // namespace muster::services

@@ -114,6 +114,12 @@ void SecondStage::boot(Turn& turn) {
     serve(turn);
     assert_capabilities(turn);
     if (options_.system) assert_boot_facts(turn);
+    if (!options_.main.empty() || !options_.main_command.empty()) {
+        main_ = std::make_unique<MainService>(turn, config_, options_.main, options_.main_command,
+                                              link_.attached() ? link_.welcome().init_program : "",
+                                              [this] { power_->main_ended(); });
+        power_->set_main(main_.get());
+    }
     require_configuration(turn);
 }
 
@@ -247,21 +253,23 @@ void SecondStage::require_configuration(Turn& turn) {
 // We are up when all configuration that we were given has been read.
 void SecondStage::report_up(Turn& turn, const std::vector<Value>& watchers) {
     watchers_missing_ = watchers.size();
-    auto one_more = [this] {
+    auto one_more = [this](Turn& now) {
         if (watchers_missing_ > 0 && --watchers_missing_ > 0) return;
+        // From the facet that this began in, which outlives whoever tells.
+        if (main_) now.in(*facet_, [this](Turn& inner) { main_->require(inner); });
         adoption_.configuration_loaded();
         Result<> sent = link_.up();
         if (!sent) std::fprintf(stderr, "dataspace: %s\n", sent.error().message.c_str());
         if (options_.banner && !options_.system && !options_.inferior)
             std::fprintf(stderr, "dataspace: running\n");
     };
-    if (watchers.empty()) one_more();
+    if (watchers.empty()) one_more(turn);
     for (const Value& watcher : watchers) {
         Value ready = preserves::record("service-state", {watcher, preserves::symbol("ready")});
         bool seen = false;
         observe(turn, config_, pat::literal(ready),
-                [one_more, seen](Turn&, View) mutable {
-                    if (!std::exchange(seen, true)) one_more();
+                [one_more, seen](Turn& now, View) mutable {
+                    if (!std::exchange(seen, true)) one_more(now);
                 },
                 {});
     }

@@ -72,6 +72,7 @@ class SecondStage {
     Ref<dataspace::Facet> facet_;
     Ref<dataspace::Facet> listeners_;
     dataspace::KeepAlive keep_;
+    std::unique_ptr<MainService> main_;
     std::unique_ptr<Power> power_;
     std::unique_ptr<BusAccess> bus_access_;
     protocol::Connection superior_;
