@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "services/system/check.h"
 #include "services/system/options.h"
 #include "services/system/stage.h"
 
@@ -49,6 +50,7 @@ int main(int argc, char** argv) {
         std::puts("dataspace (muster) 0.1");
         return 0;
     }
+    if (options->ask == services::Options::Ask::check) return services::check(*options);
     auto link = value_or_die(options->init_fd >= 0 ? SecondStageLink::connect(options->init_fd)
                                                    : SecondStageLink::standalone());
     std::unique_ptr<EventLoop> loop = value_or_die(EventLoop::create());

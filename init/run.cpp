@@ -50,6 +50,8 @@ constexpr std::string_view kUsage =
     "                                as process 1 of a container\n"
     "       init --exec [OPTION]... -- PROGRAM [ARGUMENT]...\n"
     "                                sets up a service's process and becomes it\n"
+    "       init --takes-over VERSION SIZE\n"
+    "                                whether it can go on for an init with such a state\n"
     "       init --help | --version\n"
     "To power off, reboot or halt the system: muster poweroff, muster reboot, muster halt.\n";
 
@@ -156,7 +158,7 @@ int number_or_none(const char* text) {
     int number = 0;
     if (text == nullptr || *text == 0) return -1;
     for (; *text != 0; ++text) {
-        if (*text < '0' || *text > '9' || number > 100000) return -1;
+        if (*text < '0' || *text > '9' || number > 100000000) return -1;
         number = number * 10 + (*text - '0');
     }
     return number;
@@ -361,8 +363,22 @@ int run_as_pid1(int argc, char** argv) {
 
 } // namespace
 
+// Whether this program can go on with the state of the init that runs: the version of its records.
+int takes_over(int argc, char** argv) {
+    if (argc != 4) return wrong("--takes-over needs a version and a size", "");
+    if (number_or_none(argv[2]) != static_cast<int>(State::kVersion) ||
+        number_or_none(argv[3]) != static_cast<int>(sizeof(State))) {
+        write_text(2, "init: the state of the init that runs is of another version: a reboot is "
+                      "needed\n");
+        return 1;
+    }
+    write_text(1, Line(static_cast<int>(records::kVersion), "\n").view());
+    return 0;
+}
+
 int run_init(int argc, char** argv) {
     std::string_view mode = argc > 1 ? argv[1] : "";
+    if (mode == "--takes-over") return takes_over(argc, argv);
     if (mode == "--exec") return run_exec_stub(argc - 2, argv + 2);
     if (getpid() == 1) return run_as_pid1(argc, argv);
     if (mode == "--help" || mode == "-h") {

@@ -19,6 +19,7 @@
 #include "services/muster/selection.h"
 #include "services/muster/status_line.h"
 #include "services/muster/sturdy.h"
+#include "services/muster/upgrade.h"
 #include "services/tracker/service.h"
 
 namespace muster::command {
@@ -56,6 +57,9 @@ constexpr const char* usage =
     "  send [--in SPACE] VALUE...\n"
     "                            send this as a message\n"
     "  poweroff, reboot, halt    stop all services, and then the machine\n"
+    "  upgrade                   go on with the programs that are installed now, in place of "
+    "those\n"
+    "                            that run: init and the second stage; services notice nothing\n"
     "  mint, attenuate           make sturdyrefs, and narrow them: see `muster mint --help`\n"
     "  resolve [--at TRANSPORT]... [--timeout SECONDS] REF [COMMAND...]\n"
     "                            try a sturdyref or a route, and have COMMAND (list, watch, wait,\n"
@@ -101,7 +105,9 @@ struct Arguments {
     wrong(what + "; `muster --help` lists them");
 }
 
+// Without a text it is repeated (Bus::lost).
 int failed(const Error& error) {
+    if (error.message.empty()) return 1;
     std::fprintf(stderr, "muster: %s\n", error.message.c_str());
     return 1;
 }
@@ -469,6 +475,20 @@ const Command* find_command(const std::string& name) {
     return nullptr;
 }
 
+// What only looks, or says what holds for as long as we run, is done again when the second stage
+// was started again meanwhile.
+int run_on_bus(const Command& command, const Arguments& arguments) {
+    const bool repeats = command.run == list || command.run == wait ||
+                         command.run == assert_values || command.run == show;
+    for (;;) {
+        auto bus = Bus::connect(arguments.bus, repeats);
+        if (!bus && !bus.error().message.empty()) return failed(bus.error());
+        if (!bus) continue;
+        int status = command.run(**bus, arguments);
+        if (!repeats || !(*bus)->lost()) return status;
+    }
+}
+
 // Tries a reference; a command that follows has what it stands for in place of `$config`.
 int resolve(Arguments arguments) {
     if (arguments.words.empty()) wrong(usage_of(arguments) + " needs a sturdyref or a route");
@@ -513,9 +533,11 @@ int run(int argc, char** argv) {
     if (!arguments.transports.empty()) wrong("only resolve takes --at");
     if (const Command* command = find_command(arguments.command)) {
         check(arguments, command->takes);
-        auto bus = Bus::connect(arguments.bus);
-        if (!bus) return failed(bus.error());
-        return command->run(**bus, arguments);
+        return run_on_bus(*command, arguments);
+    }
+    if (arguments.command == "upgrade") {
+        check(arguments, Takes::nothing);
+        return upgrade(arguments.bus);
     }
     if (arguments.command == "bridge" && arguments.words.empty())
         wrong("muster bridge needs a command after --");

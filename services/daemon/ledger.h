@@ -26,6 +26,7 @@ namespace muster::services {
 class Ledger {
   public:
     static constexpr std::string_view kept_name = "ledger";
+    static constexpr int version = 1; // of its layout
     static constexpr size_t capacity = 16 * 1024 * 1024; // bytes; only what was used is there
     static constexpr size_t last_size = 88;
 

@@ -32,6 +32,9 @@ const char* const options_help =
     "      --init-fd N         the link to init\n"
     "      --main NAME         <daemon NAME> is the main service of a container\n"
     "      -- COMMAND...       run this as the main service of a container\n"
+    "      --check             only say whether we could run: reads the scripts of --config; with\n"
+    "                          --records N and --ledger N also whether we could go on for another\n"
+    "                          second stage that spoke these versions\n"
     "  -h, --help              this text\n"
     "  -V, --version           the version\n"
     "\n"
@@ -51,7 +54,10 @@ enum Long : int {
     no_banner,
     system_stage,
     init_fd,
-    main_service
+    main_service,
+    check,
+    records_version,
+    ledger_version
 };
 
 constexpr option long_options[] = {
@@ -68,6 +74,9 @@ constexpr option long_options[] = {
     {"system", no_argument, nullptr, system_stage},
     {"init-fd", required_argument, nullptr, init_fd},
     {"main", required_argument, nullptr, main_service},
+    {"check", no_argument, nullptr, check},
+    {"records", required_argument, nullptr, records_version},
+    {"ledger", required_argument, nullptr, ledger_version},
     {"help", no_argument, nullptr, 'h'},
     {"version", no_argument, nullptr, 'V'},
     {nullptr, 0, nullptr, 0},
@@ -145,6 +154,17 @@ Result<Options> parse_options(int argc, char* const* argv) {
         case main_service:
             options.main = optarg;
             break;
+        case check:
+            options.ask = Options::Ask::check;
+            break;
+        case records_version:
+        case ledger_version: {
+            auto version = number(optarg, 1, INT32_MAX);
+            if (!version) return Error{word + " " + std::string(optarg) + ": not a version"};
+            (found == ledger_version ? options.ledger : options.records) =
+                static_cast<int>(*version);
+            break;
+        }
         case 'h':
             options.ask = Options::Ask::help;
             return options;

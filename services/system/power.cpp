@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <cstdio>
+#include <cstdlib>
 
 #include "init/preserves/text_writer.h"
 #include "services/system/log_printer.h"
@@ -49,6 +50,9 @@ void Power::command(Turn& turn, View request) {
             return;
         }
         sent = context_.link.switch_root(*root, request.at(2).as_string().value_or(""));
+    } else if (*word == "upgrade") {
+        if (!context_.link.attached()) return say(turn, context_.log, "upgrade: there is no init");
+        replace();
     } else if (*word == "exit") {
         int64_t status = request.at(1).as_int().value_or(0);
         sent = context_.link.shutdown(Action::exit, static_cast<int>(status & 0xff));
@@ -72,6 +76,16 @@ void Power::stop_all(std::function<void()> stopped) {
     context_.tracker.stop_all(context_.engine, [this, stopped = std::move(stopped)] {
         report_->finish();
         stopped();
+    });
+}
+
+// What is said in this round still leaves; all else our successor finds as after any other end.
+void Power::replace() {
+    context_.loop.next_round([this] {
+        Result<> sent = context_.link.upgrade(context_.link.welcome().init_program);
+        if (sent) sent = context_.link.replace();
+        if (!sent) return log(sent.error().message);
+        std::_Exit(0);
     });
 }
 

@@ -3,6 +3,7 @@
 // `$system` is a capability of its own. It takes the messages
 //   <system poweroff> <system reboot> <system halt>
 //   <system exit STATUS>                  in a container: ends it with that status
+//   <system upgrade>                      init and we go on as the programs that are installed now
 //   <system switch-root "NEWROOT" "INIT"> "" for INIT: init= of the kernel command line, /sbin/init
 // init decides, and comes back with `stop`: then all services are stopped, in their order, and init
 // is told when they are. By itself, without init, the second stage stops the services and ends.
@@ -53,6 +54,7 @@ class Power {
   private:
     class Switch;
     void command(dataspace::Turn& turn, preserves::View request);
+    void replace();
     void log(std::string line);
     void stop_all(std::function<void()> stopped);
 

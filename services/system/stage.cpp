@@ -120,6 +120,7 @@ void SecondStage::boot(Turn& turn) {
                                               [this] { power_->main_ended(); });
         power_->set_main(main_.get());
     }
+    if (link_.attached()) assert_programs(turn);
     require_configuration(turn);
 }
 
@@ -197,6 +198,29 @@ void SecondStage::assert_boot_facts(Turn& turn) {
     for (const auto& [key, value] : parameters)
         turn.assert_(config_, preserves::record("kernel-parameter", {preserves::symbol(key),
                                                                      preserves::string(value)}));
+}
+
+// For `muster upgrade`: which programs run, and what a new one must understand.
+void SecondStage::assert_programs(Turn& turn) {
+    char path[records::kPathSize] = {};
+    ssize_t size = readlink("/proc/self/exe", path, sizeof path - 1);
+    std::string_view own(path, size > 0 ? static_cast<size_t>(size) : 0);
+    constexpr std::string_view deleted = " (deleted)"; // replaced by another already
+    if (own.ends_with(deleted)) own.remove_suffix(deleted.size());
+    std::string above = options_.configs.empty() ? "" : options_.configs.front();
+    above = above.substr(0, above.find_last_of('/'));
+    auto number = [](int64_t value) { return preserves::integer(value); };
+    turn.assert_(config_,
+                 preserves::record("system-programs",
+                                   {preserves::dictionary(
+                                       {{"init", preserves::string(link_.welcome().init_program)},
+                                        {"second-stage", preserves::string(own)},
+                                        {"configuration", preserves::string(above)},
+                                        {"process", number(getpid())},
+                                        {"records", number(records::kVersion)},
+                                        {"ledger", number(Ledger::version)},
+                                        {"state", number(link_.welcome().state_version)},
+                                        {"state-size", number(link_.welcome().state_size)}})}));
 }
 
 // What the scripts under `path` find. `configuration` is the folder above: that of the layers.

@@ -44,6 +44,7 @@ class SecondStage {
     bool commands(preserves::View variables) const;
     void assert_capabilities(Turn& turn);
     void assert_boot_facts(Turn& turn);
+    void assert_programs(Turn& turn);
     void require_configuration(Turn& turn);
     void speak_on_stdio();
     Value variables(const std::string& path) const;
