@@ -14,6 +14,7 @@
 #include "init/preserves/text_writer.h"
 #include "services/muster/bridge.h"
 #include "services/muster/bus.h"
+#include "services/muster/help.h"
 #include "services/muster/look.h"
 #include "services/muster/notation.h"
 #include "services/muster/selection.h"
@@ -70,6 +71,7 @@ constexpr const char* usage =
     "                            `muster bridge -- ssh HOST muster serve-stdio`\n"
     "  serve-stdio [--bridge PATH]\n"
     "                            the other end of that\n"
+    "  help [COMMAND]            this, or more about a command\n"
     "\n"
     "SERVICE is a name, as in `sshd` for <daemon sshd>, or a value such as '<milestone default>'; "
     "in\n"
@@ -521,11 +523,19 @@ int sturdy(int argc, char** argv) {
     return std::fflush(stdout) == 0 ? 0 : 1;
 }
 
+int help(const std::string& command) {
+    std::string text = command.empty() ? usage : help_of(usage, command);
+    if (text.empty()) wrong_command("unknown command " + command);
+    std::fputs(text.c_str(), stdout);
+    return std::fflush(stdout) == 0 ? 0 : 1;
+}
+
 } // namespace
 
 int run(int argc, char** argv) {
     signal(SIGPIPE, SIG_DFL);
     std::string_view first = argc > 1 ? argv[1] : "";
+    if (first == "help") return help(argc > 2 ? argv[2] : "");
     if (first == "mint" || first == "attenuate") return sturdy(argc - 1, argv + 1);
     Arguments arguments = parse_arguments(argc, argv);
     if (arguments.command.empty()) wrong_command("which command?");

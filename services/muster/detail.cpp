@@ -133,7 +133,8 @@ std::vector<std::string> detail_lines(const World& world, const Detail& detail,
     size_t said = 0;
     std::string label = unit.up() ? "because" : "why";
     for (const Reason& each : why(world, detail.unit, detail.places, detail.now)) {
-        if (each.depth == 0 || each.depth > 2 || each.kind == "failure") continue;
+        size_t deepest = unit.up() ? 1 : 2;
+        if (each.depth == 0 || each.depth > deepest || each.kind == "failure") continue;
         if (said == 6) {
             lines.add("", "... see: muster why " + unit.shown);
             break;

@@ -207,10 +207,11 @@ void Explainer::demands(size_t first, size_t depth) {
             say(level, "operator", "somebody said `muster start`");
             asked = true;
         }
-        for (const Place& place : places_.demands(unit.name())) {
-            say(level, "configuration", "asked for in " + place.shown());
-            asked = true;
-        }
+        std::string files;
+        for (const Place& place : places_.demands(unit.name()))
+            files += (files.empty() ? "" : ", ") + place.shown();
+        if (!files.empty()) say(level, "configuration", "asked for in " + files);
+        asked = asked || !files.empty();
         std::vector<size_t> above;
         for (size_t edge : unit.needed_by) {
             size_t from = world_.edges()[edge].from;

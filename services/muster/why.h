@@ -15,12 +15,12 @@ namespace muster::command {
 // One link of the chain. `kind` is for programs:
 //   service         the service itself, or one that it waits for, with its state
 //   needed-by       a service that depends on it
-//   configuration   a file asks for it; `text` is FILE:LINE
+//   configuration   files ask for it, as `text` says
 //   operator        somebody said `muster start`
 //   stopped-by-operator
 //   program         somebody on the bus or a service asks for it
 //   nobody          nobody asks for it
-//   missing         an assertion that is not there; `text` is the pattern
+//   missing         an assertion that is not there; `text` has the pattern
 //   undefined       no `<daemon …>` says how to run it
 //   unprovided      nobody runs services of this kind
 //   failure         how it ended last
