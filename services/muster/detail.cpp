@@ -147,11 +147,6 @@ std::vector<std::string> detail_lines(const World& world, const Detail& detail,
     }
     lines.add("needs", neighbours(world, unit.needs, true, 12));
     lines.add("needed by", neighbours(world, unit.needed_by, false, 12));
-    if (!detail.log.empty()) {
-        lines.line("");
-        for (const std::string& each : detail.log)
-            lines.line("  " + screen.cut_end(printable(each), screen.width - 2));
-    }
     return lines.take();
 }
 
@@ -239,10 +234,6 @@ void write_json(Json& json, const World& world, const Detail& detail) {
     json.end();
     json.key("why");
     write_json(json, why(world, detail.unit, detail.places, detail.now));
-    json.key("log").array();
-    for (const std::string& each : detail.log)
-        json.string(each);
-    json.end();
     json.end();
 }
 

@@ -65,11 +65,8 @@ std::string command_of(Bus& bus, const Unit& unit, const Places& places) {
 }
 
 int detail(Bus& bus, const World& world, size_t unit, bool as_json) {
-    Detail detail{.unit = unit,
-                  .command = {},
-                  .places = Places::read(world.config_paths()),
-                  .log = {},
-                  .now = now_us()};
+    Detail detail{
+        .unit = unit, .command = {}, .places = Places::read(world.config_paths()), .now = now_us()};
     detail.command = command_of(bus, world.units()[unit], detail.places);
     if (as_json) {
         Json json;

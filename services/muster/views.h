@@ -54,7 +54,6 @@ struct Detail {
     size_t unit;
     std::string command;
     Places places;
-    std::vector<std::string> log; // last lines
     uint64_t now = 0;
 };
 
