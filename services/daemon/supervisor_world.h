@@ -94,6 +94,10 @@ struct World {
             [this](dataspace::Turn&, preserves::View captures) {
                 preserves::View details = captures.at(0);
                 preserves::View line = details.get("line");
+                if (!details.get("stream").valid()) { // said by another than a supervisor
+                    lines.emplace_back(line.as_string().value_or(""));
+                    return;
+                }
                 lines.push_back(
                     preserves::to_text(details.get("service").at(0)) + " " +
                     std::string(*details.get("stream").as_symbol()) + ": " +

@@ -26,6 +26,7 @@ void Tracker::observe_demands(Turn& turn) {
             Service& service = self->service(seen.at(0));
             service.needed = needed;
             self->mark(t, service);
+            self->mark_followers(t, service.name);
         };
     };
     observe(turn, spaces_.config, pat::record("require-service", {pat::bind()}), need(true),
@@ -45,8 +46,15 @@ void Tracker::observe_services(Turn& turn) {
                 service.states.emplace(Value(seen.at(1)), 1);
             else
                 service.states.erase(Value(seen.at(1)));
+            bool failed = seen.at(1).is_symbol("failed");
+            bool up = seen.at(1).is_symbol("ready") || seen.at(1).is_symbol("complete");
+            if (present && failed && service.run) service.coming_back = true;
+            if (present && up) service.coming_back = false;
+            // The second run is over, however it ended.
+            if (present && (failed || up)) service.rerunning = false;
             self->touch(t, service);
-            self->mark_dependents(t, seen.at(0));
+            self->mark_dependents(t, service.name);
+            self->mark_followers(t, service.name);
             self->mark_dependencies_at_the_end(t, service);
         };
     };
@@ -57,6 +65,7 @@ void Tracker::observe_services(Turn& turn) {
             Service& service = self->service(preserves::record("daemon", {seen.at(0)}));
             service.defined = present;
             self->mark(t, service);
+            self->mark_provided(t, service);
         };
     };
     observe(turn, spaces_.config, pat::record("daemon", {pat::bind(), pat::discard()}),
@@ -67,12 +76,15 @@ void Tracker::observe_services(Turn& turn) {
             Service& service = self->service(preserves::record("daemon", {seen.at(0)}));
             service.detail = Value(seen.at(1));
             self->touch(t, service);
+            self->mark_provided(t, service);
+            self->mark_followers(t, service.name);
         },
         [self](Turn& t, View seen) {
             Service& service = self->service(preserves::record("daemon", {seen.at(0)}));
             if (service.detail.valid() && service.detail.view() == seen.at(1))
                 service.detail = Value();
             self->touch(t, service);
+            self->mark_followers(t, service.name);
             self->mark_dependencies_at_the_end(t, service);
         });
 }
@@ -115,7 +127,13 @@ Value Tracker::name_meant(Turn& turn, View name) {
 // could run.
 void Tracker::restart(Turn& turn, View name) {
     Service* each = known(name_meant(turn, name));
-    if (!each || !each->run || each->is_daemon() || each->is_milestone() || shutting_down_) return;
+    if (!each || !each->run || each->is_point() || shutting_down_) return;
+    if (each->is_daemon()) {
+        // What depends on a one-shot that has done its work is left alone while it is done again.
+        each->rerunning = each->rerunning || each->has_state("complete");
+        each->coming_back = each->coming_back || each->is_up();
+        return;
+    }
     turn.retract(each->run);
     each->run = turn.assert_(spaces_.config, preserves::record("run-service", {each->name}));
 }
@@ -125,9 +143,16 @@ void Tracker::demand(Turn& turn, View name, int change) {
     each.demands += static_cast<size_t>(change);
     if (each.demands > 0 && each.demand == 0) {
         each.demand = turn.assert_(spaces_.config, preserves::record("require-service", {name}));
+    } else if (each.demands == 0 && stays_for_a_while(each)) {
+        each.demand_end = later(each.idle_after, each.name, [](Tracker&, Turn& t, Service& idle) {
+            if (idle.demands > 0) return;
+            idle.idle_over = true;
+            t.retract(std::exchange(idle.demand, 0));
+        });
     } else if (each.demands == 0) {
         turn.retract(std::exchange(each.demand, 0));
     }
+    if (each.demands > 0) each.demand_end.cancel();
     touch(turn, each);
 }
 
@@ -144,6 +169,8 @@ void Tracker::set_override(Turn& turn, View name, bool up, bool down, bool save)
         up ? turn.assert_(spaces_.config, preserves::record("require-service", {name})) : 0;
     turn.retract(std::exchange(each.override_need, need));
     mark(turn, each);
+    mark_followers(turn, each.name);
+    mark_provided(turn, each);
     if (!save || spaces_.overrides_path.empty()) return;
     std::vector<Override> all;
     for (const auto& [key, known] : services_)

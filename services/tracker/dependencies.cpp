@@ -6,37 +6,39 @@ namespace muster::services {
 
 namespace pat = dataspace::pattern;
 
-void Tracker::add_dependency(Turn& turn, View depender, View dependee) {
+void Tracker::add_dependency(Turn& turn, View depender, View dependee, Bond bond) {
     if (depender == dependee.at(0) && dependee.is_record("service-state", 2)) return;
     Service& each = service(depender);
     Dependency dependency;
+    dependency.bond = bond;
     if (dependee.is_record("service-state", 2)) {
         dependency.service = Value(dependee.at(0));
         dependency.state = Value(dependee.at(1));
     } else if (dependee.is_record("present", 1)) {
         dependency.service = service_of_pattern(dependee.at(0));
     }
-    auto added = each.dependencies.emplace(Value(dependee), std::move(dependency));
+    auto added = each.dependencies.emplace(bond_key(bond, dependee), std::move(dependency));
     Dependency& kept = added.first->second;
     if (added.second && kept.service.valid())
-        dependents_[kept.service][each.name].emplace_back(dependee);
+        ties(bond)[kept.service][each.name].emplace_back(added.first->first);
     reconsider(each, added.first->first, kept);
     each.missing_grew = true; // also if it is there: it is to be pursued
     mark(turn, each);
 }
 
-void Tracker::remove_dependency(Turn& turn, View depender, View dependee) {
+void Tracker::remove_dependency(Turn& turn, View depender, View dependee, Bond bond) {
     Service* each = known(depender);
     if (!each) return;
-    auto found = each->dependencies.find(Value(dependee));
+    auto found = each->dependencies.find(bond_key(bond, dependee));
     if (found == each->dependencies.end()) return;
     deactivate(turn, found->second);
     if (found->second.service.valid()) {
-        auto& dependents = dependents_[found->second.service];
+        Ties& ties = this->ties(bond);
+        auto& dependents = ties[found->second.service];
         auto& dependees = dependents[each->name];
         std::erase(dependees, found->first);
         if (dependees.empty()) dependents.erase(each->name);
-        if (dependents.empty()) dependents_.erase(found->second.service);
+        if (dependents.empty()) ties.erase(found->second.service);
     }
     each->missing.erase(found->first);
     each->dependencies.erase(found);
@@ -47,6 +49,7 @@ void Tracker::remove_dependency(Turn& turn, View depender, View dependee) {
 void Tracker::activate(Turn& turn, const Service& depender, const Value& dependee,
                        Dependency& dependency) {
     if (std::exchange(dependency.active, true)) return;
+    if (dependency.bond != Bond::needs && dependency.bond != Bond::wants) return;
     if (dependency.state.valid()) {
         dependency.need = turn.assert_(spaces_.config,
                                        preserves::record("require-service", {dependency.service}));
@@ -87,27 +90,44 @@ void Tracker::deactivate(Turn& turn, Dependency& dependency) {
     dependency.active = false;
 }
 
-bool Tracker::satisfied(const Dependency& dependency) const {
+bool Tracker::satisfied(const Service& depender, const Dependency& dependency) const {
+    if (dependency.bond != Bond::needs) return bond_satisfied(depender, dependency);
     if (!dependency.state.valid()) return dependency.present > 0;
     auto found = services_.find(dependency.service);
     if (found == services_.end()) return false;
     const Service& other = found->second;
     if (other.states.count(dependency.state)) return true;
-    return dependency.state.view().is_symbol("up") &&
-           (other.has_state("ready") || other.has_state("complete"));
+    View state = dependency.state;
+    if (state.is_symbol("up") && other.is_up()) return true;
+    if (!dependency.met || !other.run) return false;
+    // It was there, and comes back by itself.
+    if (other.rerunning && (state.is_symbol("up") || state.is_symbol("complete"))) return true;
+    bool given_up = other.detail.valid() && other.detail.view().get("phase").is_symbol("failed");
+    return other.coming_back && !given_up && depender.is_milestone() && depender.run;
 }
 
-void Tracker::reconsider(Service& service, const Value& dependee, Dependency& dependency) {
-    dependency.met = satisfied(dependency);
+void Tracker::reconsider(Service& service, const Value& dependee, Dependency& dependency,
+                         bool judged) {
+    bool met = satisfied(service, dependency);
+    if (!judged && !met && dependency.met && service.is_milestone() && service.run) {
+        // Whether it comes back is known when the world is at rest.
+        service.missing_grew = true;
+        return;
+    }
+    dependency.met = met;
     if (dependency.met)
         service.missing.erase(dependee);
     else if (service.missing.insert(dependee).second)
         service.missing_grew = true;
 }
 
-void Tracker::mark_dependents(Turn& turn, View name) {
-    auto found = dependents_.find(name);
-    if (found == dependents_.end()) return;
+void Tracker::mark_dependents(Turn& turn, View name) { mark_tied(turn, dependents_, name); }
+
+void Tracker::mark_followers(Turn& turn, View name) { mark_tied(turn, followers_, name); }
+
+void Tracker::mark_tied(Turn& turn, const Ties& ties, View name) {
+    auto found = ties.find(name);
+    if (found == ties.end()) return;
     // Their status is told when they are judged: who waits for thousands is not described anew for
     // each of them.
     for (const auto& [dependent, dependees] : found->second) {

@@ -7,9 +7,11 @@ namespace muster::services {
 // of the configuration meanwhile.
 void Tracker::note_order(Service& service) const {
     service.after.clear();
-    for (const auto& [dependee, dependency] : service.dependencies)
-        if (dependency.service.valid() && dependency.met)
+    for (const auto& [key, dependency] : service.dependencies) {
+        bool order = dependency.bond != Bond::gives_way && dependency.bond != Bond::displaces;
+        if (order && dependency.service.valid() && dependency.met)
             service.after.push_back(dependency.service);
+    }
 }
 
 void Tracker::stop_all(Turn& turn, std::function<void()> stopped) {
@@ -41,7 +43,7 @@ void Tracker::check_all_stopped(Turn& turn) {
     bool under_way = !dirty_.empty();
     for (const auto& [name, each] : services_) {
         bool active = each.active() && !each.given_up;
-        any = any || active || (each.run && (each.is_daemon() || each.is_milestone()));
+        any = any || active || (each.run && (each.is_daemon() || each.is_point()));
         under_way = under_way || (active && !each.run);
     }
     if (any && !under_way && !std::exchange(all_at_once_, true)) {

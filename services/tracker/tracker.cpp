@@ -7,6 +7,7 @@
 #include "services/tracker/mirror.h"
 #include "services/tracker/overrides.h"
 #include "services/tracker/tracking.h"
+#include "services/tracker/triggers.h"
 
 namespace muster::services {
 
@@ -58,6 +59,8 @@ void Tracker::boot(Turn& turn) {
     facet_ = Ref<dataspace::Facet>(&turn.current());
     observe_demands(turn);
     observe_services(turn);
+    observe_bonds(turn);
+    observe_idle_stops(turn);
     observe_commands(turn);
     mirror_facts(turn, spaces_.config, spaces_.machine, spaces_.status);
     if (spaces_.overrides_path.empty()) return;
@@ -97,7 +100,8 @@ void Tracker::settle(Turn& turn) {
 }
 
 void Tracker::judge(Turn& turn, Service& each) {
-    bool pursued = each.needed && !each.down;
+    bool pursued = (each.needed || goes_on(each)) && each.allowed();
+    choose_provider(turn, each, pursued);
     // Who waits for thousands is judged thousands of times: only what may have changed is looked
     // at.
     if (pursued != each.pursued || each.missing_grew) {
@@ -106,20 +110,30 @@ void Tracker::judge(Turn& turn, Service& each) {
                 activate(turn, each, dependee, dependency);
             else if (dependency.active)
                 deactivate(turn, dependency);
-            reconsider(each, dependee, dependency);
+            reconsider(each, dependee, dependency, true);
         }
     }
+    be_patient(each, pursued);
     bool clear = each.missing.empty();
     bool wanted = pursued && clear;
     if (shutting_down_) {
         // What is no process stays: configuration that went would take everything with it at once.
-        bool keeps = !each.is_daemon() && !each.is_milestone();
+        bool keeps = !each.is_daemon() && !each.is_point();
         wanted = each.run != 0 && (keeps || (!all_at_once_ && has_active_dependents(each.name)));
     }
+    if (each.run && each.is_point() != (each.milestone_ready != 0)) {
+        // It has become another kind: a daemon that was provided is defined now, or the like.
+        wanted = false;
+        mark(turn, each);
+    }
+    bool before = each.run != 0;
     if (wanted && !each.run) {
-        each.run = turn.assert_(spaces_.config, preserves::record("run-service", {each.name}));
+        Value run = each.is_provided()
+                        ? preserves::record("provided-service", {each.name, each.provider})
+                        : preserves::record("run-service", {each.name});
+        each.run = turn.assert_(spaces_.config, run);
         note_order(each);
-        if (each.is_milestone()) {
+        if (each.is_point()) {
             auto state = [&](std::string_view word) {
                 return turn.assert_(
                     spaces_.config,
@@ -127,19 +141,28 @@ void Tracker::judge(Turn& turn, Service& each) {
             };
             each.milestone_started = state("started");
             each.milestone_ready = state("ready");
-            log(turn, "milestone " + preserves::to_text(each.name.view().at(0)) + " reached");
+            if (each.is_milestone())
+                log(turn, "milestone " + preserves::to_text(each.name.view().at(0)) + " reached");
         }
     } else if (!wanted && each.run) {
         turn.retract(std::exchange(each.run, 0));
         turn.retract(std::exchange(each.milestone_ready, 0));
         turn.retract(std::exchange(each.milestone_started, 0));
+        each.rerunning = each.coming_back = false;
+        mark_dependents(turn, each.name);
         mark_dependencies_at_the_end(turn, each);
     }
     // A cycle is made by one that waits for more than before, and broken by one that was on it.
     bool waits_for_more = pursued && !clear && (each.missing_grew || !each.pursued);
     if (waits_for_more || !each.cycle.empty()) cycles_may_have_changed_ = true;
+    if (pursued != each.pursued || before != (each.run != 0)) mark_followers(turn, each.name);
     each.pursued = pursued;
     each.missing_grew = false;
+    if (before && !each.run) {
+        // What was only asked for before the start is asked for before the next one.
+        each.out_of_patience = false;
+        each.missing_grew = true;
+    }
     touch(turn, each);
 }
 
@@ -158,7 +181,7 @@ void Tracker::finish_turn(Turn& turn) {
         Service* each = known(name);
         if (!each) continue;
         each->touched = false;
-        bool running = each->has_state("ready") || each->has_state("complete");
+        bool running = each->is_up() || each->rerunning;
         if (running && !each->running) {
             each->running =
                 turn.assert_(spaces_.config, preserves::record("ServiceRunning", {each->name}));
@@ -175,7 +198,7 @@ void Tracker::finish_turn(Turn& turn) {
 }
 
 void Tracker::update_mirror(Turn& turn, Service& each) {
-    bool waits = each.needed && !each.down && !each.missing.empty();
+    bool waits = each.needed && each.allowed() && !each.missing.empty();
     std::string_view word = state_word(each, waits, shutting_down_);
     if (word != each.times.word()) each.times.became(word, monotonic_now() / 1'000);
     Value record = status_record(each, word, waits);
@@ -194,6 +217,8 @@ void Tracker::log(Turn& turn, const std::string& line) {
 
 TrackerControl track_services(dataspace::Engine& engine, TrackerSpaces spaces) {
     TrackerControl control;
+    engine.spawn("triggers", [config = spaces.config, machine = spaces.machine, log = spaces.log](
+                                 Turn& turn) { serve_triggers(turn, config, machine, log); });
     control.tracker_ = make_ref<Tracker>(std::move(spaces));
     engine.spawn("tracker", [tracker = control.tracker_](Turn& turn) { tracker->boot(turn); });
     return control;
