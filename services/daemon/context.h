@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "init/base/event_loop.h"
 #include "init/dataspace/dataspace.h"
 #include "init/dataspace/engine.h"
 #include "services/daemon/adoption.h"
+#include "services/daemon/listen_sockets.h"
 #include "services/process/process.h"
 
 namespace muster::services {
@@ -30,6 +32,9 @@ struct Context {
     dataspace::CapRef status;
     Timing timing{};
     Adoption* adoption = nullptr; // null: nothing is remembered
+    // The sockets that are open for daemons, also while they do not run
+    // (services/presence/client_facts.h).
+    std::shared_ptr<ListenSockets> sockets{};
 };
 
 } // namespace muster::services

@@ -1,8 +1,5 @@
 #include "services/presence/interest.h"
 
-#include <memory>
-#include <unordered_map>
-
 #include "init/dataspace/pattern.h"
 
 namespace muster::services {
@@ -15,39 +12,34 @@ namespace pat = dataspace::pattern;
 namespace {
 
 // Scripts put a bind around a pattern, and so does a window (services/daemon/window.h).
-constexpr int most_binds = 3;
-
-struct Watched {
-    Interest interest;
-    std::unordered_map<Value, size_t, preserves::ValueHash, preserves::ValueEqual> counts;
-    size_t open = 0; // of those who name no first field
-
-    void change(Turn& turn, View entries, int by) {
-        Value zero = preserves::integer(0);
-        Value first = pat::constant_value(entries.get(zero.view()));
-        size_t& count = first.valid() ? counts[first] : open;
-        size_t before = count;
-        count += static_cast<size_t>(by);
-        size_t after = count;
-        if (after == 0 && first.valid()) counts.erase(first);
-        if (before == 0) interest.begin(turn, first);
-        if (after == 0) interest.end(turn, first);
-    }
-};
+constexpr int most_binds = 2;
 
 } // namespace
 
-void watch_interest(Turn& turn, const dataspace::CapRef& space, std::string_view label,
-                    Interest interest) {
-    auto watched = std::make_shared<Watched>();
-    watched->interest = std::move(interest);
-    Value type = pat::record("rec", {pat::literal(preserves::symbol(label))});
+void Interests::change(Turn& turn, View captures, int by) {
+    auto label = captures.at(0).as_symbol();
+    auto kind = label ? kinds_.find(std::string(*label)) : kinds_.end();
+    if (kind == kinds_.end()) return;
+    Kind& each = kind->second;
+    Value zero = preserves::integer(0);
+    Value first = pat::constant_value(captures.at(1).get(zero.view()));
+    size_t& count = first.valid() ? each.counts[first] : each.open;
+    size_t before = count;
+    count += static_cast<size_t>(by);
+    size_t after = count;
+    if (after == 0 && first.valid()) each.counts.erase(first);
+    if (before == 0) each.interest.begin(turn, first);
+    if (after == 0) each.interest.end(turn, first);
+}
+
+void Interests::watch(Turn& turn, const dataspace::CapRef& space) {
+    Value type = pat::record("rec", {pat::bind()});
     Value wanted = pat::record("group", {type, pat::bind()});
     for (int binds = 0; binds <= most_binds; ++binds) {
         observe(
             turn, space, pat::record("Observe", {wanted, pat::discard()}),
-            [watched](Turn& t, View seen) { watched->change(t, seen.at(0), +1); },
-            [watched](Turn& t, View seen) { watched->change(t, seen.at(0), -1); });
+            [self = Ref<Interests>(this)](Turn& t, View seen) { self->change(t, seen, +1); },
+            [self = Ref<Interests>(this)](Turn& t, View seen) { self->change(t, seen, -1); });
         wanted = pat::record("bind", {wanted});
     }
 }

@@ -1,8 +1,10 @@
-// Who in a dataspace looks for facts of one kind, and for which of them.
+// Who in a dataspace looks for facts of which kinds, and for which of them.
 #pragma once
 
 #include <functional>
-#include <string_view>
+#include <string>
+#include <unordered_map>
+#include <utility>
 
 #include "init/dataspace/dataspace.h"
 
@@ -15,9 +17,26 @@ struct Interest {
     std::function<void(dataspace::Turn&, const preserves::Value& first)> end;
 };
 
-// Calls `begin` when the first observer of `<LABEL FIRST …>` has come to `space`, and `end` when
-// the last one has gone, in turns of the current facet and for as long as it lives.
-void watch_interest(dataspace::Turn& turn, const dataspace::CapRef& space, std::string_view label,
-                    Interest interest);
+class Interests : public Counted {
+  public:
+    // `begin` is called when the first observer of `<LABEL FIRST …>` has come, `end` when the last
+    // one has gone. Before `watch`.
+    void add(std::string label, Interest interest) {
+        kinds_[std::move(label)].interest = std::move(interest);
+    }
+    // Looks for observers in `space`, in turns of the current facet and for as long as it lives.
+    void watch(dataspace::Turn& turn, const dataspace::CapRef& space);
+
+  private:
+    struct Kind {
+        Interest interest;
+        std::unordered_map<preserves::Value, size_t, preserves::ValueHash, preserves::ValueEqual>
+            counts;
+        size_t open = 0; // of those who name no first field
+    };
+    void change(dataspace::Turn& turn, preserves::View captures, int by);
+
+    std::unordered_map<std::string, Kind> kinds_;
+};
 
 } // namespace muster::services

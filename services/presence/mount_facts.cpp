@@ -5,7 +5,6 @@
 
 #include "init/dataspace/engine.h"
 #include "init/preserves/utf8.h"
-#include "services/presence/interest.h"
 
 namespace muster::services {
 
@@ -20,14 +19,14 @@ class MountFacts final : public Counted {
     MountFacts(PresenceContext context, Ref<MountTable> table)
         : context_(std::move(context)), table_(std::move(table)) {}
 
-    void serve(Turn& turn) {
+    void serve(Turn& turn, Interests& interests) {
         facet_ = Ref<dataspace::Facet>(&turn.current());
         Ref<MountFacts> self(this);
         turn.actor().on_forget([self] { self->unsubscribe(); });
         auto change = [self](bool begin) {
             return [self, begin](Turn& t, const Value& path) { self->change(t, path, begin); };
         };
-        watch_interest(turn, context_.machine, "mount", {change(true), change(false)});
+        interests.add("mount", {change(true), change(false)});
     }
 
   private:
@@ -120,8 +119,9 @@ class MountFacts final : public Counted {
 
 } // namespace
 
-void serve_mount_facts(Turn& turn, const PresenceContext& context, Ref<MountTable> mounts) {
-    make_ref<MountFacts>(context, std::move(mounts))->serve(turn);
+void serve_mount_facts(Turn& turn, Interests& interests, const PresenceContext& context,
+                       Ref<MountTable> mounts) {
+    make_ref<MountFacts>(context, std::move(mounts))->serve(turn, interests);
 }
 
 } // namespace muster::services

@@ -14,7 +14,6 @@
 #include "init/dataspace/engine.h"
 #include "init/preserves/text_writer.h"
 #include "init/preserves/utf8.h"
-#include "services/presence/interest.h"
 
 namespace muster::services {
 
@@ -76,7 +75,7 @@ class PathFacts final : public Counted {
     PathFacts(PresenceContext context, Ref<MountTable> mounts)
         : context_(std::move(context)), mounts_(std::move(mounts)) {}
 
-    void serve(Turn& turn) {
+    void serve(Turn& turn, Interests& interests) {
         facet_ = Ref<dataspace::Facet>(&turn.current());
         turn.actor().on_forget([self = Ref<PathFacts>(this)] { self->close(); });
         for (auto [label, member] :
@@ -87,7 +86,7 @@ class PathFacts final : public Counted {
                     self->change(t, path, member, begin);
                 };
             };
-            watch_interest(turn, context_.machine, label, {change(true), change(false)});
+            interests.add(label, {change(true), change(false)});
         }
     }
 
@@ -305,8 +304,9 @@ class PathFacts final : public Counted {
 
 } // namespace
 
-void serve_path_facts(Turn& turn, const PresenceContext& context, Ref<MountTable> mounts) {
-    make_ref<PathFacts>(context, std::move(mounts))->serve(turn);
+void serve_path_facts(Turn& turn, Interests& interests, const PresenceContext& context,
+                      Ref<MountTable> mounts) {
+    make_ref<PathFacts>(context, std::move(mounts))->serve(turn, interests);
 }
 
 } // namespace muster::services

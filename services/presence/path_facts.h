@@ -6,6 +6,7 @@
 // is what happens to the target of a symbolic link in last place.
 #pragma once
 
+#include "services/presence/interest.h"
 #include "services/presence/mount_table.h"
 #include "services/presence/presence.h"
 
@@ -14,8 +15,8 @@ namespace muster::services {
 // How many names of one directory are asserted; those that come first.
 inline constexpr size_t max_directory_entries = 4096;
 
-// From the current facet.
-void serve_path_facts(dataspace::Turn& turn, const PresenceContext& context,
+// From the current facet. What is to be known of observers is added to `interests`.
+void serve_path_facts(dataspace::Turn& turn, Interests& interests, const PresenceContext& context,
                       Ref<MountTable> mounts);
 
 } // namespace muster::services

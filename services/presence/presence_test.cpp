@@ -43,7 +43,9 @@ struct World {
         loop->set_after_round([this] { return engine->run(); });
         actor = engine->spawn("test", [this](Turn& turn) {
             keep = dataspace::KeepAlive(Ref<dataspace::Facet>(&turn.current()));
-            serve_presence(turn, {*loop, machine, [this](Turn&, const std::string& line) {
+            serve_presence(turn, {.loop = *loop,
+                                  .machine = machine,
+                                  .report = [this](Turn&, const std::string& line) {
                                       reports.push_back(line);
                                   }});
         });

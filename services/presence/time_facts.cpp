@@ -13,7 +13,6 @@
 #include "init/dataspace/engine.h"
 #include "init/preserves/text_writer.h"
 #include "services/presence/calendar.h"
-#include "services/presence/interest.h"
 
 namespace muster::services {
 
@@ -111,7 +110,8 @@ class Clock final : public Counted {
   public:
     Clock(PresenceContext context, clockid_t id) : context_(std::move(context)), id_(id) {}
 
-    void serve(Turn& turn, std::string label, std::unique_ptr<Kind> kind) {
+    void serve(Turn& turn, Interests& interests, const std::string& label,
+               std::unique_ptr<Kind> kind) {
         if (!facet_) {
             facet_ = Ref<dataspace::Facet>(&turn.current());
             turn.actor().on_forget([self = Ref<Clock>(this)] { self->close(); });
@@ -137,7 +137,7 @@ class Clock final : public Counted {
             self->facts_.erase(found);
             self->update(t);
         };
-        watch_interest(turn, context_.machine, label, std::move(interest));
+        interests.add(label, std::move(interest));
     }
 
   private:
@@ -227,13 +227,13 @@ class Clock final : public Counted {
 
 } // namespace
 
-void serve_time_facts(Turn& turn, const PresenceContext& context) {
+void serve_time_facts(Turn& turn, Interests& interests, const PresenceContext& context) {
     auto wall = make_ref<Clock>(context, CLOCK_REALTIME);
-    wall->serve(turn, "later-than", std::make_unique<From>("later-than"));
-    wall->serve(turn, "calendar", std::make_unique<ByCalendar>());
+    wall->serve(turn, interests, "later-than", std::make_unique<From>("later-than"));
+    wall->serve(turn, interests, "calendar", std::make_unique<ByCalendar>());
     auto boot = make_ref<Clock>(context, CLOCK_BOOTTIME);
-    boot->serve(turn, "after-boot", std::make_unique<From>("after-boot"));
-    boot->serve(turn, "every", std::make_unique<Every>());
+    boot->serve(turn, interests, "after-boot", std::make_unique<From>("after-boot"));
+    boot->serve(turn, interests, "every", std::make_unique<Every>());
 }
 
 } // namespace muster::services

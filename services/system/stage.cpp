@@ -104,7 +104,12 @@ void SecondStage::boot(Turn& turn) {
     print_log(turn, log_, STDERR_FILENO, has(records::kQuiet));
 
     std::string overrides = options_.system ? "/run/muster/overrides" : "";
-    TrackerControl tracker = track_services(engine_, {config_, machine_, status_, log_, overrides});
+    TrackerControl tracker = track_services(engine_, {.config = config_,
+                                                      .machine = machine_,
+                                                      .status = status_,
+                                                      .log = log_,
+                                                      .overrides_path = overrides,
+                                                      .loop = &loop_});
     power_ = std::make_unique<Power>(
         PowerContext{loop_, engine_, link_, processes_, adoption_, tracker, config_, log_}, facet_);
     system_ = power_->capability(turn);
@@ -132,12 +137,14 @@ void SecondStage::serve(Turn& turn) {
                                 .machine = machine_,
                                 .log = log_,
                                 .status = status_,
-                                .adoption = &adoption_});
+                                .adoption = &adoption_,
+                                .sockets = sockets_});
+    auto tell = [log = log_](Turn& inner, const std::string& line) { say(inner, log, line); };
     serve_presence(turn, {.loop = loop_,
+                          .config = config_,
                           .machine = machine_,
-                          .report = [log = log_](Turn& inner, const std::string& line) {
-                              say(inner, log, line);
-                          }});
+                          .sockets = sockets_,
+                          .report = tell});
     // Reports come from within turns of their own or from none: they are said in one of ours.
     auto report = [this](const std::string& line) { say_later(line); };
     // As second stage, files that could do what root can must be root's.

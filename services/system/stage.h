@@ -15,6 +15,7 @@
 #include "init/protocol/relay.h"
 #include "init/second_stage_link.h"
 #include "services/daemon/adoption.h"
+#include "services/daemon/listen_sockets.h"
 #include "services/process/process.h"
 #include "services/system/bus_access.h"
 #include "services/system/options.h"
@@ -62,6 +63,7 @@ class SecondStage {
     Adoption& adoption_;
     const Options& options_;
     std::unique_ptr<TraceFile> trace_; // outlives the engine
+    std::shared_ptr<ListenSockets> sockets_ = std::make_shared<ListenSockets>();
     dataspace::Engine engine_;
     CapRef config_;
     CapRef machine_;
