@@ -14,12 +14,14 @@
 #include "init/preserves/text_writer.h"
 #include "services/muster/bridge.h"
 #include "services/muster/bus.h"
+#include "services/muster/enabling.h"
 #include "services/muster/help.h"
 #include "services/muster/look.h"
 #include "services/muster/notation.h"
 #include "services/muster/selection.h"
 #include "services/muster/status_line.h"
 #include "services/muster/sturdy.h"
+#include "services/muster/templates.h"
 #include "services/muster/upgrade.h"
 #include "services/tracker/service.h"
 
@@ -53,6 +55,10 @@ constexpr const char* usage =
     "  stop SERVICE...           have it stopped, whoever needs it\n"
     "  release SERVICE...        undo start or stop: run if somebody needs it\n"
     "  restart SERVICE...        stop it and start it again\n"
+    "  enable [--root DIR] SERVICE...\n"
+    "                            have it run from now on, and at each boot\n"
+    "  disable [--root DIR] SERVICE...\n"
+    "                            have it not run, unless it is started by hand\n"
     "  assert [--in SPACE] VALUE...\n"
     "                            assert this until interrupted\n"
     "  send [--in SPACE] VALUE...\n"
@@ -93,6 +99,7 @@ struct Arguments {
     std::vector<std::string> spaces;
     std::vector<std::string> transports; // --at
     uint64_t deadline = 0;
+    std::string root; // of enable and disable
     bool debt = false;
     LookOptions look;
     std::string bridge = "/run/muster/bridge";
@@ -151,6 +158,8 @@ Arguments parse_arguments(int argc, char** argv) {
             arguments.bus = argument();
         else if (word == "--bridge")
             arguments.bridge = argument();
+        else if (word == "--root")
+            arguments.root = argument();
         else if (word == "--in")
             arguments.spaces.push_back(argument());
         else if (word == "--at")
@@ -361,7 +370,14 @@ int order(Bus& bus, const Arguments& arguments) {
             result = failed(meant.error());
             continue;
         }
-        if (std::string why = objection(arguments.command, *meant); !why.empty()) {
+        std::string why = objection(arguments.command, *meant);
+        // What is made when it is needed is not there before.
+        if (!why.empty() && arguments.command == "start") {
+            auto made = has_template(bus, meant->name);
+            if (!made) return failed(made.error());
+            if (*made) why.clear();
+        }
+        if (!why.empty()) {
             result = failed(Error{why});
             continue;
         }
@@ -540,6 +556,12 @@ int run(int argc, char** argv) {
     Arguments arguments = parse_arguments(argc, argv);
     if (arguments.command.empty()) wrong_command("which command?");
     if (arguments.command == "resolve") return resolve(arguments);
+    bool enable = arguments.command == "enable";
+    if (enable || arguments.command == "disable") {
+        check(arguments, Takes::services);
+        return enabling_command(arguments.bus, enable, arguments.root, arguments.words);
+    }
+    if (!arguments.root.empty()) wrong("only enable and disable take --root");
     if (!arguments.transports.empty()) wrong("only resolve takes --at");
     if (const Command* command = find_command(arguments.command)) {
         check(arguments, command->takes);
