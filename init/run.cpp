@@ -37,6 +37,7 @@ namespace muster::pid1 {
 namespace {
 
 constexpr const char* kSecondStage = "/usr/libexec/muster/dataspace";
+constexpr const char* kMuster = "/usr/bin/muster";
 constexpr const char* kConfig = "/etc/muster";
 constexpr char kPath[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 constexpr rlim_t kFiles =
@@ -52,6 +53,7 @@ constexpr std::string_view kUsage =
     "                                sets up a service's process and becomes it\n"
     "       init --takes-over VERSION SIZE\n"
     "                                whether it can go on for an init with such a state\n"
+    "       init 0 | 6 | 2 | 3 | 4 | 5 | q   what telinit does with these\n"
     "       init --help | --version\n"
     "To power off, reboot or halt the system: muster poweroff, muster reboot, muster halt.\n";
 
@@ -388,6 +390,12 @@ int run_init(int argc, char** argv) {
     if (mode == "--version") {
         write_text(1, "init (muster) " MUSTER_VERSION "\n");
         return 0;
+    }
+    bool level = mode.size() == 1 && std::strchr("0123456sSqQ", mode[0]) != nullptr;
+    if (level || mode == "-t") { // as people call it: that is telinit
+        argv[0] = const_cast<char*>("telinit");
+        execv(kMuster, argv);
+        return wrong("execute ", kMuster);
     }
     if (mode == "--container") return wrong("not process 1: --container needs a pid namespace", "");
     if (mode.empty()) return wrong("not process 1", "");

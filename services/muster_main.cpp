@@ -19,6 +19,8 @@
 #include "services/muster/look.h"
 #include "services/muster/notation.h"
 #include "services/muster/selection.h"
+#include "services/muster/shutdown.h"
+#include "services/muster/shutdown_request.h"
 #include "services/muster/status_line.h"
 #include "services/muster/sturdy.h"
 #include "services/muster/templates.h"
@@ -67,6 +69,7 @@ constexpr const char* usage =
     "  upgrade                   go on with the programs that are installed now, in place of "
     "those\n"
     "                            that run: init and the second stage; services notice nothing\n"
+    "  shutdown [-h | -r] TIME   the same later, with a warning: see `muster shutdown --help`\n"
     "  mint, attenuate           make sturdyrefs, and narrow them: see `muster mint --help`\n"
     "  resolve [--at TRANSPORT]... [--timeout SECONDS] REF [COMMAND...]\n"
     "                            try a sturdyref or a route, and have COMMAND (list, watch, wait,\n"
@@ -552,6 +555,14 @@ int run(int argc, char** argv) {
     signal(SIGPIPE, SIG_DFL);
     std::string_view first = argc > 1 ? argv[1] : "";
     if (first == "help") return help(argc > 2 ? argv[2] : "");
+    // Also by names of its own, which are links to this program.
+    std::string_view own = argc > 0 ? argv[0] : "";
+    own = own.substr(own.rfind('/') + 1);
+    const char* bus = std::getenv("MUSTER_BUS");
+    std::string bus_path = bus && *bus ? bus : "/run/muster/bus";
+    if (is_shutdown_command(own)) return shutdown_command(own, {argv + 1, argv + argc}, bus_path);
+    if (is_shutdown_command(first))
+        return shutdown_command(first, {argv + 2, argv + argc}, bus_path);
     if (first == "mint" || first == "attenuate") return sturdy(argc - 1, argv + 1);
     Arguments arguments = parse_arguments(argc, argv);
     if (arguments.command.empty()) wrong_command("which command?");

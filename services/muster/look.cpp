@@ -11,6 +11,7 @@
 #include "init/dataspace/pattern.h"
 #include "services/muster/graph.h"
 #include "services/muster/plot.h"
+#include "services/muster/shutdown.h"
 #include "services/muster/status_line.h"
 #include "services/muster/top.h"
 #include "services/muster/views.h"
@@ -88,6 +89,13 @@ int status(Bus& bus, const World& world, const LookOptions& options) {
         for (size_t i = 0; i < world.units().size(); ++i)
             units.push_back(i);
     std::sort(units.begin(), units.end());
+    std::string shutdown;
+    if (all) {
+        auto pending = bus.query({"status"},
+                                 pat::record("pending-shutdown", {pat::discard(), pat::discard(),
+                                                                  pat::discard(), pat::discard()}));
+        if (pending && !pending->empty()) shutdown = pending_shutdown_line((*pending)[0]);
+    }
     for (size_t each : units)
         if (!all && result == 0 && !world.units()[each].up()) result = exit_not_running;
     if (options.json) {
@@ -101,7 +109,9 @@ int status(Bus& bus, const World& world, const LookOptions& options) {
             json.key("config_errors").array();
             for (const Value& each : world.config_errors())
                 json.string(config_error_line(each));
-            json.end().end();
+            json.end();
+            if (!shutdown.empty()) json.key("shutdown").string(shutdown);
+            json.end();
         }
         print(json);
         return result;
@@ -113,6 +123,7 @@ int status(Bus& bus, const World& world, const LookOptions& options) {
     if (all)
         for (const Value& each : world.config_errors())
             lines.push_back(screen.paint(Colour::red, printable(config_error_line(each))));
+    if (!shutdown.empty()) lines.push_back(screen.paint(Colour::red, printable(shutdown)));
     print(lines);
     return result;
 }

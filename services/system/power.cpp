@@ -26,7 +26,13 @@ class Power::Switch final : public dataspace::Entity {
 };
 
 Power::Power(PowerContext context, Ref<dataspace::Facet> facet)
-    : context_(std::move(context)), facet_(std::move(facet)) {}
+    : context_(std::move(context)), facet_(std::move(facet)),
+      pending_(context_.config, context_.status, context_.pending_path) {}
+
+void Power::resume(Turn& turn) {
+    Result<> loaded = pending_.load(turn);
+    if (!loaded) say(turn, context_.log, loaded.error().message);
+}
 
 CapRef Power::capability(Turn& turn) { return turn.make_cap(make_ref<Switch>(*this)); }
 
@@ -37,6 +43,19 @@ void Power::log(std::string line) {
 
 void Power::command(Turn& turn, View request) {
     auto word = request.at(0).as_symbol();
+    if (request.is_record("system", 1) && request.at(0).is_record("shutdown")) {
+        turn.in(*facet_, [&](Turn& inner) {
+            Result<> set = pending_.set(inner, request.at(0));
+            if (!set) say(inner, context_.log, set.error().message);
+        });
+        return;
+    }
+    if (word && *word == "cancel-shutdown") {
+        turn.in(*facet_, [&](Turn& inner) {
+            if (pending_.cancel(inner)) say(inner, context_.log, "the shutdown was called off");
+        });
+        return;
+    }
     if (!request.is_record("system", 1) || !word) {
         say(turn, context_.log,
             "not a request to the system: " + preserves::to_text(without_capabilities(request)));

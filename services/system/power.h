@@ -2,6 +2,7 @@
 //
 // `$system` is a capability of its own. It takes the messages
 //   <system poweroff> <system reboot> <system halt>
+//   <system <shutdown ACTION DUE MESSAGE WHO>>, <system cancel-shutdown>   (pending_shutdown.h)
 //   <system exit STATUS>                  in a container: ends it with that status
 //   <system upgrade>                      init and we go on as the programs that are installed now
 //   <system switch-root "NEWROOT" "INIT"> "" for INIT: init= of the kernel command line, /sbin/init
@@ -17,6 +18,7 @@
 #include "services/daemon/adoption.h"
 #include "services/process/process.h"
 #include "services/system/main_service.h"
+#include "services/system/pending_shutdown.h"
 #include "services/system/stop_report.h"
 #include "services/tracker/tracker.h"
 
@@ -30,7 +32,9 @@ struct PowerContext {
     Adoption& adoption;
     TrackerControl tracker;
     dataspace::CapRef config;
+    dataspace::CapRef status;
     dataspace::CapRef log;
+    std::string pending_path; // PendingShutdown's
 };
 
 class Power {
@@ -40,6 +44,8 @@ class Power {
 
     // The capability `$system`, to be made in a turn of `facet`'s actor.
     dataspace::CapRef capability(dataspace::Turn& turn);
+    // A shutdown that is still pending. In a turn of `facet`, once.
+    void resume(dataspace::Turn& turn);
     // Of a container: its end is the end, and signals reach it. Must outlive this.
     void set_main(const MainService* main) { main_ = main; }
     // The main service has ended.
@@ -61,6 +67,7 @@ class Power {
     PowerContext context_;
     Ref<dataspace::Facet> facet_;
     bool stopping_ = false;
+    PendingShutdown pending_;
     std::unique_ptr<StopReport> report_;
     const MainService* main_ = nullptr;
 };

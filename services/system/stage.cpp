@@ -110,8 +110,11 @@ void SecondStage::boot(Turn& turn) {
                                                       .log = log_,
                                                       .overrides_path = overrides,
                                                       .loop = &loop_});
-    power_ = std::make_unique<Power>(
-        PowerContext{loop_, engine_, link_, processes_, adoption_, tracker, config_, log_}, facet_);
+    power_ = std::make_unique<Power>(PowerContext{loop_, engine_, link_, processes_, adoption_,
+                                                  tracker, config_, status_, log_,
+                                                  options_.system ? "/run/muster/shutdown" : ""},
+                                     facet_);
+    power_->resume(turn);
     system_ = power_->capability(turn);
     if (options_.control) control_ = control(turn, log_, [this](int status) { end(status); });
     gatekeeper_ = protocol::spawn_gatekeeper(turn, config_, options_.answers);
