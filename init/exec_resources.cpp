@@ -66,10 +66,14 @@ void take_oom_score(const Order& order, std::string_view score) {
     close(fd);
 }
 
-// PATH to read, >PATH to write anew, >>PATH to append.
+// PATH to read, >PATH to write anew, >>PATH to append, &N to be the same as descriptor N.
 void take_stream(const Order& order, const char* option, int number) {
     const char* path = order.value(option);
     if (path == nullptr) return;
+    if (*path == '&' && path[1] >= '0' && path[1] <= '2' && path[2] == '\0') {
+        if (dup2(path[1] - '0', number) < 0) fail(order, "duplicate ", path, errno);
+        return;
+    }
     int flags = O_RDONLY;
     if (*path == '>') {
         flags = O_WRONLY | O_CREAT | O_TRUNC;

@@ -7,7 +7,7 @@
 //                           and stderr
 //   --stdin PATH            standard descriptors: files, opened as root; to write, PATH has >
 //   (anew)
-//   --stdout --stderr       or >> (append) in front
+//   --stdout --stderr       or >> (append) in front; &1: the same as stdout
 //   --env-file PATH         a file of NAME=VALUE lines, more than once; - in front: it may be
 //   missing
 //   --umask OCTAL

@@ -41,6 +41,9 @@ class Adoption {
     // A descriptor that a predecessor had kept by `SecondStageLink::store_fd`, or none. init keeps
     // its copy. What nobody takes is given up at the release.
     Fd take_named(std::string_view name);
+    // From now on init keeps `fd` over our death. ERRORS: the store is full, the name is taken.
+    Result<> keep_named(std::string_view name, int fd) { return link_.store_fd(name, fd); }
+    void drop_named(std::string_view name) { (void)link_.drop_fd(name); }
     // Number of this second stage since boot: what resuming peers are told.
     uint64_t epoch() const { return link_.welcome().starts; }
 

@@ -33,7 +33,7 @@ struct Context {
     Timing timing{};
     Adoption* adoption = nullptr; // null: nothing is remembered
     // The sockets that are open for daemons, also while they do not run
-    // (services/presence/client_facts.h).
+    // (services/presence/client_facts.h); null: `serve_daemons` makes it.
     std::shared_ptr<ListenSockets> sockets{};
 };
 

@@ -266,6 +266,11 @@ Value Daemon::status() const {
         if (instance.pid() != 0) number("pid", static_cast<uint64_t>(instance.pid()));
         if (!instance.last().empty()) text("last", instance.last());
         if (instance.phase() == Phase::backoff) number("delayMs", instance.delay() / millisecond);
+        if (std::string says = instance.status_text(); !says.empty()) text("says", says);
+        if (instance.reloading()) {
+            out.symbol("reloading");
+            out.boolean(true);
+        }
         if (instances_.size() > 1) number("processes", instances_.size());
         if (std::any_of(instances_.begin(), instances_.end(),
                         [](const auto& each) { return each->stale(); })) {

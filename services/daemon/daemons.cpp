@@ -184,6 +184,15 @@ void Daemons::restart(Turn& turn, View service) {
 void serve_daemons(dataspace::Turn& turn, const Context& context) {
     turn.spawn("daemons", [context](Turn& boot) {
         Context own = context;
+        if (!own.sockets) own.sockets = std::make_shared<ListenSockets>();
+        if (Adoption* adoption = own.adoption)
+            own.sockets->set_keeper(
+                {[adoption](const std::string& name) { return adoption->take_named(name); },
+                 [adoption](const std::string& name, int fd) {
+                     // Without room it works until we die.
+                     (void)adoption->keep_named(name, fd);
+                 },
+                 [adoption](const std::string& name) { adoption->drop_named(name); }});
         // What processes get of these is for looking.
         if (own.machine) own.machine = spawn_window(boot, own.machine);
         if (own.status) own.status = spawn_window(boot, own.status);

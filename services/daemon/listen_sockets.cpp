@@ -11,7 +11,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <unordered_map>
 
 #include "init/preserves/text_writer.h"
 
@@ -185,6 +188,14 @@ Result<Address> parse(View socket) {
     return address;
 }
 
+// The same in each second stage (FNV-1a).
+uint64_t fingerprint(View value) {
+    uint64_t hash = 0xcbf29ce484222325;
+    for (uint8_t byte : value.bytes())
+        hash = (hash ^ byte) * 0x100000001b3;
+    return hash;
+}
+
 // Numbers, or what the files of the system say (passwd(5), group(5)).
 Result<> set_owner(const Address& address) {
     if (address.user.empty() && address.group.empty()) return {};
@@ -281,10 +292,20 @@ Result<Fd> make(const Address& address) {
 
 } // namespace
 
+struct ListenSocket::Table {
+    std::unordered_map<Value, ListenSocket*, preserves::ValueHash, preserves::ValueEqual> open;
+    ListenSockets::Keeper keeper;
+};
+
 ListenSocket::~ListenSocket() {
-    table_->erase(address_);
+    table_->open.erase(address_);
     if (!path_.empty()) ::unlink(path_.c_str());
+    if (!kept_.empty() && table_->keeper.drop) table_->keeper.drop(kept_);
 }
+
+ListenSockets::ListenSockets() : open_(std::make_shared<ListenSocket::Table>()) {}
+
+void ListenSockets::set_keeper(Keeper keeper) { open_->keeper = std::move(keeper); }
 
 Result<> ListenSockets::check(View socket) {
     auto address = parse(socket);
@@ -292,25 +313,35 @@ Result<> ListenSockets::check(View socket) {
     return {};
 }
 
-Ref<ListenSocket> ListenSockets::add(View socket, std::string name, std::string path, Fd fd) {
-    auto made = make_ref<ListenSocket>();
-    made->table_ = open_;
-    made->fd_ = std::move(fd);
-    made->address_ = Value(socket);
-    made->name_ = std::move(name);
-    made->path_ = std::move(path);
-    open_->emplace(made->address_, made.get());
-    return made;
-}
-
 Result<Ref<ListenSocket>> ListenSockets::open(View socket) {
-    if (auto known = open_->find(socket); known != open_->end())
+    if (auto known = open_->open.find(socket); known != open_->open.end())
         return Ref<ListenSocket>(known->second);
     auto address = parse(socket);
     if (!address) return address.error();
-    auto fd = make(*address);
-    if (!fd) return fd.error().with_context(preserves::to_text(socket));
-    return add(socket, std::move(address->name), std::move(address->path), std::move(*fd));
+    auto made = make_ref<ListenSocket>();
+    made->table_ = open_;
+    made->address_ = Value(socket);
+    made->name_ = address->name;
+    const Keeper& keeper = open_->keeper;
+    if (keeper.take) {
+        char name[32];
+        std::snprintf(name, sizeof name, "listen %016llx",
+                      static_cast<unsigned long long>(fingerprint(socket)));
+        made->kept_ = name;
+        made->fd_ = keeper.take(made->kept_);
+    }
+    if (!made->fd_) {
+        auto fd = make(*address);
+        if (!fd) {
+            made->kept_.clear();
+            return fd.error().with_context(preserves::to_text(socket));
+        }
+        made->fd_ = std::move(*fd);
+        if (keeper.store) keeper.store(made->kept_, made->fd_.get());
+    }
+    made->path_ = address->path;
+    open_->open.emplace(made->address_, made.get());
+    return made;
 }
 
 Result<std::vector<Ref<ListenSocket>>> ListenSockets::open_all(View list) {
@@ -322,14 +353,6 @@ Result<std::vector<Ref<ListenSocket>>> ListenSockets::open_all(View list) {
         sockets.push_back(std::move(*socket));
     }
     return sockets;
-}
-
-Result<Ref<ListenSocket>> ListenSockets::adopt(View socket, Fd fd) {
-    auto address = parse(socket);
-    if (!address) return address.error();
-    if (auto known = open_->find(socket); known != open_->end())
-        return Ref<ListenSocket>(known->second);
-    return add(socket, std::move(address->name), std::move(address->path), std::move(fd));
 }
 
 } // namespace muster::services

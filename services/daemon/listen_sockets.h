@@ -18,9 +18,9 @@
 // long as somebody holds them: when the service ends, new clients wait.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "init/base/fd.h"
@@ -40,18 +40,20 @@ class ListenSocket : public Counted {
 
   private:
     friend class ListenSockets;
-    using Table = std::unordered_map<preserves::Value, ListenSocket*, preserves::ValueHash,
-                                     preserves::ValueEqual>;
+    struct Table;
     std::shared_ptr<Table> table_; // that it is in
     Fd fd_;
     preserves::Value address_;
     std::string name_;
     std::string path_; // to be removed in the end; empty if there is none
+    std::string kept_; // its name with the keeper
 };
 
 // All that are open. The same SOCKET twice is the same descriptor.
 class ListenSockets {
   public:
+    ListenSockets();
+
     // What is wrong with a SOCKET, or with a list of them; nothing is opened.
     static Result<> check(preserves::View socket);
 
@@ -59,13 +61,17 @@ class ListenSockets {
     Result<Ref<ListenSocket>> open(preserves::View socket);
     // All of a list, or none.
     Result<std::vector<Ref<ListenSocket>>> open_all(preserves::View list);
-    // Takes over one that is open already, as after a restart of ours. ERRORS: those of `check`.
-    Result<Ref<ListenSocket>> adopt(preserves::View socket, Fd fd);
+    // Who keeps them open over our death, each under a name that follows from the SOCKET. To be
+    // set before any is opened.
+    struct Keeper {
+        std::function<Fd(const std::string& name)> take; // what was kept before, or none
+        std::function<void(const std::string& name, int fd)> store;
+        std::function<void(const std::string& name)> drop;
+    };
+    void set_keeper(Keeper keeper);
 
   private:
-    Ref<ListenSocket> add(preserves::View socket, std::string name, std::string path, Fd fd);
-
-    std::shared_ptr<ListenSocket::Table> open_ = std::make_shared<ListenSocket::Table>();
+    std::shared_ptr<ListenSocket::Table> open_;
 };
 
 } // namespace muster::services

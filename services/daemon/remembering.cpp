@@ -112,7 +112,7 @@ void Instance::adopt(Turn& turn, LedgerEntry entry) {
     Ledger::Word word = entry_.word();
     starts_ = entry_->starts;
     started_at_ = entry_->started_at;
-    next_delay_ = std::max(entry_->next_delay, owner_.context().timing.first_delay);
+    next_delay_ = std::max(entry_->next_delay, first_delay());
     next_start_ = entry_->next_start;
     last_ = std::string(entry_->last, strnlen(entry_->last, Ledger::last_size));
     retired_ = word.retired;
@@ -163,16 +163,18 @@ void Instance::adopt_process(Turn& turn, Ref<Process> process) {
         run_keep_ = dataspace::KeepAlive(run_facet_);
     });
     adopt_descriptors(turn, word.notifying);
+    adopt_company(turn);
     process_->attach(process_events(word.judged));
     switch (phase_) {
     case Phase::starting:
-        if (parsed_->ready_on_start) became_ready(turn);
+        // Not before `init --exec` has said that it runs.
+        if (parsed_->ready_on_start && !report_) became_ready(turn);
         break;
     case Phase::ending:
-        if (!process_->running()) process_->kill();
+        if (!process_->running()) end_rest();
         break;
     case Phase::stopping: {
-        if (!word.signalled) process_->signal(parsed_->stop_signal);
+        if (!word.signalled) send_stop_signal();
         uint64_t now = monotonic_now();
         timer_ = context.loop.after(entry_->stop_by > now ? entry_->stop_by - now : 0, [this] {
             killed_ = process_->running();
@@ -229,6 +231,8 @@ void Instance::confirm(Turn& turn, Value spec) {
     unconfirmed_ = false;
     spec_ = std::move(spec);
     parsed_ = parse_spec(spec_);
+    if (s6_)
+        if (auto read = reread_s6(); !read) say(turn, read.error().message);
     if (phase_ == Phase::starting || phase_ == Phase::running) resume_channel(turn);
     owner_.changed(turn);
 }

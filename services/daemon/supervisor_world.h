@@ -55,6 +55,7 @@ struct World {
         auto tree = groups ? CgroupTree::standalone() : Result<CgroupTree>(CgroupTree());
         processes = std::make_unique<Processes>(*loop, link, std::move(*Spawner::create()),
                                                 tree.ok() ? std::move(*tree) : CgroupTree());
+        processes->set_exec_stub({"/proc/self/exe", "--exec"}); // fields_test.cpp
         loop->set_after_round([this] { return engine->run(); });
         actor = engine->spawn("test", [this, timing](dataspace::Turn& turn) {
             watch(turn);

@@ -114,6 +114,17 @@ bool Cgroup::populated() const {
            std::string_view::npos;
 }
 
+Result<> Cgroup::set(const std::string& file, std::string_view value) const {
+    if (write_to(directory(), file, value)) return {};
+    return system_error(file + " = " + std::string(value), errno);
+}
+
+bool Cgroup::out_of_memory() const {
+    std::string events = read_all(directory(), "memory.events");
+    size_t at = events.find("oom_kill ");
+    return at != std::string::npos && events[at + 9] != '0';
+}
+
 void Cgroup::signal(int number) const {
     signal_all(directory(), groups_below(directory()), number);
 }
@@ -179,6 +190,25 @@ Result<CgroupTree> CgroupTree::open(const std::string& path, std::string prefix,
     tree.directory_.reset(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!tree.directory_) return system_error(path, errno);
     return tree;
+}
+
+Result<> CgroupTree::enable(std::string_view controller) const {
+    std::string order = "+" + std::string(controller);
+    std::string none = "no controller " + std::string(controller);
+    auto has = [&](int directory, const char* file) {
+        std::string all = " " + read_all(directory, file);
+        for (char& c : all)
+            if (c == '\n') c = ' ';
+        return all.find(" " + std::string(controller) + " ") != std::string::npos;
+    };
+    if (has(directory_.get(), "cgroup.subtree_control")) return {};
+    // By itself our own group holds us, and what holds processes has no limited groups.
+    if (ours_) return Error{none + ": only under init"};
+    Fd parent(::openat(directory_.get(), "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!parent || !has(parent.get(), "cgroup.controllers")) return Error{none};
+    for (int directory : {parent.get(), directory_.get()})
+        if (!write_to(directory, "cgroup.subtree_control", order)) return system_error(none, errno);
+    return {};
 }
 
 Result<Cgroup> CgroupTree::create(std::string_view text) const {

@@ -71,6 +71,17 @@ void kill_session(pid_t leader) {
     ::closedir(entries);
 }
 
+// Another program of ours where this one lies; empty if it is not there.
+std::string beside_us(const char* name) {
+    char path[4096];
+    ssize_t size = ::readlink("/proc/self/exe", path, sizeof path);
+    std::string_view own(path, size > 0 ? static_cast<size_t>(size) : 0);
+    size_t slash = own.rfind('/');
+    if (slash == own.npos) return {};
+    std::string other = std::string(own.substr(0, slash + 1)) + name;
+    return ::access(other.c_str(), X_OK) == 0 ? other : std::string();
+}
+
 } // namespace
 
 std::string describe_wait_status(int wait_status) {
@@ -116,6 +127,29 @@ void Process::signal(int number) {
     }
 }
 
+void Process::signal_process(int number) {
+    if (!running_) return signal_tree(number);
+    ::kill(pid_, number);
+    ::kill(pid_, SIGCONT);
+}
+
+void Process::signal_tree(int number) {
+    if (gone_) return;
+    if (!in_cgroup_) return signal(number);
+    cgroup_.signal(number);
+    cgroup_.signal(SIGCONT);
+}
+
+void Process::leave() {
+    if (gone_ || running_) return;
+    cgroup_watch_.cancel();
+    if (in_cgroup_) owner_.keep_left(std::move(cgroup_));
+    cgroup_ = Cgroup();
+    in_cgroup_ = false;
+    killed_ = true; // nobody is waited for
+    check_gone();
+}
+
 void Process::kill() {
     if (gone_ || pid_ <= 1) return;
     killed_ = true;
@@ -137,6 +171,8 @@ void Process::abandon() {
 void Process::ended(int wait_status) {
     Ref<Process> self(this);
     running_ = false;
+    out_of_memory_ = cgroup_ && WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL &&
+                     cgroup_.out_of_memory();
     end_watch_.cancel();
     pidfd_.reset();
     auto exited = std::move(exited_);
@@ -197,8 +233,11 @@ Result<std::unique_ptr<Processes>> Processes::create(EventLoop& loop, SecondStag
     if (!tree && remark != nullptr)
         *remark = "no control groups (" + tree.error().message +
                   "): what a service leaves behind is ended by its process group";
-    return std::make_unique<Processes>(loop, link, std::move(*spawner),
-                                       tree ? std::move(*tree) : CgroupTree());
+    auto processes = std::make_unique<Processes>(loop, link, std::move(*spawner),
+                                                 tree ? std::move(*tree) : CgroupTree());
+    std::string init = link.attached() ? link.welcome().init_program : beside_us("init");
+    if (!init.empty()) processes->set_exec_stub({init, "--exec"});
+    return processes;
 }
 
 Processes::~Processes() {
@@ -230,6 +269,22 @@ Processes::~Processes() {
     }
 }
 
+// What could not be set, in words.
+std::vector<std::string>
+Processes::set_limits(const Cgroup& group,
+                      const std::vector<std::pair<std::string, std::string>>& settings) const {
+    std::vector<std::string> remarks;
+    for (const auto& [file, value] : settings) {
+        Result<> set = Error{"there are no control groups"};
+        if (group) {
+            set = tree_.enable(file.substr(0, file.find('.')));
+            if (set) set = group.set(file, value);
+        }
+        if (!set) remarks.push_back(file + " is not in force: " + set.error().message);
+    }
+    return remarks;
+}
+
 Result<Processes::Started> Processes::start(std::string_view name, SpawnRequest request,
                                             Events events, Survival survival) {
     Ref<Process> process(new Process(*this));
@@ -239,6 +294,7 @@ Result<Processes::Started> Processes::start(std::string_view name, SpawnRequest 
         process->cgroup_ = std::move(*group);
         request.cgroup = process->cgroup_.directory();
     }
+    std::vector<std::string> remarks = set_limits(process->cgroup_, request.cgroup_settings);
     auto slot = link_.claim(name, process->cgroup_.path());
     if (!slot) return slot.error();
     process->slot_ = *slot;
@@ -291,7 +347,7 @@ Result<Processes::Started> Processes::start(std::string_view name, SpawnRequest 
     }
     by_slot_[slot->index] = process;
     processes_[process.get()] = process;
-    return Started{process, std::move(spawned->failure)};
+    return Started{process, std::move(spawned->failure), std::move(remarks)};
 }
 
 Result<> Processes::on_status(const records::Status& status) {
@@ -305,6 +361,17 @@ Result<> Processes::on_status(const records::Status& status) {
     process->status_ = status;
     process->ended(status.wait_status);
     return {};
+}
+
+void Processes::keep_left(Cgroup group) {
+    auto left = std::make_unique<Left>();
+    left->group = std::move(group);
+    auto watch = loop_.watch(left->group.events(), EPOLLPRI, [this, raw = left.get()](uint32_t) {
+        if (raw->group.populated()) return;
+        std::erase_if(left_, [raw](const auto& each) { return each.get() == raw; });
+    });
+    if (watch) left->watch = std::move(*watch);
+    left_.push_back(std::move(left));
 }
 
 void Processes::finished(Process& process) { processes_.erase(&process); }

@@ -60,8 +60,15 @@ class Process : public Counted {
     // To the process group of the process; to everything in the tree when the process itself has
     // ended. Stopped ones are woken for it.
     void signal(int number);
+    // To the process alone; to everything in the tree (the group, without a cgroup).
+    void signal_process(int number);
+    void signal_tree(int number);
     // SIGKILL to the whole tree.
     void kill();
+    // Leaves what remains of the tree to itself: it counts as gone. REQUIRES: not running.
+    void leave();
+    // Something of the tree was ended by the OOM killer. Known once it has ended.
+    bool out_of_memory() const { return out_of_memory_; }
     // Of an adopted one; before that nothing is told. The events of what has happened already come
     // in the next round of the loop.
     struct Events {
@@ -100,6 +107,7 @@ class Process : public Counted {
     bool running_ = true;
     bool gone_ = false;
     bool killed_ = false;
+    bool out_of_memory_ = false;
     std::function<void(int)> exited_;
     std::function<void()> gone_callback_;
 };
@@ -125,7 +133,8 @@ class Processes {
     };
     struct Started {
         Ref<Process> process;
-        std::string failure; // could not be executed; `exited` will say 127
+        std::string failure;              // could not be executed; `exited` will say 127
+        std::vector<std::string> remarks; // limits that could not be set
     };
     // `name` for the slot and the cgroup. The request's cgroup, parent and pid cell are filled in
     // here. Both events come from the event loop, never from within this call; a Process may be
@@ -146,16 +155,32 @@ class Processes {
     Result<> on_status(const records::Status& status);
 
     const CgroupTree& cgroups() const { return tree_; }
+    // What a program is started through that needs more than a clone can do: init and "--exec".
+    // Empty: there is none.
+    const std::vector<std::string>& exec_stub() const { return exec_stub_; }
+    void set_exec_stub(std::vector<std::string> command) { exec_stub_ = std::move(command); }
     size_t count() const { return processes_.size(); } // not yet gone
+    size_t left() const { return left_.size(); }       // trees left to themselves, not yet empty
 
   private:
     friend class Process;
     void finished(Process& process);
+    void keep_left(Cgroup group);
+    std::vector<std::string>
+    set_limits(const Cgroup& group,
+               const std::vector<std::pair<std::string, std::string>>& settings) const;
 
     EventLoop& loop_;
     SecondStageLink& link_;
     Spawner spawner_;
     CgroupTree tree_;
+    std::vector<std::string> exec_stub_;
+    // Of trees that were left to themselves: to be removed when they are empty.
+    struct Left {
+        Cgroup group;
+        Watch watch;
+    };
+    std::vector<std::unique_ptr<Left>> left_;
     std::unordered_map<uint32_t, Ref<Process>> by_slot_;   // running
     std::unordered_map<Process*, Ref<Process>> processes_; // not gone
     std::unordered_map<uint32_t, Ref<Process>> adopted_;   // by slot, not claimed

@@ -27,6 +27,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "init/base/fd.h"
@@ -54,6 +55,8 @@ struct SpawnRequest {
     std::vector<Handed> handed;
     // Variables that are set to the process's own pid, as it sees it itself (LISTEN_PID).
     std::vector<std::string> pid_variables;
+    // Files of the cgroup and what is written to them: {"memory.max", "1048576"}.
+    std::vector<std::pair<std::string, std::string>> cgroup_settings;
     int cgroup = -1;              // the cgroup's directory, or -1
     bool pid_namespace = false;   // its own, in which it is process 1
     bool child_of_parent = false; // CLONE_PARENT

@@ -17,6 +17,7 @@
 #include "init/protocol/gatekeeper.h"
 #include "init/protocol/relay_listener.h"
 #include "services/daemon/daemons.h"
+#include "services/daemon/spec.h"
 #include "services/daemon/window.h"
 #include "services/presence/presence.h"
 #include "services/system/control.h"
@@ -154,7 +155,8 @@ void SecondStage::serve(Turn& turn) {
     auto guarded = [this](View variables) { return options_.system && commands(variables); };
     config::serve_config_watchers(
         turn, loop_, config_,
-        [report](const config::Problem& problem) { report(config::to_string(problem)); }, guarded);
+        [report](const config::Problem& problem) { report(config::to_string(problem)); }, guarded,
+        check_assertion);
     protocol::serve_gatekeepers(turn, config_, options_.answers);
     publish_debts(turn, loop_, config_);
     serve_debt_reporters(turn, loop_, config_, log_);
