@@ -12,10 +12,12 @@
 #include "init/dataspace/pattern.h"
 #include "init/preserves/encoder.h"
 #include "init/preserves/text_writer.h"
+#include "services/log/writer.h"
 #include "services/muster/bridge.h"
 #include "services/muster/bus.h"
 #include "services/muster/enabling.h"
 #include "services/muster/help.h"
+#include "services/muster/log.h"
 #include "services/muster/look.h"
 #include "services/muster/notation.h"
 #include "services/muster/selection.h"
@@ -65,6 +67,8 @@ constexpr const char* usage =
     "                            assert this until interrupted\n"
     "  send [--in SPACE] VALUE...\n"
     "                            send this as a message\n"
+    "  log [-f] [-n NUMBER] [--since TIME] [--json] [SERVICE...]\n"
+    "                            what services wrote, also before the last start\n"
     "  poweroff, reboot, halt    stop all services, and then the machine\n"
     "  upgrade                   go on with the programs that are installed now, in place of "
     "those\n"
@@ -143,6 +147,10 @@ Arguments parse_arguments(int argc, char** argv) {
             if (i + 1 >= argc) wrong(word + " needs an argument");
             return argv[++i];
         };
+        if (arguments.command == "log") { // has options of its own
+            arguments.words.push_back(word);
+            continue;
+        }
         if (only_words)
             arguments.words.push_back(word);
         else if (word == "-h" || word == "--help") {
@@ -555,6 +563,7 @@ int run(int argc, char** argv) {
     signal(SIGPIPE, SIG_DFL);
     std::string_view first = argc > 1 ? argv[1] : "";
     if (first == "help") return help(argc > 2 ? argv[2] : "");
+    if (first == "log-writer") return logs::log_writer(argc - 1, argv + 1);
     // Also by names of its own, which are links to this program.
     std::string_view own = argc > 0 ? argv[0] : "";
     own = own.substr(own.rfind('/') + 1);
@@ -566,6 +575,12 @@ int run(int argc, char** argv) {
     if (first == "mint" || first == "attenuate") return sturdy(argc - 1, argv + 1);
     Arguments arguments = parse_arguments(argc, argv);
     if (arguments.command.empty()) wrong_command("which command?");
+    if (arguments.command == "log") {
+        std::vector<char*> words{arguments.command.data()};
+        for (std::string& word : arguments.words)
+            words.push_back(word.data());
+        return log_command(arguments.bus.c_str(), static_cast<int>(words.size()), words.data());
+    }
     if (arguments.command == "resolve") return resolve(arguments);
     bool enable = arguments.command == "enable";
     if (enable || arguments.command == "disable") {

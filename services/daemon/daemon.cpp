@@ -229,11 +229,29 @@ void Daemon::publish(Turn& turn) {
     } else if (!ready && ready_handle_ != 0) {
         turn.retract(std::exchange(ready_handle_, 0));
     }
+    publish_failure(turn);
     Value now = status();
     if (now == status_) return;
     status_ = now;
     status_handle_ = turn.replace(context_.config, status_handle_,
                                   preserves::record("daemon-status", {id_, status_}));
+}
+
+void Daemon::publish_failure(Turn& turn) {
+    const Failure* last = nullptr;
+    uint64_t count = 0;
+    for (const Ref<Instance>& instance : instances_) {
+        const Failure* failure = instance->failure();
+        if (!failure) continue;
+        count += failure->count;
+        if (!last || failure->time_us > last->time_us) last = failure;
+    }
+    // What was replaced takes its failures along, but they were the daemon's.
+    if (!last || (last->time_us == failed_at_ && count == failures_)) return;
+    failures_ = count;
+    failed_at_ = last->time_us;
+    failure_handle_ =
+        turn.replace(context_.config, failure_handle_, failure_record(service_, *last));
 }
 
 Value Daemon::status() const {

@@ -9,6 +9,7 @@
 //   <service-state <daemon ID> failed>     instead, while one waits for its delay or was given up
 //   <service-state <daemon ID> complete>   instead, when all are complete
 //   <daemon-status ID {…}>                 for people
+//   <failure <daemon ID> {…}>              the last one (failure.h)
 //
 // Changing from one to the other is one turn without a gap. When it is stopped, `ready` goes at
 // once and the rest when nothing of its processes is left.
@@ -57,6 +58,7 @@ class Daemon : public Counted {
     void finish(Turn& turn);
     void publish(Turn& turn);
     Value status() const;
+    void publish_failure(Turn& turn);
 
     Context context_;
     dataspace::Engine& engine_;
@@ -78,6 +80,9 @@ class Daemon : public Counted {
     dataspace::Handle ready_handle_ = 0;
     Value status_;
     dataspace::Handle status_handle_ = 0;
+    uint64_t failures_ = 0; // what is asserted: their count and the time of the last
+    uint64_t failed_at_ = 0;
+    dataspace::Handle failure_handle_ = 0;
 };
 
 } // namespace muster::services

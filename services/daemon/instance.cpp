@@ -89,6 +89,7 @@ void Instance::start(Turn& turn) {
     if (!parsed_) {
         last_ = parsed_.error().message;
         phase_ = Phase::failed;
+        failed_by({});
         say(turn, "wrong specification: " + last_);
         owner_.changed(turn);
         return;
@@ -150,8 +151,9 @@ Result<> Instance::prepare(Ends& ends) {
 
 Result<> Instance::launch(Turn& turn) {
     const Context& context = owner_.context();
-    log_lines_ = std::make_unique<LogLines>(owner_.engine(), context.loop, owner_.facet(),
-                                            context.log, owner_.service(), owner_.name());
+    log_lines_ =
+        std::make_unique<LogLines>(owner_.engine(), context.loop, owner_.facet(), context.log,
+                                   owner_.service(), owner_.name(), context.journal, parsed_->log);
     if (auto registered = register_run(); !registered) return registered;
     Ends ends;
     if (auto prepared = prepare(ends); !prepared) return prepared;
@@ -168,6 +170,7 @@ Result<> Instance::launch(Turn& turn) {
     if (!started->failure.empty()) {
         // Its end comes like any other, but what it means is known now.
         last_ = started->failure;
+        failed_by({});
         ended(turn, false);
         return {};
     }
@@ -252,15 +255,22 @@ void Instance::process_ended(Turn& turn, int wait_status) {
         if (!process_->gone()) end_rest();
         return;
     }
+    // What it wrote comes before the news of its end.
+    if (log_lines_) log_lines_->drain(turn);
     // It has made another one the one that counts, whose end is watched too.
     if (wait_status == 0 && liveness_ && liveness_->main_pid() != 0 && !process_->gone() &&
         phase_ != Phase::stopping)
         return owner_.changed(turn);
+    Failure failure = failure_of(wait_status, process_->out_of_memory());
     last_ = take_report();
     if (last_.empty()) last_ = describe_wait_status(wait_status);
     if (process_->out_of_memory()) last_ += " (out of memory)";
     if (phase_ == Phase::stopping) {
         if (killed_) last_ += ", as it did not stop in " + seconds_text(parsed_->stop_timeout);
+        if (killed_) {
+            failure.kind = Failure::Kind::time_limit;
+            failed_by(std::move(failure));
+        }
         if (!process_->gone()) {
             // The rest gets its chance too, as long as the time is not over; without a cgroup
             // nobody would tell us that it has ended.
@@ -273,7 +283,18 @@ void Instance::process_ended(Turn& turn, int wait_status) {
         owner_.changed(turn);
         return;
     }
-    ended(turn, parsed_->is_success(wait_status));
+    bool success = parsed_->is_success(wait_status);
+    if (!success) failed_by(std::move(failure));
+    ended(turn, success);
+}
+
+// `last_` says how.
+void Instance::failed_by(Failure failure) {
+    failure.how = last_;
+    failure.time_us = logs::realtime_us();
+    failure.count = failure_ ? failure_->count + 1 : 1;
+    if (log_lines_) failure.lines = log_lines_->last_lines();
+    failure_ = std::make_unique<Failure>(std::move(failure));
 }
 
 // The process has ended, or could not be started, not because we asked it to.
@@ -302,7 +323,12 @@ void Instance::ended(Turn& turn, bool success) {
         next_start_ = std::max(started_at_ + next_delay_, now);
         delay_ = next_start_ - now;
         next_delay_ = std::min(next_delay_ * 2, longest_delay());
-        say(turn, last_ + "; next start in " + seconds_text(delay_));
+        std::string often;
+        if (!success && failure_) {
+            failure_->next_us = failure_->time_us + delay_ / 1000;
+            if (failure_->count > 1) often = " (failure " + std::to_string(failure_->count) + ")";
+        }
+        say(turn, last_ + "; next start in " + seconds_text(delay_) + often);
     } else if (outcome_ == Outcome::failed) {
         say(turn, last_ + "; it is not started again");
     }

@@ -59,6 +59,7 @@
 #include "services/daemon/adoption.h"
 #include "services/daemon/commands.h"
 #include "services/daemon/context.h"
+#include "services/daemon/failure.h"
 #include "services/daemon/liveness.h"
 #include "services/daemon/log_lines.h"
 #include "services/daemon/s6_folder.h"
@@ -106,6 +107,8 @@ class Instance : public Counted {
     // The last end or failure in words; empty if there was none.
     const std::string& last() const { return last_; }
     uint64_t delay() const { return delay_; } // of the backoff, in nanoseconds
+    // Null: it has not failed yet.
+    const Failure* failure() const { return failure_.get(); }
     // What a process that has ended asserted is still there.
     bool stale() const { return static_cast<bool>(lingering_); }
     // Its process is ready, whoever said so: what lingers of the one before may go.
@@ -194,6 +197,7 @@ class Instance : public Counted {
     void stop(Turn& turn);
     void process_ended(Turn& turn, int wait_status);
     void ended(Turn& turn, bool success);
+    void failed_by(Failure failure);
     void tree_gone(Turn& turn);
     void channel_closed(Turn& turn, const std::string& reason);
     void run_is_over(Turn& turn);
@@ -217,9 +221,10 @@ class Instance : public Counted {
     Ref<Process> process_;
     uint64_t run_ = 0; // number of the process, for `later`
     bool tree_gone_ = false;
-    bool killed_ = false; // by us, after stopTimeout
-    bool over_ = false;   // nothing of the run is left
-    bool dying_ = false;  // in the destructor
+    bool killed_ = false;              // by us, after stopTimeout
+    std::unique_ptr<Failure> failure_; // the last one
+    bool over_ = false;                // nothing of the run is left
+    bool dying_ = false;               // in the destructor
     std::unique_ptr<LogLines> log_lines_;
     protocol::Connection channel_;
     bool channel_open_ = false;

@@ -89,6 +89,7 @@ void Instance::begun_before(Turn& turn, const std::string& failure) {
 
 void Instance::could_not_start(Turn& turn, const std::string& why) {
     last_ = why;
+    failed_by({});
     tree_gone_ = true;
     ended(turn, false);
 }
@@ -252,6 +253,10 @@ void Instance::give_up_on(Turn& turn, const std::string& why, int signal) {
         return could_not_start(turn, why);
     }
     last_ = why;
+    Failure failure;
+    failure.kind =
+        why.starts_with("protocol: ") ? Failure::Kind::protocol : Failure::Kind::not_well;
+    failed_by(std::move(failure));
     ended(turn, false);
     if (!process_ || process_->gone()) return;
     if (parsed_->more().kill_mode == KillMode::group)

@@ -155,8 +155,9 @@ void Instance::adopt_process(Turn& turn, Ref<Process> process) {
     tree_gone_ = false;
     over_ = false;
     ready_ = word.ready;
-    log_lines_ = std::make_unique<LogLines>(owner_.engine(), context.loop, owner_.facet(),
-                                            context.log, owner_.service(), owner_.name());
+    log_lines_ =
+        std::make_unique<LogLines>(owner_.engine(), context.loop, owner_.facet(), context.log,
+                                   owner_.service(), owner_.name(), context.journal, parsed_->log);
     log_lines_->set_pid(process_->pid());
     turn.in(*owner_.facet(), [this](Turn& inner) {
         run_facet_ = inner.facet([](Turn&) {});

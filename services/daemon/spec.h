@@ -21,6 +21,7 @@
 
 #include "init/base/result.h"
 #include "init/preserves/value.h"
+#include "services/log/ring.h"
 
 namespace muster::services {
 
@@ -99,6 +100,7 @@ struct DaemonSpec {
     Value grant;                            // a dictionary, or invalid
     uint64_t stop_timeout = 10'000'000'000; // nanoseconds
     int stop_signal = 15;
+    logs::Rotation log;                     // what is 0 is the default
     std::shared_ptr<const RareFields> rare; // or null
 
     const RareFields& more() const;

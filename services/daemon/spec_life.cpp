@@ -1,6 +1,7 @@
 // Fields about the life of the process: what starts it, tells that it is ready, ends it.
 #include "services/daemon/listen_sockets.h"
 #include "services/daemon/spec_values.h"
+#include "services/log/settings.h"
 #include "services/process/process.h"
 
 namespace muster::services {
@@ -185,6 +186,13 @@ bool read_s6(SpecReader& r, std::string_view field, View value) {
     return r.rare.s6.starts_with("/") || r.wrong(field, value, "an absolute path");
 }
 
+bool read_log(SpecReader& r, std::string_view, View value) {
+    auto rotation = logs::parse_rotation(value);
+    if (!rotation) return r.fail(value, rotation.error().message);
+    r.spec.log = *rotation;
+    return true;
+}
+
 constexpr SpecField table[] = {
     {"argv", read_argv},
     {"grant", read_grant},
@@ -192,6 +200,7 @@ constexpr SpecField table[] = {
     {"killMode", read_kill_mode},
     {"linger", read_linger},
     {"listen", read_listen},
+    {"log", read_log},
     {"notify", read_notify},
     {"protocol", read_protocol},
     {"readyOnStart", read_ready_on_start},

@@ -84,12 +84,18 @@ std::string beside_us(const char* name) {
 
 } // namespace
 
+std::string signal_name(int number) {
+    for (const SignalName& signal : signal_names)
+        if (signal.number == number) return std::string(signal.name);
+    return std::to_string(number);
+}
+
 std::string describe_wait_status(int wait_status) {
     if (WIFEXITED(wait_status)) return "exit code " + std::to_string(WEXITSTATUS(wait_status));
     int number = WTERMSIG(wait_status);
-    std::string text = "killed by signal " + std::to_string(number);
-    for (const SignalName& signal : signal_names)
-        if (signal.number == number) text = "killed by SIG" + std::string(signal.name);
+    std::string name = signal_name(number);
+    bool named = name[0] < '0' || name[0] > '9';
+    std::string text = (named ? "killed by SIG" : "killed by signal ") + name;
     return (wait_status & 0x80) != 0 ? text + " (core dumped)" : text;
 }
 

@@ -46,6 +46,8 @@ class Processes;
 std::string describe_wait_status(int wait_status);
 // A signal's number by its name, with or without SIG ("TERM", "SIGTERM"); 0 if there is none.
 int signal_number(std::string_view name);
+// Its name without SIG, its number if it has none.
+std::string signal_name(int number);
 
 class Process : public Counted {
   public:

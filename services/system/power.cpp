@@ -143,6 +143,7 @@ void Power::on_records() {
         case Kind::stop:
             if (std::exchange(stopping_, true)) break;
             context_.adoption.release();
+            if (context_.journal) context_.journal->set_ending();
             // Whoever ends a container, its status is that of its main service; a reboot is one.
             stop_all([this, action = record.payload.stop.action] {
                 if (main_ && main_->status() && action != Action::reboot) {

@@ -16,6 +16,7 @@
 #include "init/dataspace/engine.h"
 #include "init/second_stage_link.h"
 #include "services/daemon/adoption.h"
+#include "services/log/journal.h"
 #include "services/process/process.h"
 #include "services/system/main_service.h"
 #include "services/system/pending_shutdown.h"
@@ -35,6 +36,7 @@ struct PowerContext {
     dataspace::CapRef status;
     dataspace::CapRef log;
     std::string pending_path; // PendingShutdown's
+    logs::Journal* journal = nullptr; // is told when the end begins
 };
 
 class Power {

@@ -19,6 +19,8 @@
 #include "services/daemon/daemons.h"
 #include "services/daemon/spec.h"
 #include "services/daemon/window.h"
+#include "services/log/filing.h"
+#include "services/log/settings.h"
 #include "services/presence/presence.h"
 #include "services/system/control.h"
 #include "services/system/debts.h"
@@ -103,6 +105,13 @@ void SecondStage::boot(Turn& turn) {
             say_later(line);
     });
     print_log(turn, log_, STDERR_FILENO, has(records::kQuiet));
+    if (options_.system) open_journal();
+    if (journal_) {
+        logs::file_messages(turn, log_, *journal_);
+        logs::serve_settings(turn, config_, *journal_,
+                             [this](const std::string& line) { say_later(line); });
+        take_other_logs();
+    }
 
     std::string overrides = options_.system ? "/run/muster/overrides" : "";
     TrackerControl tracker = track_services(engine_, {.config = config_,
@@ -113,7 +122,8 @@ void SecondStage::boot(Turn& turn) {
                                                       .loop = &loop_});
     power_ = std::make_unique<Power>(PowerContext{loop_, engine_, link_, processes_, adoption_,
                                                   tracker, config_, status_, log_,
-                                                  options_.system ? "/run/muster/shutdown" : ""},
+                                                  options_.system ? "/run/muster/shutdown" : "",
+                                                  journal_.get()},
                                      facet_);
     power_->resume(turn);
     system_ = power_->capability(turn);
@@ -133,6 +143,29 @@ void SecondStage::boot(Turn& turn) {
     require_configuration(turn);
 }
 
+void SecondStage::open_journal() {
+    auto journal = logs::Journal::open(loop_, "/run/muster");
+    if (!journal) return say_later("no log files: " + journal.error().message);
+    journal_ = *std::move(journal);
+    journal_->set_report([this](const std::string& line) { say_later(line); });
+}
+
+// The kernel's messages and /dev/log. Those of a container's kernel are not its own.
+void SecondStage::take_other_logs() {
+    constexpr const char* kept_socket = "log.socket";
+    log_sources_ = std::make_unique<logs::Sources>(engine_, loop_, facet_, log_, *journal_);
+    auto say = [this](const Result<>& done) {
+        if (!done) say_later("not logged: " + done.error().message);
+    };
+    if (!has(records::kContainer)) say(log_sources_->take_kernel());
+    if (Fd kept = adoption_.take_named(kept_socket))
+        return say(log_sources_->take_syslog(std::move(kept)));
+    auto socket = logs::Sources::make_socket();
+    if (!socket) return say(socket.error());
+    say(log_sources_->take_syslog(*std::move(socket)));
+    if (link_.attached()) say(link_.store_fd(kept_socket, log_sources_->socket()));
+}
+
 // What is asserted as `<run-service …>`, by whoever does it, is implemented here.
 void SecondStage::serve(Turn& turn) {
     serve_daemons(turn, Context{.loop = loop_,
@@ -142,7 +175,8 @@ void SecondStage::serve(Turn& turn) {
                                 .log = log_,
                                 .status = status_,
                                 .adoption = &adoption_,
-                                .sockets = sockets_});
+                                .sockets = sockets_,
+                                .journal = journal_.get()});
     auto tell = [log = log_](Turn& inner, const std::string& line) { say(inner, log, line); };
     serve_presence(turn, {.loop = loop_,
                           .config = config_,
@@ -294,6 +328,7 @@ void SecondStage::report_up(Turn& turn, const std::vector<Value>& watchers) {
         // From the facet that this began in, which outlives whoever tells.
         if (main_) now.in(*facet_, [this](Turn& inner) { main_->require(inner); });
         adoption_.configuration_loaded();
+        if (journal_) journal_->finish_orphans();
         Result<> sent = link_.up();
         if (!sent) std::fprintf(stderr, "dataspace: %s\n", sent.error().message.c_str());
         if (options_.banner && !options_.system && !options_.inferior)

@@ -16,6 +16,8 @@
 #include "init/second_stage_link.h"
 #include "services/daemon/adoption.h"
 #include "services/daemon/listen_sockets.h"
+#include "services/log/journal.h"
+#include "services/log/sources.h"
 #include "services/process/process.h"
 #include "services/system/bus_access.h"
 #include "services/system/options.h"
@@ -53,6 +55,8 @@ class SecondStage {
     Result<Watch> watch_signals();
     void end(int status);
     void say_later(std::string line);
+    void open_journal();
+    void take_other_logs();
     bool has(uint32_t flag) const {
         return link_.attached() && (link_.welcome().flags & flag) != 0;
     }
@@ -62,7 +66,8 @@ class SecondStage {
     Processes& processes_;
     Adoption& adoption_;
     const Options& options_;
-    std::unique_ptr<TraceFile> trace_; // outlives the engine
+    std::unique_ptr<TraceFile> trace_;       // outlives the engine
+    std::unique_ptr<logs::Journal> journal_; // so does this; null: no log files
     std::shared_ptr<ListenSockets> sockets_ = std::make_shared<ListenSockets>();
     dataspace::Engine engine_;
     CapRef config_;
@@ -77,6 +82,7 @@ class SecondStage {
     dataspace::KeepAlive keep_;
     std::unique_ptr<MainService> main_;
     std::unique_ptr<Power> power_;
+    std::unique_ptr<logs::Sources> log_sources_;
     std::unique_ptr<BusAccess> bus_access_;
     protocol::Connection superior_;
     size_t watchers_missing_ = 0;

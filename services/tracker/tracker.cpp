@@ -127,6 +127,7 @@ void Tracker::judge(Turn& turn, Service& each) {
         mark(turn, each);
     }
     bool before = each.run != 0;
+    if (wanted || !pursued) turn.retract(std::exchange(each.taken_down, 0));
     if (wanted && !each.run) {
         Value run = each.is_provided()
                         ? preserves::record("provided-service", {each.name, each.provider})
@@ -145,6 +146,7 @@ void Tracker::judge(Turn& turn, Service& each) {
                 log(turn, "milestone " + preserves::to_text(each.name.view().at(0)) + " reached");
         }
     } else if (!wanted && each.run) {
+        if (pursued && !shutting_down_) tell_taken_down(turn, each);
         turn.retract(std::exchange(each.run, 0));
         turn.retract(std::exchange(each.milestone_ready, 0));
         turn.retract(std::exchange(each.milestone_started, 0));
@@ -164,6 +166,22 @@ void Tracker::judge(Turn& turn, Service& each) {
         each.missing_grew = true;
     }
     touch(turn, each);
+}
+
+// It would run, but for a service that it depends on (daemon/failure.h).
+void Tracker::tell_taken_down(Turn& turn, Service& each) {
+    if (each.is_milestone() || each.taken_down) return;
+    for (const Value& dependee : each.missing) {
+        auto found = each.dependencies.find(dependee);
+        if (found == each.dependencies.end() || !found->second.service.valid()) continue;
+        const Value& by = found->second.service;
+        const Service* cause = known(by);
+        each.taken_down =
+            turn.assert_(spaces_.config, preserves::record("taken-down", {each.name, by}));
+        if (cause && cause->has_state("failed"))
+            log(turn, display_name(each.name) + " stops, as " + display_name(by) + " failed");
+        return;
+    }
 }
 
 void Tracker::find_cycles(Turn& turn) {

@@ -81,6 +81,7 @@ class Tracker final : public Counted {
 
     void settle(Turn& turn);
     void judge(Turn& turn, Service& service);
+    void tell_taken_down(Turn& turn, Service& service);
     void activate(Turn& turn, const Service& service, const Value& dependee,
                   Dependency& dependency);
     void deactivate(Turn& turn, Dependency& dependency);
