@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "init/line.h"
-#include "init/memory.h"
 
 extern char** environ;
 
@@ -61,7 +60,10 @@ void on_crash(int signal) {
     }
     say(Line("init: crashed (signal ", signal, "), starting again\n").view());
     if (++state.crashes >= kMany || program_fd < 0) only_reap();
-    keep_over_exec(state, crashing_state_fd, true);
+    state.store.set_close_on_exec(false);
+    fcntl(state.shared_fd, F_SETFD, 0);
+    if (state.link_fd >= 0) fcntl(state.link_fd, F_SETFD, 0);
+    fcntl(crashing_state_fd, F_SETFD, 0);
     Line number(crashing_state_fd);
     const char* arguments[] = {"init", "--resume", number.c_str(), nullptr};
     syscall(SYS_execveat, program_fd, "", arguments, environ, AT_EMPTY_PATH);
