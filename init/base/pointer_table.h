@@ -2,8 +2,9 @@
 // probing. A place is one word: the pointer, and in the 16 bits that no address in user space needs
 // (x86-64: 47, AArch64: 48 bits) how far it lies from where its hash belongs, and six bits of the
 // hash. So searching looks at no object that is not likely the one, and erasing, which moves what
-// follows up (there are no tombstones), at none. Growing asks each object for its hash:
-// T has `uint64_t table_hash() const`, the same for as long as it is in the table.
+// follows up (there are no tombstones), at none but those that lie very far away. Growing asks each
+// object for its hash: T has `uint64_t table_hash() const`, the same for as long as it is in the
+// table.
 #pragma once
 
 #include <algorithm>
@@ -31,15 +32,16 @@ class PointerTable {
         }
     }
 
-    void insert(T* item) {
+    // REQUIRES: it has this hash, as below.
+    void insert(uint64_t hash, T* item) {
         if (size_ >= limit()) resize(items_ ? (mask_ + 1) * 2 : first_capacity);
-        place(item);
+        place(hash, item);
         ++size_;
     }
 
     // REQUIRES: it is there.
-    void erase(const T* item) {
-        size_t hole = home(item->table_hash());
+    void erase(uint64_t hash, const T* item) {
+        size_t hole = home(hash);
         while (pointer(hole) != item)
             hole = (hole + 1) & mask_;
         for (size_t i = (hole + 1) & mask_; items_[i]; i = (i + 1) & mask_) {
@@ -92,8 +94,7 @@ class PointerTable {
     }
     size_t limit() const { return items_ ? (mask_ + 1) - (mask_ + 1) / 8 - 1 : 0; }
 
-    void place(T* item) {
-        const uint64_t hash = item->table_hash();
+    void place(uint64_t hash, T* item) {
         size_t i = home(hash);
         uint64_t distance = 0;
         for (; items_[i]; i = (i + 1) & mask_)
@@ -107,7 +108,7 @@ class PointerTable {
         items_ = std::make_unique<uint64_t[]>(capacity);
         mask_ = capacity - 1;
         for (size_t i = 0; i < count; ++i)
-            if (items[i]) place(pointer_in(items[i]));
+            if (T* const item = pointer_in(items[i])) place(item->table_hash(), item);
     }
 
     // A small table stays for the next one.

@@ -42,9 +42,9 @@ struct Index::Leaf {
         return captures.find(hash, [&](Capture& each) { return each.value.view() == captured; });
     }
     // A new one; what is captured is not here yet.
-    Capture& add(View captured) {
+    Capture& add(uint64_t hash, View captured) {
         auto* capture = new Capture{Value(captured), 1, {}};
-        captures.insert(capture);
+        captures.insert(hash, capture);
         return *capture;
     }
 };
@@ -108,7 +108,7 @@ Index::Class& Index::records_with(View label) {
     if (!found) {
         found = new Class;
         found->label = Value(label);
-        records_.insert(found);
+        records_.insert(hash, found);
     }
     return *found;
 }
@@ -179,14 +179,14 @@ Index::Leaf& Index::leaf_made(Shape& shape, View key) {
     if (Leaf* known = leaf_of(shape, key)) return *known;
     Leaf* leaf = new Leaf;
     leaf->constants = Value(key);
-    shape.leaves.insert(leaf);
+    shape.leaves.insert(key.hash(), leaf);
     if (shape.pattern.constant_paths.empty()) shape.sole = leaf;
     return *leaf;
 }
 
 void Index::forget_leaf_if_empty(Shape& shape, Leaf& leaf) {
     if (!leaf.observers.empty() || !leaf.captures.empty()) return;
-    shape.leaves.erase(&leaf);
+    shape.leaves.erase(leaf.constants.hash(), &leaf);
     if (shape.sole) shape.sole = nullptr;
     delete &leaf;
 }
@@ -201,7 +201,7 @@ Index::Entry* Index::add(Turn& turn, const Value& value) {
     entry = new Entry;
     entry->value = value;
     entry->count = 1;
-    assertions_.insert(entry);
+    assertions_.insert(hash, entry);
     Class& where = class_of(value);
     entry->next = where.first;
     if (where.first) where.first->previous = entry;
@@ -225,14 +225,14 @@ void Index::remove(Turn& turn, Entry* entry) {
         entry->previous->next = entry->next;
     else
         where.first = entry->next;
-    assertions_.erase(entry);
+    assertions_.erase(entry->value.hash(), entry);
     delete entry;
     forget_if_empty(where);
 }
 
 void Index::forget_if_empty(Class& where) {
     if (where.first || !where.shapes.empty() || !where.label.valid()) return;
-    records_.erase(&where);
+    records_.erase(where.label.hash(), &where);
     if (latest_ == &where) latest_ = nullptr;
     delete &where;
 }
@@ -263,7 +263,7 @@ void Index::insert(Turn& turn, Class& where, Fields& fields) {
             ++known->count;
             continue;
         }
-        Capture& fresh = leaf.add(captured);
+        Capture& fresh = leaf.add(hash, captured);
         fresh.handles.reserve(leaf.observers.size());
         for (Observer* observer : leaf.observers)
             fresh.handles.push_back(turn.assert_(observer->target, fresh.value));
@@ -282,7 +282,7 @@ void Index::erase(Turn& turn, Class& where, Fields& fields) {
         if (!known || --known->count > 0) continue;
         for (Handle handle : known->handles)
             turn.retract(handle);
-        leaf->captures.erase(known);
+        leaf->captures.erase(hash, known);
         delete known;
         forget_leaf_if_empty(*shape, *leaf);
     }
@@ -431,7 +431,7 @@ void Index::populate(Shape& shape, const Class& where) {
         if (Capture* known = leaf.find(hash, captured))
             ++known->count;
         else
-            leaf.add(captured);
+            leaf.add(hash, captured);
     }
 }
 

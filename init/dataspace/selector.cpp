@@ -60,7 +60,7 @@ void Selector::add(size_t shape, const std::vector<Path>& paths, View constants)
             probe.constants.find(hash, [&](Constant& c) { return c.value.view() == value; });
         if (!known) {
             known = new Constant{Value(value), {}};
-            probe.constants.insert(known);
+            probe.constants.insert(hash, known);
         }
         change(known->uses, shape, true);
         ++constant;
@@ -78,7 +78,7 @@ void Selector::remove(size_t shape, const std::vector<Path>& paths, View constan
             probe.constants.find(hash, [&](Constant& c) { return c.value.view() == value; });
         change(known->uses, shape, false);
         if (known->uses.empty()) {
-            probe.constants.erase(known);
+            probe.constants.erase(hash, known);
             delete known;
         }
         ++constant;

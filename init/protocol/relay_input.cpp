@@ -236,7 +236,7 @@ bool Relay::handle_assert(Turn& turn, const CapRef& target, Oid oid, View event)
     inbound->handle = handle;
     inbound->target = oid;
     if (!pins.empty()) inbound_pins_.emplace(handle, std::move(pins));
-    inbound_.insert(inbound.release());
+    inbound_.insert(hash, inbound.release());
     return true;
 }
 
@@ -246,7 +246,7 @@ bool Relay::handle_retract(Turn& turn, View event) {
     Inbound* found = inbound_.find(hash, [&](Inbound& each) { return each.name.view() == name; });
     if (!found) return true; // filtered when it was asserted
     std::unique_ptr<Inbound> inbound(found);
-    inbound_.erase(found);
+    inbound_.erase(hash, found);
     turn.retract(inbound->handle);
     membrane_.unpin({Pin::Side::exported, inbound->target});
     unpin_references(inbound_pins_, inbound->handle);
