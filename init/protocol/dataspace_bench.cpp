@@ -328,9 +328,9 @@ void round_trips(Server& server, int count, std::vector<double>& samples) {
     for (int i = 0; i < count; ++i) {
         const uint64_t start = monotonic_now();
         a.send(ping);
-        b.next_at_once();
+        b.next(Peer::Wait::awake);
         b.send(pong);
-        a.next_at_once();
+        a.next(Peer::Wait::awake);
         samples.push_back(1e-3 * static_cast<double>(monotonic_now() - start));
     }
 }
@@ -495,7 +495,8 @@ double tool(const Setup& setup, const std::string& program, const std::string& s
         loopback.ifr_flags = IFF_UP | IFF_RUNNING;
         if (ioctl(inside.get(), SIOCSIFFLAGS, &loopback) != 0) _exit(1);
         ServerPtr server = start(setup, program, "tool", {}, 9001);
-        const std::string command = "cd " + setup.peer + " && { " + script + "; } >" + output + " 2>&1";
+        const std::string command =
+            "cd " + setup.peer + " && { " + script + "; } >" + output + " 2>&1";
         const int status = std::system(command.c_str());
         server.reset();
         _exit(status == 0 ? 0 : 1);

@@ -140,28 +140,20 @@ class Peer {
         return rest.first(scan.size);
     }
 
-    // The next packet, waiting for it. A packet that is an error ends everything.
-    Bytes next() {
+    // The next packet, waiting for it. A packet that is an error ends everything. Awake: without
+    // ever sleeping, so that what the kernel needs to wake the caller does not count.
+    enum class Wait { asleep, awake };
+    Bytes next(Wait how = Wait::asleep) {
         for (;;) {
             Bytes packet = take();
             if (!packet.empty()) {
                 if (packet[0] == preserves::tag::record) die("the server reports an error");
                 return packet;
             }
-            if (!receive()) die("the server closed the connection");
-        }
-    }
-
-    // As `next`, without ever sleeping: what the kernel needs to wake the caller does not count.
-    Bytes next_at_once() {
-        for (;;) {
-            Bytes packet = take();
-            if (!packet.empty()) return packet;
             pollfd readable{fd_.get(), POLLIN, 0};
-            if (poll(&readable, 1, 0) == 0)
+            while (how == Wait::awake && poll(&readable, 1, 0) == 0)
                 sched_yield();
-            else if (!receive())
-                die("the server closed the connection");
+            if (!receive()) die("the server closed the connection");
         }
     }
 
