@@ -103,10 +103,8 @@ const char* unexpected_end(const Level& level, bool owed) {
     return nullptr;
 }
 
-} // namespace
-
 // With `has_embedded` null, embedded values are not plain.
-static size_t scan_plain(Bytes input, bool* has_embedded) {
+size_t scan_plain(Bytes input, bool* has_embedded) {
     constexpr size_t deepest = 32;
     const uint8_t* p = input.data();
     const uint8_t* const end = p + input.size();
@@ -145,6 +143,8 @@ static size_t scan_plain(Bytes input, bool* has_embedded) {
         if (depth == 0) return static_cast<size_t>(p - input.data());
     }
 }
+
+} // namespace
 
 size_t scan_plain(Bytes input) { return scan_plain(input, nullptr); }
 
