@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "init/line.h"
+#include "init/memory.h"
 
 extern char** environ;
 
@@ -60,10 +61,7 @@ void on_crash(int signal) {
     }
     say(Line("init: crashed (signal ", signal, "), starting again\n").view());
     if (++state.crashes >= kMany || program_fd < 0) only_reap();
-    state.store.set_close_on_exec(false);
-    fcntl(state.shared_fd, F_SETFD, 0);
-    if (state.link_fd >= 0) fcntl(state.link_fd, F_SETFD, 0);
-    fcntl(crashing_state_fd, F_SETFD, 0);
+    keep_over_exec(state, crashing_state_fd, true);
     Line number(crashing_state_fd);
     const char* arguments[] = {"init", "--resume", number.c_str(), nullptr};
     syscall(SYS_execveat, program_fd, "", arguments, environ, AT_EMPTY_PATH);

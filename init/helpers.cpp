@@ -58,8 +58,15 @@ void become_second_stage(const State& state, int link) {
     fcntl(link, F_SETFD, 0);
     Line number(link);
     Line config(state.config, "/boot");
-    const char* arguments[] = {state.second_stage, "--system",     "--config", config.c_str(),
-                               "--init-fd",        number.c_str(), nullptr};
+    const char* arguments[State::kMainWords + 8] = {
+        state.second_stage, "--system", "--config", config.c_str(), "--init-fd", number.c_str()};
+    std::size_t count = 6;
+    if (state.main_words > 0) arguments[count++] = state.main_named ? "--main" : "--";
+    const char* word = state.main;
+    for (std::uint32_t i = 0; i < state.main_words; ++i) {
+        arguments[count++] = word;
+        word += std::strlen(word) + 1;
+    }
     execv(state.second_stage, const_cast<char* const*>(arguments));
     say(Line("init: execute ", state.second_stage, ": ", strerror(errno)).view());
     _exit(127);
@@ -104,100 +111,6 @@ void become_shell(const State& state) {
     execl("/bin/busybox", "-sh", nullptr);
     say(Line("init: execute /bin/sh: ", strerror(errno)).view());
     _exit(127);
-}
-
-namespace {
-
-// Fields of /proc/PID/stat (proc(5)): the name in parentheses may hold anything.
-struct ProcessStat {
-    char state;
-    pid_t group;
-    pid_t session;
-};
-
-bool read_stat(pid_t pid, ProcessStat& found) {
-    Line path("/proc/", pid, "/stat");
-    int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return false;
-    char text[512];
-    ssize_t size = read(fd, text, sizeof text);
-    close(fd);
-    if (size <= 0) return false;
-    std::string_view rest(text, static_cast<std::size_t>(size));
-    std::size_t name_end = rest.rfind(") ");
-    if (name_end == rest.npos || name_end + 3 >= rest.size()) return false;
-    found.state = rest[name_end + 2];
-    rest.remove_prefix(name_end + 4);
-    pid_t numbers[3] = {}; // parent, group, session
-    for (pid_t& number : numbers) {
-        while (!rest.empty() && rest.front() >= '0' && rest.front() <= '9') {
-            number = number * 10 + (rest.front() - '0');
-            rest.remove_prefix(1);
-        }
-        if (rest.empty() || rest.front() != ' ') return false;
-        rest.remove_prefix(1);
-    }
-    found.group = numbers[1];
-    found.session = numbers[2];
-    return true;
-}
-
-struct PidSet {
-    pid_t pids[records::kSlots];
-    int count = 0;
-    bool has(pid_t pid) const {
-        for (int i = 0; i < count; ++i) {
-            if (pids[i] == pid) return true;
-        }
-        return false;
-    }
-};
-
-// Kills what belongs to `leaders`. How many were found alive, or -1.
-int kill_sessions(const PidSet& leaders) {
-    int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (proc < 0) return -1;
-    alignas(8) char entries[8192];
-    int found = 0;
-    long size;
-    while ((size = syscall(SYS_getdents64, proc, entries, sizeof entries)) > 0) {
-        for (long at = 0; at < size;) {
-            // struct linux_dirent64: inode 8, offset 8, length 2, type 1, name.
-            std::uint16_t length;
-            std::memcpy(&length, entries + at + 16, sizeof length);
-            const char* name = entries + at + 19;
-            at += length;
-            pid_t pid = 0;
-            for (; *name >= '0' && *name <= '9'; ++name)
-                pid = pid * 10 + (*name - '0');
-            if (*name != 0 || pid <= 1 || pid == getpid()) continue;
-            ProcessStat stat;
-            if (!read_stat(pid, stat) || stat.state == 'Z' || stat.state == 'X') continue;
-            if (!leaders.has(stat.session) && !leaders.has(stat.group) && !leaders.has(pid))
-                continue;
-            ++found;
-            kill(pid, SIGKILL);
-        }
-    }
-    close(proc);
-    return found;
-}
-
-} // namespace
-
-int sweep_sessions(const records::SharedState& shared) {
-    static PidSet leaders;
-    for (std::size_t slot = 0; slot < records::kSlots; ++slot) {
-        if (shared.slots[slot].state != records::kSlotClaimed) continue;
-        pid_t pid = shared.pids[slot];
-        if (pid > 1) leaders.pids[leaders.count++] = pid;
-    }
-    for (;;) { // init ends us at its limit
-        int found = kill_sessions(leaders);
-        if (found <= 0) return found == 0 ? 0 : 1;
-        timespec moment{0, 2000000};
-        nanosleep(&moment, nullptr);
-    }
 }
 
 } // namespace muster::pid1

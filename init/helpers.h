@@ -18,10 +18,6 @@ namespace muster::pid1 {
 // one ("!" before it) counts, "*" and "!" alone do not. -1: there is no such line.
 int root_has_password(const char* path);
 
-// Kills all processes of the sessions and process groups of registered processes, until a look
-// through /proc finds none. Returns 0, or 1 if /proc cannot be read.
-int sweep_sessions(const records::SharedState& shared);
-
 // sync, swapoff of everything, unmount of everything but the API file systems, the rest read-only.
 // Returns 0, or 1 if a file system on a device could be neither unmounted nor made read-only.
 int release_file_systems();

@@ -15,7 +15,6 @@ namespace muster::pid1 {
 enum class Helper {
     second_stage, // fd: its end of the link
     shell,        // on the console, through sulogin if root has a password
-    sweep,        // kills the sessions of all registered processes
     finish,       // sync, swapoff, unmount
 };
 
@@ -31,14 +30,13 @@ class Kernel {
   public:
     virtual std::int64_t now_ms() = 0; // CLOCK_MONOTONIC
 
-    // Looks at one child that has ended, without reaping it: if init crashes before it has noted the
-    // status, that is not lost. Returns its pid, 0 if none has ended, -ECHILD if there are none.
+    // Looks at one child that has ended, without reaping it: if init crashes before it has noted
+    // the status, that is not lost. Returns its pid, 0 if none has ended, -ECHILD if there are
+    // none.
     virtual pid_t look(Exited& exited) = 0;
     // Reaps that child.
     virtual void reap(pid_t pid) = 0;
     virtual int kill(pid_t pid, int signal) = 0;
-    // Kills everything below the cgroup `services`.
-    virtual int kill_services_cgroup() = 0;
     // Makes a child that turns into `helper`. Returns its pid.
     virtual pid_t start(Helper helper, const State& state, int fd) = 0;
 
@@ -46,6 +44,8 @@ class Kernel {
     virtual int check_new_root(const records::SwitchRoot& to, const State& state) = 0;
     // Returns only on failure.
     virtual int switch_root(const records::SwitchRoot& to, State& state) = 0;
+    // Executes another init that takes over the state. Returns only on failure.
+    virtual int become(const char* program, State& state) = 0;
     // Powers off, reboots, halts, or ends the process (in a container). May return before it
     // happens.
     virtual int end(records::Action action, int exit_status, bool container) = 0;

@@ -19,6 +19,7 @@
 
 #include "init/helpers.h"
 #include "init/line.h"
+#include "init/memory.h"
 #include "init/switch_root.h"
 
 namespace muster::pid1 {
@@ -94,10 +95,6 @@ void LinuxKernel::reap(pid_t pid) { waitpid(pid, nullptr, WNOHANG | __WALL); }
 
 int LinuxKernel::kill(pid_t pid, int signal) { return result(::kill(pid, signal)); }
 
-int LinuxKernel::kill_services_cgroup() {
-    return write_file("/sys/fs/cgroup/services/cgroup.kill", "1");
-}
-
 pid_t LinuxKernel::start(Helper helper, const State& state, int fd) {
     pid_t pid = fork();
     if (pid < 0) return -errno;
@@ -110,8 +107,6 @@ pid_t LinuxKernel::start(Helper helper, const State& state, int fd) {
         become_second_stage(state, fd);
     case Helper::shell:
         become_shell(state);
-    case Helper::sweep:
-        _exit(sweep_sessions(*shared_));
     case Helper::finish:
         _exit(release_file_systems());
     }
@@ -125,6 +120,10 @@ int LinuxKernel::check_new_root(const records::SwitchRoot& to, const State& stat
 
 int LinuxKernel::switch_root(const records::SwitchRoot& to, State& state) {
     return pid1::switch_root(to, state, state_fd_, arguments_);
+}
+
+int LinuxKernel::become(const char* program, State& state) {
+    return take_state_over(program, state, state_fd_);
 }
 
 int LinuxKernel::end(records::Action action, int exit_status, bool container) {

@@ -21,10 +21,10 @@ class LinuxKernel final : public Kernel {
     pid_t look(Exited& exited) override;
     void reap(pid_t pid) override;
     int kill(pid_t pid, int signal) override;
-    int kill_services_cgroup() override;
     pid_t start(Helper helper, const State& state, int fd) override;
     int check_new_root(const records::SwitchRoot& to, const State& state) override;
     int switch_root(const records::SwitchRoot& to, State& state) override;
+    int become(const char* program, State& state) override;
     int end(records::Action action, int exit_status, bool container) override;
     int mount(const char* source, const char* target, const char* type, unsigned long flags,
               const char* data) override;

@@ -5,6 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
+
+#include "init/line.h"
+
+extern char** environ;
+
 namespace muster::pid1 {
 
 namespace {
@@ -65,11 +71,27 @@ State* adopt_state(int fd) {
         munmap(state, sizeof(State));
         return nullptr;
     }
-    fcntl(fd, F_SETFD, FD_CLOEXEC);
-    fcntl(state->shared_fd, F_SETFD, FD_CLOEXEC);
-    if (state->link_fd >= 0) fcntl(state->link_fd, F_SETFD, FD_CLOEXEC);
-    state->store.set_close_on_exec(true);
+    keep_over_exec(*state, fd, false);
     return state;
+}
+
+void keep_over_exec(const State& state, int state_fd, bool keep) {
+    int flag = keep ? 0 : FD_CLOEXEC;
+    fcntl(state_fd, F_SETFD, flag);
+    fcntl(state.shared_fd, F_SETFD, flag);
+    if (state.link_fd >= 0) fcntl(state.link_fd, F_SETFD, flag);
+    state.store.set_close_on_exec(!keep);
+    state.slot_descriptors.set_close_on_exec(!keep);
+}
+
+int take_state_over(const char* program, const State& state, int state_fd) {
+    keep_over_exec(state, state_fd, true);
+    Line number(state_fd);
+    const char* arguments[] = {"init", "--resume", number.c_str(), nullptr};
+    execve(program, const_cast<char* const*>(arguments), environ);
+    int error = errno;
+    keep_over_exec(state, state_fd, false);
+    return -error;
 }
 
 records::SharedState* map_shared_state(int fd) {

@@ -16,4 +16,9 @@ State* adopt_state(int fd);
 // The same for the slots. nullptr if it is not one.
 records::SharedState* map_shared_state(int fd);
 
+// Whether the state and all that it names stays open over an exec. Async-signal-safe.
+void keep_over_exec(const State& state, int state_fd, bool keep);
+// Executes `program` as init, to go on with this state. Returns only on failure, -errno.
+int take_state_over(const char* program, const State& state, int state_fd);
+
 } // namespace muster::pid1

@@ -36,7 +36,7 @@ struct ScriptedKernel final : Kernel {
     pid_t look(Exited&) override { return 0; }
     void reap(pid_t) override {}
     int kill(pid_t, int) override { return 0; }
-    int kill_services_cgroup() override { return 0; }
+    int become(const char*, State&) override { return -ENOENT; }
     pid_t start(Helper, const State&, int) override { return -EAGAIN; }
     int check_new_root(const records::SwitchRoot&, const State&) override { return 0; }
     int switch_root(const records::SwitchRoot&, State&) override { return 0; }

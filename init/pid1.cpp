@@ -45,7 +45,9 @@ const char* action_name(Action action) {
     return "nothing";
 }
 
-Action action_of_signal(int signal, bool container) {
+// `main`: a container with a main service, which gets what is not for the container itself.
+Action action_of_signal(int signal, bool container, bool main) {
+    if (main && (signal == SIGUSR1 || signal == SIGUSR2)) return Action::none;
     switch (signal) {
     case SIGUSR1:
         return Action::halt; // as busybox init has it
@@ -100,7 +102,10 @@ void Pid1::start_second_stage() {
     state_.kept_at = 0;
     state_.kept_statuses = 0;
     state_.kept_fds = 0;
+    state_.kept_slot_at = 0;
+    state_.kept_slots = 0;
     state_.kept_done = false;
+    state_.replacing = false;
     state_.statuses.resend_all();
     int ends[2];
     pid_t pid = -1;
@@ -119,6 +124,8 @@ void Pid1::start_second_stage() {
         text.stored_fds = records::kStoredFds;
         text.init_start_ms = state_.init_start_ms;
         text.stop_limit_ms = state_.limits.stop;
+        text.state_version = State::kVersion;
+        text.state_size = sizeof(State);
         copy_field(text.init_program, sizeof text.init_program, state_.own_path);
         int sent = send_record(ends[0], welcome, state_.shared_fd);
         pid = sent < 0 ? sent : kernel_.start(Helper::second_stage, state_, ends[1]);
@@ -199,8 +206,6 @@ void Pid1::handle_exit(const Exited& exited) {
     std::uint32_t slot = state_.statuses.find(shared_, exited.pid);
     if (slot == StatusTable::kNone) return; // a stranger
     book(slot, exited);
-    if (state_.phase == Phase::sweeping && state_.helper_pid == 0 && !registered_left())
-        sweep_done();
 }
 
 void Pid1::book(std::uint32_t slot, const Exited& exited) {
@@ -235,7 +240,10 @@ void Pid1::second_stage_died(int wait_status) {
         return;
     }
     HowEnded how(wait_status);
-    if (state_.up) {
+    if (state_.replacing) {
+        say("the second stage is replaced");
+        state_.failures = 0;
+    } else if (state_.up) {
         warn("the second stage died (", how.what, how.number, "), starting it again");
         bool brief = kernel_.now_ms() - state_.phase_since_ms < state_.limits.brief;
         state_.briefs = brief ? state_.briefs + 1 : 0;
@@ -245,7 +253,7 @@ void Pid1::second_stage_died(int wait_status) {
         warn("the second stage died before it was up (", how.what, how.number, "), attempt ",
              state_.failures, " of ", kFailedStarts);
     }
-    start_sweep();
+    start_or_shell();
 }
 
 void Pid1::helper_ended(int wait_status) {
@@ -262,9 +270,6 @@ void Pid1::helper_ended(int wait_status) {
         }
         break;
     }
-    case Phase::sweeping:
-        if (!registered_left()) sweep_done();
-        break;
     case Phase::finishing:
         if (wait_status != 0) {
             HowEnded how(wait_status);
@@ -277,42 +282,6 @@ void Pid1::helper_ended(int wait_status) {
     }
 }
 
-// --- ending what a dead second stage has left ---
-
-bool Pid1::registered_left() const {
-    for (std::uint32_t slot = 0; slot < records::kSlots; ++slot) {
-        pid_t pid = state_.statuses.live(shared_, slot);
-        if (pid > 0 && kernel_.kill(pid, 0) != -ESRCH) return true;
-    }
-    return false;
-}
-
-void Pid1::start_sweep() {
-    enter(Phase::sweeping, state_.limits.sweep);
-    bool any = false;
-    if (state_.cgroup_kill) kernel_.kill_services_cgroup();
-    for (std::uint32_t slot = 0; slot < records::kSlots; ++slot) {
-        pid_t pid = __atomic_load_n(&shared_.pids[slot], __ATOMIC_ACQUIRE);
-        if (pid <= 1) continue; // never a broadcast, never init
-        if (__atomic_load_n(&shared_.slots[slot].state, __ATOMIC_ACQUIRE) != records::kSlotClaimed)
-            continue;
-        any = true;
-        kernel_.kill(-pid, SIGKILL);
-        // The leader may be reaped and its number used by another: only if it is still ours.
-        if (state_.statuses.live(shared_, slot) == pid) kernel_.kill(pid, SIGKILL);
-    }
-    if (any && !state_.cgroup_kill) {
-        pid_t pid = kernel_.start(Helper::sweep, state_, -1);
-        if (pid > 0)
-            state_.helper_pid = pid;
-        else
-            warn("cannot look for the processes of old services: ", strerror(-pid));
-    }
-    if (state_.helper_pid == 0 && !registered_left()) sweep_done();
-}
-
-void Pid1::sweep_done() { start_or_shell(); }
-
 // --- the end ---
 
 void Pid1::on_signal(int signal) {
@@ -320,7 +289,7 @@ void Pid1::on_signal(int signal) {
         reap();
         return;
     }
-    Action action = action_of_signal(signal, state_.container);
+    Action action = action_of_signal(signal, state_.container, state_.main_words > 0);
     if (action != Action::none) {
         ask_end(action, 0, signal);
     } else if (state_.link_fd >= 0 && state_.greeted) {
@@ -416,12 +385,6 @@ void Pid1::on_time() {
         return;
     }
     switch (state_.phase) {
-    case Phase::sweeping:
-        warn("some processes of old services cannot be killed, going on without them");
-        if (state_.helper_pid > 0) kernel_.kill(state_.helper_pid, SIGKILL);
-        state_.helper_pid = 0;
-        sweep_done();
-        break;
     case Phase::waiting:
         state_.briefs = 0 < state_.briefs ? kBriefRuns : 0; // the next brief one waits again
         start_or_shell();

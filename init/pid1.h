@@ -9,12 +9,10 @@
 //   start        begin(): `emergency` on the kernel command
 //                line -> shell, else a second stage is started -> running
 //   shell        the shell ends -> running; at once if it lasted, through `waiting` if it was brief
-//   running      The second stage dies -> sweeping. A failed start (it could not be executed, died
+//   running      The second stage dies -> shell, waiting, or the next one -> running. A failed
+//   start (it could not be executed, died
 //                before `up`, or its link broke and it was killed) is counted; `up` sets the count
 //                to zero. The fifth in a row makes the shell come before the next start.
-//   sweeping     everything that the dead one had registered is killed: the cgroup `services`, else
-//                the sessions of the registered pids by a helper. When all of them are reaped, or
-//                at the limit -> shell, waiting, or the next second stage -> running
 //   waiting      time is over -> running. Only after several deaths shortly after `up`, or a shell
 //                that ended at once, so that a loop of them leaves the machine usable.
 //   any of these a signal or a record asks for the end -> stopping if a second stage is up,
@@ -38,6 +36,7 @@
 
 #include "init/kernel.h"
 #include "init/line.h"
+#include "init/link.h"
 #include "init/records.h"
 #include "init/state.h"
 
@@ -90,14 +89,13 @@ class Pid1 {
     void start_shell(std::string_view why);
     void start_or_shell();
     void failed_start();
-    void start_sweep();
-    void sweep_done();
-    bool registered_left() const;
     void wait_then_start(std::int64_t ms);
 
     void read_records(int limit);
-    void handle_record(const records::Record& record, int fd);
+    void handle_record(const records::Record& record, Attached& attached);
     void handle_store(const records::NamedFd& named, int fd);
+    void handle_store_slot(const records::SlotFds& named, Attached& attached);
+    void handle_upgrade(const records::Upgrade& to);
     void handle_shutdown(const records::Shutdown& shutdown);
     void handle_switch_root(const records::SwitchRoot& to);
     void greet();

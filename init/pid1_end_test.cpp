@@ -119,6 +119,25 @@ TEST_CASE("the signals of busybox init, and those that engines send") {
     CHECK(action(37, true) == Action::poweroff); // SIGRTMIN+3 of those who send it
 }
 
+TEST_CASE("what is not for the container itself is for its main service") {
+    Machine machine;
+    machine.state->container = true;
+    machine.state->main_words = 1;
+    machine.pid1->begin();
+    machine.up();
+    for (int signal : {SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGQUIT}) {
+        machine.pid1->on_signal(signal);
+        auto received = machine.received();
+        REQUIRE_FALSE(received.empty());
+        const records::Record& record = received.back().record;
+        CHECK(record.kind == static_cast<std::uint16_t>(records::Kind::signal));
+        CHECK(record.payload.signal.signal == signal);
+        CHECK(machine.state->phase == Phase::running);
+    }
+    machine.pid1->on_signal(SIGTERM);
+    CHECK(machine.state->phase == Phase::stopping);
+}
+
 TEST_CASE("in a container nothing is unmounted, and no shell where nobody could see it") {
     Machine machine;
     machine.state->container = true;

@@ -28,8 +28,8 @@ void Pid1::read_records(int limit) {
     for (int count = 0; count < limit; ++count) {
         if (state_.link_fd < 0) return;
         Record record;
-        int fd;
-        int got = receive_record(state_.link_fd, record, fd);
+        Attached attached;
+        int got = receive_record(state_.link_fd, record, attached);
         if (got == 0) return;
         if (got == -EBADMSG) {
             refuse(0, EBADMSG, "not a record of this version");
@@ -39,18 +39,23 @@ void Pid1::read_records(int limit) {
             link_broken(-got);
             return;
         }
-        handle_record(record, fd);
+        handle_record(record, attached);
     }
     more_to_read_ = true;
 }
 
-void Pid1::handle_record(const Record& record, int fd) {
+void Pid1::handle_record(const Record& record, Attached& attached) {
     Kind kind = static_cast<Kind>(record.kind);
     if (kind == Kind::store_fd) {
-        handle_store(record.payload.store_fd, fd);
+        attached.close_from(1);
+        handle_store(record.payload.store_fd, attached.count == 1 ? attached.fds[0] : -1);
         return;
     }
-    if (fd >= 0) close(fd);
+    if (kind == Kind::store_slot_fds) {
+        handle_store_slot(record.payload.slot_fds, attached);
+        return;
+    }
+    attached.close_from(0);
     if (!state_.greeted && kind != Kind::hello) {
         refuse(record.kind, EPROTO, "before hello");
         return;
@@ -72,6 +77,20 @@ void Pid1::handle_record(const Record& record, int fd) {
     case Kind::acknowledge:
         if (!state_.statuses.acknowledge(record.payload.acknowledge))
             refuse(record.kind, ENOENT, "no such status is kept");
+        else
+            state_.slot_descriptors.drop(record.payload.acknowledge.slot,
+                                         record.payload.acknowledge.generation);
+        break;
+    case Kind::drop_slot_fds:
+        if (state_.slot_descriptors.drop(record.payload.slot_fds.slot,
+                                         record.payload.slot_fds.generation) < 0)
+            refuse(record.kind, ENOENT, "none are kept for this slot");
+        break;
+    case Kind::replace:
+        state_.replacing = true;
+        break;
+    case Kind::upgrade:
+        handle_upgrade(record.payload.upgrade);
         break;
     case Kind::drop_fd: {
         int dropped = state_.store.drop(record.payload.drop_fd.name);
@@ -110,6 +129,36 @@ void Pid1::handle_store(const records::NamedFd& named, int fd) {
                          : stored == -ENOSPC ? "the store is full"
                                              : "not a name";
     refuse(kind, -stored, reason);
+}
+
+void Pid1::handle_store_slot(const records::SlotFds& named, Attached& attached) {
+    int stored = !state_.greeted       ? -EPROTO
+                 : attached.count == 0 ? -EBADF
+                 : attached.count != named.count
+                     ? -EMFILE
+                     : state_.slot_descriptors.store(named, attached.fds);
+    if (stored == 0) return;
+    attached.close_from(0);
+    const char* reason = stored == -EPROTO   ? "before hello"
+                         : stored == -EBADF  ? "no descriptor came with it"
+                         : stored == -EMFILE ? "not every descriptor came with it"
+                         : stored == -ENOSPC ? "too many for one slot"
+                                             : "not a slot";
+    refuse(static_cast<std::uint16_t>(Kind::store_slot_fds), -stored, reason);
+}
+
+void Pid1::handle_upgrade(const records::Upgrade& to) {
+    constexpr auto kind = static_cast<std::uint16_t>(Kind::upgrade);
+    if (!ended(to.program, sizeof to.program) || to.program[0] != '/') {
+        refuse(kind, EINVAL, "not a path");
+    } else if (ending()) {
+        refuse(kind, EBUSY, "the end has begun");
+    } else {
+        say("becoming ", to.program);
+        int error = kernel_.become(to.program, state_); // returns on failure only
+        Line reason("execute ", to.program, ": ", strerror(-error));
+        refuse(kind, -error, reason.view());
+    }
 }
 
 void Pid1::handle_shutdown(const records::Shutdown& shutdown) {
@@ -166,12 +215,22 @@ void Pid1::send_pending() {
         ++state_.kept_statuses;
     }
     while (sent == 0 && !state_.kept_done) {
+        const SlotDescriptors::Entry* slot = state_.slot_descriptors.next(state_.kept_slot_at);
+        if (slot == nullptr) break;
+        Record record = records::make_record(Kind::kept_slot_fds);
+        record.payload.slot_fds = slot->named;
+        sent = send_record(state_.link_fd, record, slot->fds, slot->named.count);
+        if (sent < 0) break;
+        ++state_.kept_slot_at;
+        ++state_.kept_slots;
+    }
+    while (sent == 0 && !state_.kept_done) {
         const DescriptorStore::Entry* entry = state_.store.next(state_.kept_at);
         Record record = records::make_record(entry != nullptr ? Kind::kept_fd : Kind::kept_end);
         if (entry != nullptr) {
             std::memcpy(record.payload.kept_fd.name, entry->name, records::kFdNameSize);
         } else {
-            record.payload.kept_end = {state_.kept_statuses, state_.kept_fds};
+            record.payload.kept_end = {state_.kept_statuses, state_.kept_fds, state_.kept_slots};
         }
         sent = send_record(state_.link_fd, record, entry != nullptr ? entry->fd : -1);
         if (sent < 0) break;

@@ -31,7 +31,6 @@ struct NothingHappens final : Kernel {
         if (pid == 0 || pid == 1 || signal < 0) std::abort();
         return 0;
     }
-    int kill_services_cgroup() override { return 0; }
     pid_t start(Helper helper, const State&, int fd) override {
         if (helper == Helper::second_stage) theirs = fcntl(fd, F_DUPFD_CLOEXEC, 3);
         return 100;
@@ -41,6 +40,10 @@ struct NothingHappens final : Kernel {
         return -EXDEV;
     }
     int switch_root(const records::SwitchRoot&, State&) override { return -EINVAL; }
+    int become(const char* program, State&) override {
+        if (std::strlen(program) >= records::kPathSize) std::abort();
+        return -ENOENT;
+    }
     int end(records::Action, int, bool) override { return -EPERM; }
     int mount(const char*, const char*, const char*, unsigned long, const char*) override {
         return 0;
@@ -80,16 +83,17 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
         if (state->phase > Phase::over || state->store.count() > records::kStoredFds ||
             state->statuses.count() > records::kSlots)
             std::abort();
-        int fd;
-        while (receive_record(kernel.theirs, record, fd) == 1) {
-            if (fd >= 0) close(fd);
-        }
+        Attached attached;
+        while (receive_record(kernel.theirs, record, attached) == 1)
+            attached.close_from(0);
     }
     std::uint32_t at = 0;
     while (const DescriptorStore::Entry* entry = state->store.next(at)) {
         close(entry->fd);
         ++at;
     }
+    for (at = 0; const SlotDescriptors::Entry* slot = state->slot_descriptors.next(at);)
+        state->slot_descriptors.drop(at, slot->named.generation);
     if (state->link_fd >= 0) close(state->link_fd);
     close(kernel.theirs);
     close(state->shared_fd);

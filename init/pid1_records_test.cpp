@@ -141,15 +141,7 @@ TEST_CASE("what was kept comes back after a restart, statuses first") {
     CHECK(machine.state->store.count() == 1);
     machine.kernel.now += 5000;
     machine.second_stage_dies();
-    // The services of the old one are ended first.
-    CHECK(machine.state->phase == Phase::sweeping);
-    CHECK(machine.kernel.killed(-300, SIGKILL));
-    CHECK(machine.kernel.count(Helper::sweep) == 1);
-    pid_t sweeper = machine.kernel.last_pid();
     machine.die(300, kKilled);
-    CHECK(machine.state->phase == Phase::sweeping);
-    machine.die(sweeper, exit_code(0));
-    CHECK(machine.state->phase == Phase::running);
     machine.connect();
     CHECK(machine.link->welcome().starts == 1);
     auto all = machine.received();
@@ -158,8 +150,8 @@ TEST_CASE("what was kept comes back after a restart, statuses first") {
     CHECK(all[0].record.payload.status.generation == slot.generation);
     CHECK(std::string(machine.link->slot(slot.index).name) == "daemon a");
     CHECK(std::string(all[1].record.payload.kept_fd.name) == "a/stdin");
-    REQUIRE(all[1].fd.valid());
-    CHECK(write(all[1].fd.get(), "x", 1) == 1);
+    REQUIRE(all[1].fds.size() == 1);
+    CHECK(write(all[1].fds[0].get(), "x", 1) == 1);
     char got = 0;
     CHECK(read(pipe_ends[0], &got, 1) == 1);
     close(pipe_ends[0]);
@@ -170,6 +162,81 @@ TEST_CASE("what was kept comes back after a restart, statuses first") {
     machine.pid1->on_link_readable();
     CHECK(machine.state->store.count() == 0);
     CHECK(machine.state->statuses.count() == 0);
+}
+
+TEST_CASE("descriptors of slots come back with their roles, and go with the acknowledgement") {
+    Machine machine;
+    machine.pid1->begin();
+    machine.up();
+    machine.kinds();
+    SlotRef slot = machine.start_service("daemon a", 300);
+    SlotRef other = machine.start_service("daemon b", 301);
+    int ends[2];
+    REQUIRE(pipe2(ends, O_CLOEXEC) == 0);
+    SecondStageLink::SlotFd both[] = {{7, ends[0]}, {9, ends[1]}};
+    REQUIRE(machine.link->store_slot_fds(slot, both, 2).ok());
+    REQUIRE(machine.link->store_slot_fds(other, both, 1).ok());
+    REQUIRE(machine.link->drop_slot_fds(other).ok());
+    close(ends[0]);
+    close(ends[1]);
+    machine.pid1->on_link_readable();
+    CHECK(machine.kinds().empty());
+    machine.second_stage_dies();
+    machine.connect();
+    auto all = machine.received();
+    REQUIRE(all.size() == 2);
+    CHECK(all[0].record.kind == static_cast<std::uint16_t>(Kind::kept_slot_fds));
+    const records::SlotFds& named = all[0].record.payload.slot_fds;
+    CHECK(named.slot == slot.index);
+    CHECK(named.generation == slot.generation);
+    REQUIRE(all[0].fds.size() == 2);
+    CHECK(named.roles[0] == 7);
+    CHECK(named.roles[1] == 9);
+    CHECK(write(all[0].fds[1].get(), "x", 1) == 1);
+    char got = 0;
+    CHECK(read(all[0].fds[0].get(), &got, 1) == 1);
+    CHECK(all[1].record.payload.kept_end.slots == 1);
+    machine.die(300, kKilled);
+    all = machine.received();
+    REQUIRE(all.size() == 1);
+    REQUIRE(machine.link->acknowledge(all[0].record.payload.status).ok());
+    machine.pid1->on_link_readable();
+    CHECK(machine.state->slot_descriptors.slots() == 0);
+}
+
+TEST_CASE("descriptors for a slot: a later generation replaces, too many are refused") {
+    Machine machine;
+    machine.pid1->begin();
+    machine.up();
+    machine.kinds();
+    Fd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+    std::vector<SecondStageLink::SlotFd> four(4, {1, null.get()});
+    SlotRef slot{5, 1};
+    REQUIRE(machine.link->store_slot_fds(slot, four.data(), 4).ok());
+    REQUIRE(machine.link->store_slot_fds(slot, four.data(), 4).ok());
+    machine.pid1->on_link_readable();
+    CHECK(machine.kinds() == std::vector<Kind>{Kind::refused});
+    REQUIRE(machine.link->store_slot_fds({5, 2}, four.data(), 4).ok());
+    machine.pid1->on_link_readable();
+    CHECK(machine.kinds().empty());
+    CHECK(machine.state->slot_descriptors.slots() == 1);
+    REQUIRE(machine.link->drop_slot_fds(slot).ok());
+    REQUIRE(machine.link->store_slot_fds({records::kSlots, 1}, four.data(), 1).ok());
+    machine.pid1->on_link_readable();
+    CHECK(machine.kinds() == std::vector<Kind>{Kind::refused, Kind::refused});
+}
+
+TEST_CASE("another init takes over when it is asked to, and stays when it cannot") {
+    Machine machine;
+    machine.pid1->begin();
+    machine.up();
+    machine.kinds();
+    REQUIRE(machine.link->upgrade("/sbin/init").ok());
+    REQUIRE(machine.link->upgrade("relative").ok());
+    machine.pid1->on_link_readable();
+    CHECK(machine.kernel.became == std::vector<std::string>{"/sbin/init"});
+    CHECK(machine.kinds() == std::vector<Kind>{Kind::refused, Kind::refused});
+    CHECK(machine.state->phase == Phase::running);
 }
 
 TEST_CASE("records that cannot be obeyed are refused with a reason") {

@@ -45,7 +45,7 @@ struct ScriptedKernel final : Kernel {
     std::vector<std::string> lines;
     std::vector<Action> ended;
     int exit_status = -1;
-    int services_killed = 0;
+    std::vector<std::string> became;
     int new_root = 0;
     int switched = 0;
     std::vector<pid_t> gone; // kill(pid, 0) finds nothing
@@ -70,10 +70,6 @@ struct ScriptedKernel final : Kernel {
         kills.emplace_back(pid, signal);
         return 0;
     }
-    int kill_services_cgroup() override {
-        ++services_killed;
-        return 0;
-    }
     pid_t start(Helper helper, const State&, int fd) override {
         int error = 0;
         if (!start_errors.empty()) {
@@ -89,6 +85,10 @@ struct ScriptedKernel final : Kernel {
     int switch_root(const records::SwitchRoot&, State&) override {
         ++switched;
         return -EINVAL;
+    }
+    int become(const char* program, State&) override {
+        became.emplace_back(program);
+        return -ENOENT;
     }
     int end(Action action, int status, bool) override {
         ended.push_back(action);
@@ -146,6 +146,8 @@ struct Machine {
             close(entry->fd);
             ++at;
         }
+        for (at = 0; const SlotDescriptors::Entry* slot = state->slot_descriptors.next(at);)
+            state->slot_descriptors.drop(at, slot->named.generation);
         if (state->link_fd >= 0) close(state->link_fd);
         close(state->shared_fd);
         munmap(state, sizeof(State));

@@ -2,7 +2,7 @@
 //
 // `init` (PID 1) has one child that it talks to, `dataspace`, the second stage. Between them are
 //   - a SOCK_SEQPACKET socket pair on which every packet is one Record of exactly kRecordSize
-//     bytes, with at most one descriptor attached (SCM_RIGHTS);
+//     bytes, with at most kSlotFds descriptors attached (SCM_RIGHTS);
 //   - the state memfd, kSharedSize bytes, its size sealed, mapped shared by both: the table of
 //     slots, one for each process that the second stage has started as a child of init.
 // Both ends of both are close-on-exec everywhere but in the second stage itself, which gets its end
@@ -18,12 +18,18 @@
 //   version wrong: `refused`, ends it
 //   every exit status that was not yet
 //   acknowledged as `status`, every kept
-//   descriptor as `kept_fd`, `kept_end`   -->  has everything back, goes on
+//   descriptor as `kept_fd`, those of slots
+//   as `kept_slot_fds`, `kept_end`        -->  has everything back, goes on
 //                                         <--  `up`, once, when it serves: from here on its death
 //                                              does not count as a failed start
 //   `status` for each registered exit     -->  handles it, then
 //                                         <--  `acknowledge`: init forgets it, the slot is free
-//                                         <--  `store_fd`, `drop_fd`, `quiet` at any time
+//                                         <--  `store_fd`, `drop_fd`, `store_slot_fds`,
+//                                              `drop_slot_fds`, `quiet` at any time
+//                                         <--  `replace`: it ends itself now, to be started from
+//                                              a new program; no failure
+//                                         <--  `upgrade`: init executes another init, which goes
+//                                              on with its tables
 //   `refused` for what could not be done  -->
 //
 // The end, whoever asks for it (a signal to PID 1, or `shutdown`, or `switch_root`):
@@ -35,9 +41,8 @@
 //   off. `switch_root` is refused, before anything is stopped, when the new root is no mount point
 //   or has no program to execute.
 //
-// A second stage that dies is ended completely: its services are killed by init (adoption is a
-// later matter), their slots remain, their exit statuses are kept and given to its successor, which
-// acknowledges them like any other.
+// A second stage that dies takes nothing with it: its services go on, their slots and descriptors
+// remain, their exit statuses are kept and given to its successor, which adopts them all.
 //
 // The life of a slot
 //
@@ -53,7 +58,9 @@
 // Statuses are kept in a table of init's own that has one entry for each slot, so it cannot
 // overflow. A slot may be claimed again as soon as the `acknowledge` for it has been *sent*: init
 // reads all pending records before it books a status, so it sees the acknowledgement first; and a
-// slot of a later generation says the same.
+// slot of a later generation says the same. What was kept for a slot by `store_slot_fds` (the ends
+// of a service's pipes, sent before its process is made) goes with the acknowledgement, with
+// `drop_slot_fds`, or when something is stored for a later generation.
 //
 // Who believes whom: init checks every length, index, kind and string it reads here; nonsense is
 // refused with a reason and changes nothing. Records are in host byte order: both ends run on one
@@ -69,10 +76,11 @@
 namespace muster::records {
 
 inline constexpr std::uint32_t kMagic = 0x5254534d; // "MSTR"
-inline constexpr std::uint16_t kVersion = 1;        // of the records and of the memfd's layout
+inline constexpr std::uint16_t kVersion = 2;        // of the records and of the memfd's layout
 inline constexpr std::size_t kRecordSize = 512;     // bytes, every record
 inline constexpr std::size_t kSlots = 1024;         // registered processes at the same time
-inline constexpr std::size_t kStoredFds = 2048;     // descriptors that init keeps at the same time
+inline constexpr std::size_t kStoredFds = 2048;     // descriptors that init keeps by name
+inline constexpr std::size_t kSlotFds = 6;          // and for each slot
 
 // Strings are ended by a NUL within their field; one without is refused.
 inline constexpr std::size_t kFdNameSize = 64;
@@ -88,6 +96,7 @@ enum class Kind : std::uint16_t {
     refused = 5,
     stop = 6,
     signal = 7,
+    kept_slot_fds = 8,
     // the second stage to init
     hello = 32,
     up = 33,
@@ -98,6 +107,10 @@ enum class Kind : std::uint16_t {
     shutdown = 38,
     switch_root = 39,
     quiet = 40,
+    store_slot_fds = 41,
+    drop_slot_fds = 42,
+    replace = 43,
+    upgrade = 44,
 };
 
 // What the machine is to do at the end. In a container each of them ends init with an exit status.
@@ -127,6 +140,9 @@ struct Welcome {
     std::int64_t init_start_ms;   // CLOCK_MONOTONIC when the first init was started by the kernel
     std::int64_t stop_limit_ms;   // how long a `stop` may take
     char init_program[kPathSize]; // path of init, for `init --exec`
+    // What an init must be able to take over, for `init --takes-over VERSION SIZE`.
+    std::uint32_t state_version;
+    std::uint32_t state_size;
 };
 
 // A registered process has ended. Sent until acknowledged, once to each second stage.
@@ -153,9 +169,20 @@ struct NamedFd {
     char name[kFdNameSize];
 };
 
+// With `count` descriptors, in the order of `roles`, which are the second stage's own. Refused with
+// ENOSPC when more than kSlotFds would be kept for the slot. drop_slot_fds needs only the first
+// two.
+struct SlotFds {
+    std::uint32_t slot;
+    std::uint32_t generation;
+    std::uint32_t count;
+    std::uint8_t roles[8];
+};
+
 struct KeptEnd {
     std::uint32_t statuses; // how many of each came before this record
-    std::uint32_t fds;
+    std::uint32_t fds;      // by name
+    std::uint32_t slots;    // with descriptors
 };
 
 // Answer to a record that was not obeyed.
@@ -192,6 +219,11 @@ struct SwitchRoot {
     char init[kPathSize];     // path in it; empty: `init=` of the kernel command line, /sbin/init
 };
 
+// The program is to take over everything; it was asked whether it can (Welcome::state_version).
+struct Upgrade {
+    char program[kPathSize];
+};
+
 // Routine lines of init on the console, off (1) or on (0). Errors are always said.
 struct Quiet {
     std::uint32_t quiet;
@@ -217,6 +249,8 @@ struct Record {
         Shutdown shutdown;
         SwitchRoot switch_root;
         Quiet quiet;
+        SlotFds slot_fds; // kept_slot_fds, store_slot_fds, drop_slot_fds
+        Upgrade upgrade;
         unsigned char bytes[kRecordSize - 16];
     } payload;
 };
@@ -278,8 +312,8 @@ inline constexpr std::size_t kSharedSize = sizeof(SharedState); // 520 KiB, of w
 struct ExecFailure {
     std::uint32_t magic; // kMagic
     std::int32_t error_number;
-    char step[56]; // one lower-case phrase: `open /dev/tty1`
+    char step[248]; // one lower-case phrase: `open /dev/tty1`
 };
-static_assert(sizeof(ExecFailure) == 64);
+static_assert(sizeof(ExecFailure) == 256);
 
 } // namespace muster::records

@@ -37,18 +37,23 @@ namespace muster::pid1 {
 namespace {
 
 constexpr const char* kSecondStage = "/usr/libexec/muster/dataspace";
+constexpr const char* kMuster = "/usr/bin/muster";
 constexpr const char* kConfig = "/etc/muster";
 constexpr char kPath[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-constexpr rlim_t kFiles = records::kStoredFds + 128; // those kept, and init's own
-constexpr std::int64_t kContainerStopMs = 8000;      // engines kill after ten seconds
+constexpr rlim_t kFiles =
+    records::kSlots * records::kSlotFds + records::kStoredFds + 128; // those kept, and init's own
+constexpr std::int64_t kContainerStopMs = 8000; // engines kill after ten seconds
 
 constexpr std::string_view kUsage =
     "usage: init                     as process 1: boots the machine\n"
     "       init --container [--config DIR] [--second-stage PROGRAM] [--stop-timeout SECONDS]\n"
-    "                        [--quiet]\n"
+    "                        [--quiet] [--main NAME | -- COMMAND...]\n"
     "                                as process 1 of a container\n"
     "       init --exec [OPTION]... -- PROGRAM [ARGUMENT]...\n"
     "                                sets up a service's process and becomes it\n"
+    "       init --takes-over VERSION SIZE\n"
+    "                                whether it can go on for an init with such a state\n"
+    "       init 0 | 6 | 2 | 3 | 4 | 5 | q   what telinit does with these\n"
     "       init --help | --version\n"
     "To power off, reboot or halt the system: muster poweroff, muster reboot, muster halt.\n";
 
@@ -68,6 +73,9 @@ struct Options {
     const char* second_stage = kSecondStage;
     std::int64_t stop_limit_ms = kContainerStopMs;
     bool quiet = false;
+    char** main = nullptr; // its words; of a name there is one
+    int main_words = 0;
+    bool main_named = false;
 };
 
 // What follows --container. 0, or the exit status.
@@ -78,8 +86,15 @@ int read_options(int argc, char** argv, Options& options) {
             options.quiet = true;
             continue;
         }
-        bool known =
-            option == "--config" || option == "--second-stage" || option == "--stop-timeout";
+        if (option == "--") {
+            options.main = argv + at + 1;
+            options.main_words = argc - at - 1;
+            if (options.main_words == 0) return wrong("no command after ", option);
+            if (options.main_named) return wrong("--main and a command exclude each other", "");
+            break;
+        }
+        bool known = option == "--config" || option == "--second-stage" ||
+                     option == "--stop-timeout" || option == "--main";
         if (!known) return wrong("unknown option ", option);
         if (++at == argc) return wrong("no value for ", option);
         std::string_view value = argv[at];
@@ -93,12 +108,33 @@ int read_options(int argc, char** argv, Options& options) {
             if (value.empty()) return wrong("not a number of seconds: ", value);
             options.stop_limit_ms = seconds > 0 ? seconds * 1000 : 1;
         } else if (value.empty() || value.size() >= records::kPathSize - 8) {
-            return wrong("not a usable path: ", value);
+            return wrong("not usable: ", value);
+        } else if (option == "--main") {
+            options.main = argv + at;
+            options.main_words = 1;
+            options.main_named = true;
         } else {
             (option == "--config" ? options.config : options.second_stage) = argv[at];
         }
     }
+    std::size_t size = 0;
+    for (int i = 0; i < options.main_words; ++i)
+        size += std::strlen(options.main[i]) + 1;
+    if (size > State::kMainSize || options.main_words > static_cast<int>(State::kMainWords))
+        return wrong("the command of the main service is too long", "");
     return 0;
+}
+
+// Their size has been checked.
+void keep_main(State& state, const Options& options) {
+    char* to = state.main;
+    for (int i = 0; i < options.main_words; ++i) {
+        std::size_t size = std::strlen(options.main[i]) + 1;
+        std::memcpy(to, options.main[i], size);
+        to += size;
+    }
+    state.main_words = static_cast<std::uint32_t>(options.main_words);
+    state.main_named = options.main_named;
 }
 
 // The last allocation-like thing: a PATH for our children, and without the variable of the state.
@@ -124,7 +160,7 @@ int number_or_none(const char* text) {
     int number = 0;
     if (text == nullptr || *text == 0) return -1;
     for (; *text != 0; ++text) {
-        if (*text < '0' || *text > '9' || number > 100000) return -1;
+        if (*text < '0' || *text > '9' || number > 100000000) return -1;
         number = number * 10 + (*text - '0');
     }
     return number;
@@ -141,6 +177,8 @@ const char* variable(const char* name) {
 void read_own_path(State& state, const char* name) {
     char path[records::kPathSize] = {};
     ssize_t size = readlink("/proc/self/exe", path, sizeof path - 1);
+    // What a root that was only changed to by chroot(2) has is named from outside.
+    if (size > 0 && access(path, X_OK) < 0) size = -1;
     copy_field(state.own_path, sizeof state.own_path,
                size > 0 ? std::string_view(path, static_cast<std::size_t>(size)) : name);
 }
@@ -302,6 +340,7 @@ int run_as_pid1(int argc, char** argv) {
             state->limits.stop = options.stop_limit_ms;
             state->limits.grace = 1000;
             copy_field(state->config, sizeof state->config, options.config);
+            keep_main(*state, options);
         } else {
             reboot(RB_DISABLE_CAD); // Ctrl-Alt-Del comes as SIGINT
             mount_file_systems(kernel, *state);
@@ -326,8 +365,22 @@ int run_as_pid1(int argc, char** argv) {
 
 } // namespace
 
+// Whether this program can go on with the state of the init that runs: the version of its records.
+int takes_over(int argc, char** argv) {
+    if (argc != 4) return wrong("--takes-over needs a version and a size", "");
+    if (number_or_none(argv[2]) != static_cast<int>(State::kVersion) ||
+        number_or_none(argv[3]) != static_cast<int>(sizeof(State))) {
+        write_text(2, "init: the state of the init that runs is of another version: a reboot is "
+                      "needed\n");
+        return 1;
+    }
+    write_text(1, Line(static_cast<int>(records::kVersion), "\n").view());
+    return 0;
+}
+
 int run_init(int argc, char** argv) {
     std::string_view mode = argc > 1 ? argv[1] : "";
+    if (mode == "--takes-over") return takes_over(argc, argv);
     if (mode == "--exec") return run_exec_stub(argc - 2, argv + 2);
     if (getpid() == 1) return run_as_pid1(argc, argv);
     if (mode == "--help" || mode == "-h") {
@@ -337,6 +390,12 @@ int run_init(int argc, char** argv) {
     if (mode == "--version") {
         write_text(1, "init (muster) " MUSTER_VERSION "\n");
         return 0;
+    }
+    bool level = mode.size() == 1 && std::strchr("0123456sSqQ", mode[0]) != nullptr;
+    if (level || mode == "-t") { // as people call it: that is telinit
+        argv[0] = const_cast<char*>("telinit");
+        execv(kMuster, argv);
+        return wrong("execute ", kMuster);
     }
     if (mode == "--container") return wrong("not process 1: --container needs a pid namespace", "");
     if (mode.empty()) return wrong("not process 1", "");

@@ -33,7 +33,7 @@ void copy_cut(char* field, std::size_t size, std::string_view text) {
 Result<std::optional<SecondStageLink::Received>> receive_record(int socket, int flags) {
     SecondStageLink::Received received{};
     iovec data{&received.record, sizeof received.record};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * records::kSlotFds)];
     msghdr message{};
     message.msg_iov = &data;
     message.msg_iovlen = 1;
@@ -50,9 +50,12 @@ Result<std::optional<SecondStageLink::Received>> receive_record(int socket, int 
     for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr;
          part = CMSG_NXTHDR(&message, part)) {
         if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-        int fd;
-        std::memcpy(&fd, CMSG_DATA(part), sizeof fd);
-        received.fd.reset(fd);
+        std::size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (std::size_t i = 0; i < count; ++i) {
+            int fd;
+            std::memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
+            received.fds.emplace_back(fd);
+        }
     }
     if (size != static_cast<ssize_t>(sizeof received.record) || (message.msg_flags & MSG_TRUNC))
         return Error{"init sent a record of the wrong size"};
@@ -73,12 +76,12 @@ Result<SecondStageLink> SecondStageLink::connect(int init_fd) {
         return Error{"init did not begin with a welcome"};
     link.welcome_ = (*first)->record.payload.welcome;
     struct stat memfd {};
-    if (!(*first)->fd || fstat((*first)->fd.get(), &memfd) < 0)
+    if ((*first)->fds.empty() || fstat((*first)->fds[0].get(), &memfd) < 0)
         return Error{"init sent no state memfd"};
     if (memfd.st_size != static_cast<off_t>(records::kSharedSize))
         return Error{"the state memfd has the wrong size"};
     void* mapping = mmap(nullptr, records::kSharedSize, PROT_READ | PROT_WRITE, MAP_SHARED,
-                         (*first)->fd.get(), 0);
+                         (*first)->fds[0].get(), 0);
     if (mapping == MAP_FAILED) return system_error("map the state memfd", errno);
     link.shared_ = static_cast<records::SharedState*>(mapping);
     if (link.shared_->magic != records::kMagic || link.shared_->version != records::kVersion ||
@@ -94,6 +97,41 @@ Result<SecondStageLink> SecondStageLink::connect(int init_fd) {
     hello.payload.hello.version = records::kVersion;
     if (auto sent = link.send(hello); !sent) return sent.error();
     return link;
+}
+
+Result<SecondStageLink::Kept> SecondStageLink::collect() {
+    Kept kept;
+    while (attached()) {
+        auto received = receive_record(socket_.get(), 0);
+        if (!received) return received.error();
+        if (!*received) continue;
+        Received& one = **received;
+        const Record& record = one.record;
+        switch (static_cast<Kind>(record.kind)) {
+        case Kind::kept_fd: {
+            note_name(record);
+            if (!one.fds.empty()) kept.named[names_.back()] = std::move(one.fds[0]);
+            break;
+        }
+        case Kind::kept_slot_fds: {
+            const records::SlotFds& named = record.payload.slot_fds;
+            Kept::Slot slot{{named.slot, named.generation}, {}, std::move(one.fds)};
+            slot.fds.resize(std::min<std::size_t>(slot.fds.size(), records::kSlotFds));
+            slot.roles.assign(named.roles, named.roles + slot.fds.size());
+            kept.slots.push_back(std::move(slot));
+            break;
+        }
+        case Kind::status:
+            kept.statuses.push_back(record.payload.status);
+            break;
+        case Kind::kept_end:
+            return kept;
+        default:
+            early_.push_back(std::move(one));
+            break;
+        }
+    }
+    return kept;
 }
 
 Result<SecondStageLink> SecondStageLink::standalone() {
@@ -115,6 +153,7 @@ SecondStageLink& SecondStageLink::operator=(SecondStageLink&& other) noexcept {
     welcome_ = other.welcome_;
     next_ = other.next_;
     names_ = std::move(other.names_);
+    early_ = std::move(other.early_);
     return *this;
 }
 
@@ -127,14 +166,20 @@ void SecondStageLink::unmap() {
 
 Result<std::optional<SecondStageLink::Received>> SecondStageLink::receive() {
     if (!attached()) return std::optional<Received>{};
-    auto received = receive_record(socket_.get(), MSG_DONTWAIT);
-    if (received && *received) {
-        const Record& record = (*received)->record;
-        if (record.kind == static_cast<std::uint16_t>(Kind::kept_fd))
-            names_.emplace_back(record.payload.kept_fd.name,
-                                strnlen(record.payload.kept_fd.name, records::kFdNameSize));
+    if (!early_.empty()) {
+        std::optional<Received> first(std::move(early_.front()));
+        early_.pop_front();
+        return first;
     }
+    auto received = receive_record(socket_.get(), MSG_DONTWAIT);
+    if (received && *received) note_name((*received)->record);
     return received;
+}
+
+void SecondStageLink::note_name(const Record& record) {
+    if (record.kind == static_cast<std::uint16_t>(Kind::kept_fd))
+        names_.emplace_back(record.payload.kept_fd.name,
+                            strnlen(record.payload.kept_fd.name, records::kFdNameSize));
 }
 
 Result<SlotRef> SecondStageLink::claim(std::string_view name, std::string_view cgroup) {
@@ -189,7 +234,7 @@ Result<> SecondStageLink::store_fd(std::string_view name, int fd) {
         return Error{"keep descriptor " + std::string(name) + ": the name is taken"};
     Record record = records::make_record(Kind::store_fd);
     copy_cut(record.payload.store_fd.name, records::kFdNameSize, name);
-    if (auto sent = send(record, fd); !sent) return sent;
+    if (auto sent = send(record, &fd, 1); !sent) return sent;
     names_.emplace_back(name);
     return {};
 }
@@ -202,6 +247,38 @@ Result<> SecondStageLink::drop_fd(std::string_view name) {
     names_.erase(found);
     Record record = records::make_record(Kind::drop_fd);
     copy_cut(record.payload.drop_fd.name, records::kFdNameSize, name);
+    return send(record);
+}
+
+Result<> SecondStageLink::store_slot_fds(SlotRef slot, const SlotFd* fds, std::size_t count) {
+    if (!attached() || count == 0) return {};
+    if (count > records::kSlotFds) return Error{"too many descriptors to keep for one process"};
+    Record record = records::make_record(Kind::store_slot_fds);
+    record.payload.slot_fds.slot = slot.index;
+    record.payload.slot_fds.generation = slot.generation;
+    record.payload.slot_fds.count = static_cast<std::uint32_t>(count);
+    int numbers[records::kSlotFds];
+    for (std::size_t i = 0; i < count; ++i) {
+        record.payload.slot_fds.roles[i] = fds[i].role;
+        numbers[i] = fds[i].fd;
+    }
+    return send(record, numbers, count);
+}
+
+Result<> SecondStageLink::drop_slot_fds(SlotRef slot) {
+    if (!attached()) return {};
+    Record record = records::make_record(Kind::drop_slot_fds);
+    record.payload.slot_fds.slot = slot.index;
+    record.payload.slot_fds.generation = slot.generation;
+    return send(record);
+}
+
+Result<> SecondStageLink::replace() { return send(records::make_record(Kind::replace)); }
+
+Result<> SecondStageLink::upgrade(std::string_view program) {
+    if (program.size() >= records::kPathSize) return Error{"upgrade: the path is too long"};
+    Record record = records::make_record(Kind::upgrade);
+    copy_cut(record.payload.upgrade.program, records::kPathSize, program);
     return send(record);
 }
 
@@ -232,21 +309,21 @@ Result<> SecondStageLink::quiet(bool on) {
     return send(record);
 }
 
-Result<> SecondStageLink::send(const Record& record, int fd) {
+Result<> SecondStageLink::send(const Record& record, const int* fds, std::size_t count) {
     if (!attached()) return {};
     iovec data{const_cast<Record*>(&record), sizeof record};
     msghdr message{};
     message.msg_iov = &data;
     message.msg_iovlen = 1;
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-    if (fd >= 0) {
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * records::kSlotFds)] = {};
+    if (count > 0) {
         message.msg_control = control;
-        message.msg_controllen = sizeof control;
+        message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
         cmsghdr* part = CMSG_FIRSTHDR(&message);
         part->cmsg_level = SOL_SOCKET;
         part->cmsg_type = SCM_RIGHTS;
-        part->cmsg_len = CMSG_LEN(sizeof fd);
-        std::memcpy(CMSG_DATA(part), &fd, sizeof fd);
+        part->cmsg_len = CMSG_LEN(sizeof(int) * count);
+        std::memcpy(CMSG_DATA(part), fds, sizeof(int) * count);
     }
     ssize_t size;
     do {

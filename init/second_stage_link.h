@@ -11,6 +11,9 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <deque>
+#include <initializer_list>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,13 +35,30 @@ class SecondStageLink {
   public:
     struct Received {
         records::Record record;
-        Fd fd; // of kept_fd
+        std::vector<Fd> fds; // of kept_fd, kept_slot_fds
+    };
+
+    // What init kept of a second stage that died.
+    struct Kept {
+        std::map<std::string, Fd, std::less<>> named;
+        struct Slot {
+            SlotRef slot;
+            std::vector<std::uint8_t> roles;
+            std::vector<Fd> fds;
+        };
+        std::vector<Slot> slots;
+        std::vector<records::Status> statuses;
     };
 
     // Takes over the inherited socket: reads `welcome`, maps the memfd, says `hello`. Sets
-    // close-on-exec. What was kept follows through `receive`, ended by `kept_end`.
+    // close-on-exec. What was kept follows: `collect` before anything else.
     // ERRORS: not a socket, no or a wrong welcome, a memfd of another size or version.
     static Result<SecondStageLink> connect(int init_fd);
+
+    // Waits for all that init kept. Other records that come meanwhile are given by `receive`
+    // later, which is not seen on `fd()`. What is not wanted any more has to be given
+    // up by `drop_fd` and `drop_slot_fds`.
+    Result<Kept> collect();
 
     // Without init: the slots are private memory, `receive` has nothing, sends do nothing.
     static Result<SecondStageLink> standalone();
@@ -81,6 +101,15 @@ class SecondStageLink {
     Result<> store_fd(std::string_view name, int fd);
     Result<> drop_fd(std::string_view name);
 
+    // init keeps copies of descriptors for the process in this slot until its end is acknowledged;
+    // `roles` tell them apart. To be sent before the process is made.
+    struct SlotFd {
+        std::uint8_t role;
+        int fd;
+    };
+    Result<> store_slot_fds(SlotRef slot, const SlotFd* fds, std::size_t count);
+    Result<> drop_slot_fds(SlotRef slot);
+
     // --- the rest ---
 
     Result<> up();
@@ -90,10 +119,15 @@ class SecondStageLink {
     // ERRORS: a path is too long. Whether it can be done comes as `stop` or `refused`.
     Result<> switch_root(std::string_view new_root, std::string_view init_program);
     Result<> quiet(bool on);
+    // We end ourselves, to be started again from a new program.
+    Result<> replace();
+    // init executes another one, which takes its tables over. What cannot be done is `refused`.
+    Result<> upgrade(std::string_view program);
 
   private:
     SecondStageLink() = default;
-    Result<> send(const records::Record& record, int fd = -1);
+    Result<> send(const records::Record& record, const int* fds = nullptr, std::size_t count = 0);
+    void note_name(const records::Record& record);
     void unmap();
 
     Fd socket_;
@@ -101,6 +135,7 @@ class SecondStageLink {
     records::Welcome welcome_{};
     std::uint32_t next_ = 0;         // no slot below it is free
     std::vector<std::string> names_; // of the stored descriptors
+    std::deque<Received> early_;     // came while we collected
 };
 
 } // namespace muster

@@ -11,6 +11,7 @@
 #include "init/command_line.h"
 #include "init/descriptor_store.h"
 #include "init/records.h"
+#include "init/slot_descriptors.h"
 #include "init/status_table.h"
 
 namespace muster::pid1 {
@@ -20,7 +21,6 @@ enum class Phase : std::uint32_t {
     start,       // nothing begun
     shell,       // a shell on the console, no second stage
     running,     // a second stage
-    sweeping,    // it died: what it had started is being ended
     waiting,     // before another attempt
     stopping,    // the end: services are asked to stop
     terminating, // TERM sent to all
@@ -35,7 +35,6 @@ struct Limits {
     std::int64_t grace = 3000;      // between TERM and KILL for what is left
     std::int64_t kill = 5000;       // for processes to go after KILL
     std::int64_t finish = 30000;    // sync and unmount
-    std::int64_t sweep = 5000;      // ending the services of a dead second stage
     std::int64_t brief = 1000;      // a second stage that was up for less, or a shell, was brief
     std::int64_t wait = 1000;       // before starting again what was brief again and again
     std::int64_t shell_wait = 5000; // the same for a shell
@@ -43,7 +42,9 @@ struct Limits {
 
 struct State {
     static constexpr std::uint32_t kMagic = 0x5453494d; // "MIST"
-    static constexpr std::uint32_t kVersion = 1;
+    static constexpr std::uint32_t kVersion = 3;
+    static constexpr std::size_t kMainSize = 4096;
+    static constexpr std::uint32_t kMainWords = 128;
 
     std::uint32_t magic;
     std::uint32_t version;
@@ -63,12 +64,17 @@ struct State {
     char config[records::kPathSize];       // the second stage's --config
     char second_stage[records::kPathSize]; // its program
     char own_path[records::kPathSize];     // for Welcome::init_program
+    // The main service of a container: `main_words` strings, one after the other; with `main_named`
+    // the one is the name of a service, else they are a command.
+    char main[kMainSize];
+    std::uint32_t main_words; // 0: there is none
+    bool main_named;
 
     // Descriptors.
     std::int32_t shared_fd; // the state memfd
     std::int32_t link_fd;   // our end, -1: none
 
-    // The second stage and the helper (shell, sweeper, finisher); 0: none.
+    // The second stage and the helper (shell, finisher); 0: none.
     Phase phase;
     pid_t second_stage_pid;
     pid_t helper_pid;
@@ -77,6 +83,7 @@ struct State {
     std::uint32_t briefs;   // deaths in a row shortly after it was up
     bool greeted;           // hello was read: records may be sent
     bool up;
+    bool replacing;              // it said that it ends itself
     std::int64_t phase_since_ms; // when the second stage became up, or the phase began
     std::int64_t deadline_ms;    // of the phase; 0: none
 
@@ -84,6 +91,8 @@ struct State {
     std::uint32_t kept_at;
     std::uint32_t kept_statuses;
     std::uint32_t kept_fds;
+    std::uint32_t kept_slot_at;
+    std::uint32_t kept_slots;
     bool kept_done;
 
     // The end.
@@ -99,6 +108,7 @@ struct State {
 
     StatusTable statuses;
     DescriptorStore store;
+    SlotDescriptors slot_descriptors;
 };
 
 } // namespace muster::pid1

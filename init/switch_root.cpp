@@ -187,6 +187,9 @@ int switch_root(const records::SwitchRoot& to, State& state, int state_fd, char*
     state.starts = 0;
     state.failures = 0;
     state.briefs = 0;
+    for (std::uint32_t slot = 0; slot < records::kSlots; ++slot)
+        while (const SlotDescriptors::Entry* entry = state.slot_descriptors.next(slot))
+            state.slot_descriptors.drop(slot, entry->named.generation);
     state.store.set_close_on_exec(false);
     fcntl(state_fd, F_SETFD, 0);
     sigset_t none;

@@ -53,6 +53,10 @@ Result<> Daemon::start() {
         {.asserted = [this](const Value& value, Client::Handle) { on_capabilities(value); },
          .retracted = {},
          .message = {}});
+    if (options_.resumable)
+        client_.set_resumable(
+            [this] { begin_anew(); },
+            [](std::string_view line) { say("ignored: " + std::string(line.substr(0, 200))); });
 
     constexpr unsigned kernels = 1; // 2 is udev's
     auto uevents =
@@ -79,11 +83,25 @@ void Daemon::on_input() {
     finish(received ? 0 : 1);
 }
 
+// The second stage is another one, which knows nothing: when it has granted its capabilities, all
+// is read and said again.
+void Daemon::begin_anew() {
+    was_complete_ = was_complete_ || stage_ == Stage::complete;
+    stage_ = Stage::waiting;
+    uevent_watch_.cancel();
+    network_watch_.cancel();
+    network_.reset();
+    devices_.reset();
+    machine_.reset();
+    awaited_.reset();
+    not_ours_.cancel();
+}
+
 void Daemon::on_capabilities(const Value& dictionary) {
     const auto machine = capability(dictionary, "machine");
     if (stage_ != Stage::waiting || !machine) return;
     machine_.emplace(client_, machine);
-    if (options_.modules) {
+    if (options_.modules && !modules_) {
         utsname system{};
         ::uname(&system);
         modules_.emplace(options_.root, system.release,
@@ -105,6 +123,8 @@ void Daemon::on_capabilities(const Value& dictionary) {
         say(started.error().message + ": links and routes are not seen");
     else if (auto watch = loop_.watch(network_->fd(), EPOLLIN, [](uint32_t) {}))
         network_watch_ = std::move(*watch);
+    // What waits for it must not be told that it is not so for a moment.
+    if (was_complete_) complete();
 
     const auto config = capability(dictionary, "config");
     if (!config || options_.service.empty()) return;

@@ -10,6 +10,9 @@
 // After lost events, /sys is read again when those that were not lost have been handled: an old
 // `remove` must not undo what the scan found.
 //
+// With another second stage (`<resume EPOCH>`) it goes back to waiting for $machine; what it said
+// is said again.
+//
 // While the other side does not read, no event is read either: the kernel keeps them, in bounds,
 // and when it keeps no more we read /sys.
 #pragma once
@@ -32,9 +35,10 @@ namespace muster::netlink {
 class Daemon {
   public:
     struct Options {
-        std::string root;     // put in front of /sys, /lib/modules and /etc; for tests
-        bool modules = false; // load modules
-        std::string service;  // text of what we are as a service; empty: say nothing of readiness
+        std::string root;       // put in front of /sys, /lib/modules and /etc; for tests
+        bool modules = false;   // load modules
+        std::string service;    // text of what we are as a service; empty: say nothing of readiness
+        bool resumable = false; // speak text, and go on with another second stage
         int receive_buffer = KernelSocket::default_buffer; // bytes
     };
 
@@ -51,6 +55,7 @@ class Daemon {
   private:
     enum class Stage : uint8_t { waiting, coldplugging, complete };
 
+    void begin_anew();
     void on_capabilities(const preserves::Value& dictionary);
     void on_input();
     bool work(); // after each round; true if there is more to do at once
@@ -82,7 +87,8 @@ class Daemon {
     std::optional<uint64_t> awaited_;
     Timer not_ours_;
     bool lost_ = false;
-    bool blocked_ = false; // the other side does not read
+    bool blocked_ = false;      // the other side does not read
+    bool was_complete_ = false; // before the second stage was another one
     int status_ = 0;
 };
 

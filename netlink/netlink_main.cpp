@@ -13,11 +13,12 @@
 namespace {
 
 constexpr const char* usage =
-    "usage: netlink [--modules] [--root DIR]\n"
+    "usage: netlink [--modules] [--resumable] [--root DIR]\n"
     "\n"
     "Publishes devices, links and routes over the protocol on standard input and output.\n"
     "\n"
     "      --modules   load the modules that devices ask for\n"
+    "      --resumable speak text, and go on when the other side is replaced\n"
     "      --root DIR  where sys, lib/modules and etc are found, instead of /\n"
     "  -h, --help      this text\n"
     "  -V, --version   the version\n";
@@ -46,6 +47,8 @@ int main(int argc, char** argv) {
         const std::string_view word = argv[i];
         if (word == "--modules") {
             options.modules = true;
+        } else if (word == "--resumable") {
+            options.resumable = true;
         } else if (word == "--root" && i + 1 < argc) {
             options.root = argv[++i];
         } else if (word == "-h" || word == "--help") {

@@ -12,12 +12,21 @@
 #include "init/dataspace/pattern.h"
 #include "init/preserves/encoder.h"
 #include "init/preserves/text_writer.h"
+#include "services/log/writer.h"
 #include "services/muster/bridge.h"
 #include "services/muster/bus.h"
+#include "services/muster/enabling.h"
+#include "services/muster/help.h"
+#include "services/muster/log.h"
+#include "services/muster/look.h"
 #include "services/muster/notation.h"
 #include "services/muster/selection.h"
+#include "services/muster/shutdown.h"
+#include "services/muster/shutdown_request.h"
 #include "services/muster/status_line.h"
 #include "services/muster/sturdy.h"
+#include "services/muster/templates.h"
+#include "services/muster/upgrade.h"
 #include "services/tracker/service.h"
 
 namespace muster::command {
@@ -28,8 +37,19 @@ namespace pat = dataspace::pattern;
 constexpr const char* usage =
     "usage: muster [--bus PATH] COMMAND\n"
     "\n"
-    "  status [SERVICE...]       what runs and what it waits for, one line a service\n"
+    "  status [SERVICE...]       what runs and what it waits for, one line a service; of one all\n"
+    "                            that is known\n"
     "  status --debt             which connections owe for work that waits, and are held back\n"
+    "  why SERVICE...            why it runs, or exactly what it waits for\n"
+    "  tree [--reverse] [--all] [SERVICE...]\n"
+    "                            what depends on what, with states and processes\n"
+    "  blame [--boot] [SERVICE...]\n"
+    "                            how long each took to start, the slowest first\n"
+    "  plot [-o FILE]            the start as a chart, with the critical path, as SVG\n"
+    "  graph [--all] [--dot] [-o FILE] [SERVICE...]\n"
+    "                            what depends on what as a picture: SVG, or for graphviz\n"
+    "  top [-n TIMES] [--delay SECONDS]\n"
+    "                            memory, processor time and restarts, until q\n"
     "  list [--in SPACE] PATTERN assertions that match, one a line\n"
     "  watch [--in SPACE] PATTERN\n"
     "                            what comes (+), goes (-) and passes (!), until interrupted\n"
@@ -39,11 +59,21 @@ constexpr const char* usage =
     "  stop SERVICE...           have it stopped, whoever needs it\n"
     "  release SERVICE...        undo start or stop: run if somebody needs it\n"
     "  restart SERVICE...        stop it and start it again\n"
+    "  enable [--root DIR] SERVICE...\n"
+    "                            have it run from now on, and at each boot\n"
+    "  disable [--root DIR] SERVICE...\n"
+    "                            have it not run, unless it is started by hand\n"
     "  assert [--in SPACE] VALUE...\n"
     "                            assert this until interrupted\n"
     "  send [--in SPACE] VALUE...\n"
     "                            send this as a message\n"
+    "  log [-f] [-n NUMBER] [--since TIME] [--json] [SERVICE...]\n"
+    "                            what services wrote, also before the last start\n"
     "  poweroff, reboot, halt    stop all services, and then the machine\n"
+    "  upgrade                   go on with the programs that are installed now, in place of "
+    "those\n"
+    "                            that run: init and the second stage; services notice nothing\n"
+    "  shutdown [-h | -r] TIME   the same later, with a warning: see `muster shutdown --help`\n"
     "  mint, attenuate           make sturdyrefs, and narrow them: see `muster mint --help`\n"
     "  resolve [--at TRANSPORT]... [--timeout SECONDS] REF [COMMAND...]\n"
     "                            try a sturdyref or a route, and have COMMAND (list, watch, wait,\n"
@@ -54,6 +84,7 @@ constexpr const char* usage =
     "                            `muster bridge -- ssh HOST muster serve-stdio`\n"
     "  serve-stdio [--bridge PATH]\n"
     "                            the other end of that\n"
+    "  help [COMMAND]            this, or more about a command\n"
     "\n"
     "SERVICE is a name, as in `sshd` for <daemon sshd>, or a value such as '<milestone default>'; "
     "in\n"
@@ -62,7 +93,10 @@ constexpr const char* usage =
     "PATTERN is a value in which _ stands for anything: '<device block _ {DEVNAME: \"vda\"}>'.\n"
     "SPACE is config, machine, log or status; without --in the first three, and config to say\n"
     "something. Looking at a service never starts it.\n"
-    "Exit status: 0, 1 if it could not be done, 2 if the command is wrong.\n";
+    "status, why, tree, blame, plot, graph and top take --json.\n"
+    "Exit status: 0, 1 if it could not be done, 2 if the command is wrong; of status SERVICE 3 if "
+    "it\n"
+    "is not running or complete; 4 if there is no such service.\n";
 
 // What the command line said, apart from the command itself.
 struct Arguments {
@@ -72,7 +106,9 @@ struct Arguments {
     std::vector<std::string> spaces;
     std::vector<std::string> transports; // --at
     uint64_t deadline = 0;
+    std::string root; // of enable and disable
     bool debt = false;
+    LookOptions look;
     std::string bridge = "/run/muster/bridge";
 };
 
@@ -85,7 +121,9 @@ struct Arguments {
     wrong(what + "; `muster --help` lists them");
 }
 
+// Without a text it is repeated (Bus::lost).
 int failed(const Error& error) {
+    if (error.message.empty()) return 1;
     std::fprintf(stderr, "muster: %s\n", error.message.c_str());
     return 1;
 }
@@ -109,6 +147,10 @@ Arguments parse_arguments(int argc, char** argv) {
             if (i + 1 >= argc) wrong(word + " needs an argument");
             return argv[++i];
         };
+        if (arguments.command == "log") { // has options of its own
+            arguments.words.push_back(word);
+            continue;
+        }
         if (only_words)
             arguments.words.push_back(word);
         else if (word == "-h" || word == "--help") {
@@ -119,10 +161,16 @@ Arguments parse_arguments(int argc, char** argv) {
             std::exit(0);
         } else if (word == "--debt")
             arguments.debt = true;
+        else if (bool* flag = look_flag(arguments.look, arguments.command, word))
+            *flag = true;
+        else if (std::string* value = look_value(arguments.look, arguments.command, word))
+            *value = argument();
         else if (word == "--bus")
             arguments.bus = argument();
         else if (word == "--bridge")
             arguments.bridge = argument();
+        else if (word == "--root")
+            arguments.root = argument();
         else if (word == "--in")
             arguments.spaces.push_back(argument());
         else if (word == "--at")
@@ -146,6 +194,8 @@ Arguments parse_arguments(int argc, char** argv) {
     for (const std::string& space : arguments.spaces)
         if (std::find(all_spaces.begin(), all_spaces.end(), space) == all_spaces.end())
             wrong("--in " + space + ": the dataspaces are config, machine, log and status");
+    if (std::string what = check_look(arguments.look, arguments.command); !what.empty())
+        wrong(what);
     if (arguments.debt && (arguments.command != "status" || !arguments.words.empty()))
         wrong("--debt goes with status, and with nothing else");
     return arguments;
@@ -229,42 +279,11 @@ int debts(Bus& bus) {
     return 0;
 }
 
-int status(Bus& bus, const Arguments& arguments) {
+int show(Bus& bus, const Arguments& arguments) {
     if (arguments.debt) return debts(bus);
-    auto known = services(bus);
-    if (!known) return failed(known.error());
-    std::vector<std::string> lines;
-    int result = 0;
-    if (arguments.words.empty()) {
-        for (const Value& each : *known)
-            lines.push_back(status_line(each));
-    }
-    for (const std::string& word : arguments.words) {
-        bool found = false;
-        for (const Value& name : services_meant(word, *known)) {
-            for (const Value& each : *known) {
-                if (!(each.view().at(0) == name.view())) continue;
-                lines.push_back(status_line(each));
-                found = true;
-            }
-        }
-        if (found) continue;
-        result = 1;
-        std::fprintf(stderr, "muster: nobody defines or needs %s\n", word.c_str());
-    }
-    // What is written as a record comes after the plain names.
-    std::sort(lines.begin(), lines.end(), [](const std::string& a, const std::string& b) {
-        return std::pair(a[0] == '<', std::string_view(a)) <
-               std::pair(b[0] == '<', std::string_view(b));
-    });
-    for (const std::string& line : lines)
-        std::puts(line.c_str());
-    if (!arguments.words.empty()) return result;
-    auto errors = bus.query({"status"}, pat::record("config-error", {pat::discard()}));
-    if (!errors) return failed(errors.error());
-    for (const Value& each : *errors)
-        std::puts(config_error_line(each).c_str());
-    return result;
+    LookOptions options = arguments.look;
+    options.words = arguments.words;
+    return look(bus, arguments.command, options);
 }
 
 int list(Bus& bus, const Arguments& arguments) {
@@ -362,7 +381,14 @@ int order(Bus& bus, const Arguments& arguments) {
             result = failed(meant.error());
             continue;
         }
-        if (std::string why = objection(arguments.command, *meant); !why.empty()) {
+        std::string why = objection(arguments.command, *meant);
+        // What is made when it is needed is not there before.
+        if (!why.empty() && arguments.command == "start") {
+            auto made = has_template(bus, meant->name);
+            if (!made) return failed(made.error());
+            if (*made) why.clear();
+        }
+        if (!why.empty()) {
             result = failed(Error{why});
             continue;
         }
@@ -426,12 +452,24 @@ struct Command {
 };
 
 constexpr Command commands[] = {
-    {"status", Takes::anything, status},      {"list", Takes::pattern, list},
-    {"watch", Takes::pattern, watch},         {"wait", Takes::pattern, wait},
-    {"start", Takes::services, order},        {"stop", Takes::services, order},
-    {"release", Takes::services, order},      {"restart", Takes::services, order},
-    {"assert", Takes::values, assert_values}, {"send", Takes::values, send},
-    {"poweroff", Takes::nothing, power},      {"reboot", Takes::nothing, power},
+    {"status", Takes::anything, show},
+    {"why", Takes::services, show},
+    {"tree", Takes::anything, show},
+    {"blame", Takes::anything, show},
+    {"graph", Takes::anything, show},
+    {"plot", Takes::nothing, show},
+    {"top", Takes::nothing, show},
+    {"list", Takes::pattern, list},
+    {"watch", Takes::pattern, watch},
+    {"wait", Takes::pattern, wait},
+    {"start", Takes::services, order},
+    {"stop", Takes::services, order},
+    {"release", Takes::services, order},
+    {"restart", Takes::services, order},
+    {"assert", Takes::values, assert_values},
+    {"send", Takes::values, send},
+    {"poweroff", Takes::nothing, power},
+    {"reboot", Takes::nothing, power},
     {"halt", Takes::nothing, power},
 };
 
@@ -466,6 +504,20 @@ const Command* find_command(const std::string& name) {
     return nullptr;
 }
 
+// What only looks, or says what holds for as long as we run, is done again when the second stage
+// was started again meanwhile.
+int run_on_bus(const Command& command, const Arguments& arguments) {
+    const bool repeats = command.run == list || command.run == wait ||
+                         command.run == assert_values || command.run == show;
+    for (;;) {
+        auto bus = Bus::connect(arguments.bus, repeats);
+        if (!bus && !bus.error().message.empty()) return failed(bus.error());
+        if (!bus) continue;
+        int status = command.run(**bus, arguments);
+        if (!repeats || !(*bus)->lost()) return status;
+    }
+}
+
 // Tries a reference; a command that follows has what it stands for in place of `$config`.
 int resolve(Arguments arguments) {
     if (arguments.words.empty()) wrong(usage_of(arguments) + " needs a sturdyref or a route");
@@ -498,21 +550,52 @@ int sturdy(int argc, char** argv) {
     return std::fflush(stdout) == 0 ? 0 : 1;
 }
 
+int help(const std::string& command) {
+    std::string text = command.empty() ? usage : help_of(usage, command);
+    if (text.empty()) wrong_command("unknown command " + command);
+    std::fputs(text.c_str(), stdout);
+    return std::fflush(stdout) == 0 ? 0 : 1;
+}
+
 } // namespace
 
 int run(int argc, char** argv) {
     signal(SIGPIPE, SIG_DFL);
     std::string_view first = argc > 1 ? argv[1] : "";
+    if (first == "help") return help(argc > 2 ? argv[2] : "");
+    if (first == "log-writer") return logs::log_writer(argc - 1, argv + 1);
+    // Also by names of its own, which are links to this program.
+    std::string_view own = argc > 0 ? argv[0] : "";
+    own = own.substr(own.rfind('/') + 1);
+    const char* bus = std::getenv("MUSTER_BUS");
+    std::string bus_path = bus && *bus ? bus : "/run/muster/bus";
+    if (is_shutdown_command(own)) return shutdown_command(own, {argv + 1, argv + argc}, bus_path);
+    if (is_shutdown_command(first))
+        return shutdown_command(first, {argv + 2, argv + argc}, bus_path);
     if (first == "mint" || first == "attenuate") return sturdy(argc - 1, argv + 1);
     Arguments arguments = parse_arguments(argc, argv);
     if (arguments.command.empty()) wrong_command("which command?");
+    if (arguments.command == "log") {
+        std::vector<char*> words{arguments.command.data()};
+        for (std::string& word : arguments.words)
+            words.push_back(word.data());
+        return log_command(arguments.bus.c_str(), static_cast<int>(words.size()), words.data());
+    }
     if (arguments.command == "resolve") return resolve(arguments);
+    bool enable = arguments.command == "enable";
+    if (enable || arguments.command == "disable") {
+        check(arguments, Takes::services);
+        return enabling_command(arguments.bus, enable, arguments.root, arguments.words);
+    }
+    if (!arguments.root.empty()) wrong("only enable and disable take --root");
     if (!arguments.transports.empty()) wrong("only resolve takes --at");
     if (const Command* command = find_command(arguments.command)) {
         check(arguments, command->takes);
-        auto bus = Bus::connect(arguments.bus);
-        if (!bus) return failed(bus.error());
-        return command->run(**bus, arguments);
+        return run_on_bus(*command, arguments);
+    }
+    if (arguments.command == "upgrade") {
+        check(arguments, Takes::nothing);
+        return upgrade(arguments.bus);
     }
     if (arguments.command == "bridge" && arguments.words.empty())
         wrong("muster bridge needs a command after --");

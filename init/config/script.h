@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "init/config/environment.h"
@@ -28,13 +29,19 @@ struct Source : Counted {
     std::vector<Location> places;
 };
 
+// Tells what is wrong with a value that a script asserts: the parts of it, and why. Other values
+// than those it knows are fine.
+using Check = std::function<std::vector<std::pair<View, std::string>>(View asserted)>;
+
 class Script : public Counted {
   public:
     // `file` and `directory` are only names here: nothing is read. On failure empty, with the
     // problems in the order of the text: after one, parsing goes on with the next instruction, but
     // not past what is no Preserves text.
+    // What `check` finds in an assertion without variables is such a problem; in one with
+    // variables, a run-time error.
     static Ref<Script> parse(std::string_view text, std::string file, std::string directory,
-                             std::vector<Problem>& problems);
+                             std::vector<Problem>& problems, Check check = {});
     ~Script() override;
 
     // Whether the other says the same, comments and layout aside.
@@ -44,12 +51,14 @@ class Script : public Counted {
 
     const Ref<Source>& source() const { return source_; }
     const Instruction& root() const { return *root_; }
+    const Check& check() const { return check_; }
 
   private:
     Script();
     std::vector<uint8_t> content_;
     Ref<Source> source_;
     std::unique_ptr<Instruction> root_;
+    Check check_;
 };
 
 // Told about each run-time error, in the turn in which it happened.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "init/config/locate.h"
 #include "init/config/tree.h"
 #include "init/preserves/encoder.h"
 #include "init/preserves/text_writer.h"
@@ -97,7 +98,8 @@ enum class Notation : uint8_t {
 
 class Parser {
   public:
-    Parser(Source& source, std::vector<Problem>& problems) : source_(source), problems_(problems) {}
+    Parser(Source& source, std::vector<Problem>& problems, const Check& check)
+        : source_(source), problems_(problems), check_(check) {}
 
     // After an error it goes on with the next instruction: nothing that a wrong one could have
     // said is needed to judge the others, since variables are looked up when they are used.
@@ -150,7 +152,7 @@ class Parser {
         if (depth >= max_nesting) return too_deep(form, "instructions");
         if (form.kind == Kind::record || form.kind == Kind::dictionary) {
             out.op = Instruction::Op::assert_;
-            return node(form, Notation::template_, nullptr, out.node);
+            return node(form, Notation::template_, nullptr, out.node) && checked(form, out);
         }
         if (form.kind == Kind::sequence) {
             out.op = Instruction::Op::block;
@@ -199,8 +201,20 @@ class Parser {
     bool with_template(Tokens& tokens, Instruction& out, Instruction::Op op,
                        std::string_view form) {
         out.op = op;
-        return expect(tokens, "a value", form) &&
-               node(tokens.take(), Notation::template_, nullptr, out.node);
+        if (!expect(tokens, "a value", form)) return false;
+        const Form& value = tokens.take();
+        return node(value, Notation::template_, nullptr, out.node) && checked(value, out);
+    }
+
+    // What an assertion says, if that is known already.
+    bool checked(const Form& form, const Instruction& out) {
+        if (!check_ || out.op != Instruction::Op::assert_ || out.node.op != Node::Op::literal)
+            return true;
+        View value = out.node.value.view();
+        auto wrong = check_(value);
+        for (auto& [part, message] : wrong)
+            problems_.push_back({source_.file, locate(form, value, part), std::move(message)});
+        return wrong.empty();
     }
 
     bool with_pattern(Tokens& tokens, Instruction& out, Instruction::Op op, std::string_view form,
@@ -480,6 +494,7 @@ class Parser {
 
     Source& source_;
     std::vector<Problem>& problems_;
+    const Check& check_;
     bool too_deep_ = false;
 };
 
@@ -489,7 +504,7 @@ Script::Script() = default;
 Script::~Script() = default;
 
 Ref<Script> Script::parse(std::string_view text, std::string file, std::string directory,
-                          std::vector<Problem>& problems) {
+                          std::vector<Problem>& problems, Check check) {
     Forms forms;
     Problem unreadable{file, {}, {}};
     bool readable = read_forms(text, forms, unreadable);
@@ -503,7 +518,8 @@ Ref<Script> Script::parse(std::string_view text, std::string file, std::string d
     script->root_->place = 0;
     script->source_->places.push_back(Location{});
     Tokens tokens{forms.forms, "file", !readable};
-    Parser parser(*script->source_, problems);
+    script->check_ = std::move(check);
+    Parser parser(*script->source_, problems, script->check_);
     bool good = parser.block(tokens, script->root_->body, 0);
     if (!readable) problems.push_back(std::move(unreadable));
     return good && readable ? script : nullptr;

@@ -7,6 +7,7 @@
 
 #include "init/base/rfc3339.h"
 #include "init/config/instantiate.h"
+#include "init/config/locate.h"
 #include "init/config/tree.h"
 #include "init/dataspace/dataspace.h"
 #include "init/dataspace/pattern.h"
@@ -237,6 +238,14 @@ bool ScriptRun::send(Turn& turn, const Instruction& instruction, const Environme
     if (!value.valid()) return fail(turn, fault);
     CapRef target = find_target(turn, instruction.place, environment, frame);
     if (!target) return false;
+    // A constant was checked when it was parsed.
+    if (instruction.op == Instruction::Op::assert_ && script_->check() &&
+        instruction.node.op != Node::Op::literal) {
+        auto wrong = script_->check()(value);
+        for (const auto& [part, message] : wrong)
+            fail(turn, locate(instruction.node, value, part), message);
+        if (!wrong.empty()) return false;
+    }
     if (instruction.op == Instruction::Op::message) {
         perform(turn, target, [target, value](Turn& t) { t.message(target, value); });
     } else {

@@ -263,7 +263,7 @@ void ConfigWatcher::load(Turn& turn, const std::string& path) {
     }
     File& file = files_[path];
     std::vector<Problem> problems;
-    Ref<Script> script = Script::parse(text, path, directory_of(path), problems);
+    Ref<Script> script = Script::parse(text, path, directory_of(path), problems, options_.check);
     if (!script) {
         set_load_errors(turn, file, problems);
         return;
@@ -434,12 +434,12 @@ void watch_config(Turn& turn, EventLoop& loop, WatchOptions options) {
 
 void serve_config_watchers(Turn& turn, EventLoop& loop, const CapRef& config,
                            std::function<void(const Problem&)> report,
-                           std::function<bool(View)> guarded) {
+                           std::function<bool(View)> guarded, Check check) {
     namespace pattern = dataspace::pattern;
     Value any = pattern::discard();
     Value service = pattern::bind(pattern::record("config-watcher", {any, any}));
     Value wanted = pattern::record("run-service", {service});
-    auto body = [&loop, config, report, guarded](Turn& inner, View captures) {
+    auto body = [&loop, config, report, guarded, check](Turn& inner, View captures) {
         Value name(captures.at(0));
         auto state = [config, name](Turn& t, std::string_view word) {
             t.assert_(config, preserves::record("service-state", {name, preserves::symbol(word)}));
@@ -458,6 +458,7 @@ void serve_config_watchers(Turn& turn, EventLoop& loop, const CapRef& config,
         options.path = *path;
         options.environment = Environment::from_dictionary(name.view().at(1));
         options.guarded = guarded && guarded(name.view().at(1));
+        options.check = check;
         options.errors = config;
         options.commands = config;
         options.report = report;

@@ -29,6 +29,8 @@ struct WatchOptions {
     Environment environment; // what each script starts with
     // Read only files of root and of our own user that nobody else may write.
     bool guarded = false;
+    // Looks at what they assert (script.h).
+    Check check;
     // Where errors are asserted; empty: nowhere.
     dataspace::CapRef errors;
     // Where the message `<reload-configuration>` has everything looked at again, for what the
@@ -49,10 +51,11 @@ void watch_config(dataspace::Turn& turn, EventLoop& loop, WatchOptions options);
 // facet: publishes `<service-state S started>`, and `<service-state S ready>` after the first scan;
 // `failed` if PATH is no string or the variables are no dictionary. `<reload-configuration>` is
 // heard in `config`. `guarded`, if given, tells from the variables whether the files are to be read
-// only if they are root's.
+// only if they are root's; `check` looks at what the scripts assert.
 void serve_config_watchers(dataspace::Turn& turn, EventLoop& loop, const dataspace::CapRef& config,
                            std::function<void(const Problem&)> report,
-                           std::function<bool(preserves::View variables)> guarded = {});
+                           std::function<bool(preserves::View variables)> guarded = {},
+                           Check check = {});
 
 // The largest script that is read, in bytes.
 inline constexpr size_t max_script_size = 1'048'576;

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "init/preserves/encoder.h"
@@ -31,15 +32,33 @@ void Client::begin() { ++depth_; }
 
 void Client::commit() {
     if (--depth_ > 0 || !packet_open_) return;
-    outgoing_.push_back(tag::end);
+    if (text_)
+        put_text("]\n");
+    else
+        outgoing_.push_back(tag::end);
     packet_open_ = false;
 }
 
-void Client::put(View value) { preserves::encode_packed(value, this, outgoing_); }
+void Client::put_text(std::string_view text) {
+    outgoing_.insert(outgoing_.end(), text.begin(), text.end());
+}
+
+void Client::put(View value) {
+    if (!text_) return preserves::encode_packed(value, this, outgoing_);
+    std::string written = " ";
+    preserves::write_text(value, written, this);
+    put_text(written);
+}
 
 // Events are `[oid <LABEL …>]` within the sequence that is the packet.
 void Client::open_event(Oid oid, char label) {
     begin();
+    if (text_) {
+        put_text(std::exchange(packet_open_, true) ? ", [" : "[[");
+        put(preserves::integer(static_cast<int64_t>(oid)));
+        const char begin[] = {',', ' ', '<', label};
+        return put_text({begin, sizeof begin});
+    }
     if (!std::exchange(packet_open_, true)) outgoing_.push_back(tag::sequence);
     outgoing_.push_back(tag::sequence);
     put(preserves::integer(static_cast<int64_t>(oid)));
@@ -48,8 +67,12 @@ void Client::open_event(Oid oid, char label) {
 }
 
 void Client::close_event() {
-    outgoing_.push_back(tag::end);
-    outgoing_.push_back(tag::end);
+    if (text_) {
+        put_text(">]");
+    } else {
+        outgoing_.push_back(tag::end);
+        outgoing_.push_back(tag::end);
+    }
     commit();
 }
 
@@ -120,6 +143,11 @@ Result<bool> Client::receive() {
     }
     if (count == 0) return false;
     incoming_.insert(incoming_.end(), buffer, buffer + count);
+    if (text_) {
+        Result<> received = receive_lines();
+        if (!received) return received.error();
+        return true;
+    }
     size_t done = 0;
     for (;;) {
         PacketReader::State state = reader_.next(preserves::Bytes(incoming_).subspan(done));
@@ -134,6 +162,55 @@ Result<bool> Client::receive() {
     return true;
 }
 
+void Client::set_resumable(std::function<void()> resumed,
+                           std::function<void(std::string_view)> ignored) {
+    text_ = true;
+    lasting_ = next_oid_;
+    resumed_ = std::move(resumed);
+    ignored_ = std::move(ignored);
+}
+
+Result<> Client::receive_lines() {
+    size_t done = 0;
+    for (;;) {
+        auto rest = preserves::Bytes(incoming_).subspan(done);
+        auto end = std::find(rest.begin(), rest.end(), '\n');
+        if (end == rest.end()) break;
+        auto line = rest.first(static_cast<size_t>(end - rest.begin()) + 1);
+        done += line.size();
+        if (line.size() == 1) continue;
+        PacketReader::State state = reader_.next(line);
+        if (state != PacketReader::State::packet || reader_.consumed() + 1 < line.size()) {
+            reader_ = PacketReader();
+            ignored_({reinterpret_cast<const char*>(line.data()), line.size() - 1});
+            continue;
+        }
+        if (reader_.view().is_record("resume", 1)) {
+            resume(reader_.view().at(0));
+            continue;
+        }
+        Result<> handled = handle_packet(reader_.view());
+        if (!handled) return handled;
+    }
+    incoming_.erase(incoming_.begin(), incoming_.begin() + static_cast<ptrdiff_t>(done));
+    return {};
+}
+
+void Client::resume(View epoch) {
+    outgoing_.clear();
+    sent_ = 0;
+    packet_open_ = false;
+    depth_ = 0;
+    // The newline ends what the old peer got a part of.
+    put_text("\n<resumed");
+    put(epoch);
+    put_text(">\n");
+    std::erase_if(entities_, [this](const auto& each) { return each.first >= lasting_; });
+    remotes_.clear();
+    targets_.clear();
+    resumed_();
+}
+
 Result<> Client::handle_packet(View packet) {
     if (packet.is_record("error", 2))
         return Error{
@@ -146,7 +223,6 @@ Result<> Client::handle_packet(View packet) {
         }
         return {};
     }
-    if (packet.is(preserves::Kind::record) && on_extension_) on_extension_(packet);
     return {};
 }
 

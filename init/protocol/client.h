@@ -1,5 +1,5 @@
 // A small peer: for programs that talk to a dataspace without having an engine of their own
-// (`muster`, `netlink`). Same protocol as relay.h, binary syntax.
+// (`muster`, `netlink`). Same protocol as relay.h, binary syntax unless told otherwise.
 //
 // The client writes packets into a buffer: `begin`/`commit` make one Turn of what is said in
 // between, so that the other side handles it as one. `flush` writes, `receive` reads and calls the
@@ -72,10 +72,12 @@ class Client final : private preserves::EmbeddedCodec {
     int input_fd() const { return input_.get(); }
     int output_fd() const { return output_ ? output_.get() : input_.get(); }
 
-    // Packets that are no part of the protocol proper (`<resume EPOCH>`), before they are ignored.
-    void set_on_extension(std::function<void(preserves::View)> hook) {
-        on_extension_ = std::move(hook);
-    }
+    // From now on: text, one packet a line, and the peer may be replaced by another one that says
+    // `<resume EPOCH>` (design 6). It is answered; then nothing is left of what was said and heard
+    // but the entities exported before this call, and `resumed` is called, to say everything anew.
+    // A line that is no packet, as the one that the old peer could not finish, goes to `ignored`.
+    void set_resumable(std::function<void()> resumed,
+                       std::function<void(std::string_view line)> ignored);
 
   private:
     Result<Ref<preserves::Embedded>> decode(preserves::View wire) override;
@@ -84,6 +86,9 @@ class Client final : private preserves::EmbeddedCodec {
     void open_event(Oid oid, char label);
     void close_event();
     void put(preserves::View value);
+    void put_text(std::string_view text);
+    Result<> receive_lines();
+    void resume(preserves::View epoch);
     Result<> handle_packet(preserves::View packet);
     Result<> handle_event(preserves::View event);
 
@@ -100,7 +105,10 @@ class Client final : private preserves::EmbeddedCodec {
     size_t sent_ = 0;
     std::vector<uint8_t> incoming_;
     PacketReader reader_;
-    std::function<void(preserves::View)> on_extension_;
+    bool text_ = false;
+    Oid lasting_ = 0; // entities below it outlast a resumption
+    std::function<void()> resumed_;
+    std::function<void(std::string_view)> ignored_;
 };
 
 } // namespace muster::protocol

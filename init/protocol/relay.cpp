@@ -70,6 +70,13 @@ void Relay::begin_reading(Turn& turn) {
         return;
     }
     input_watch_ = std::move(*watch);
+    if (options_.resume != 0) {
+        // The newline ends a packet of which it got a part.
+        std::string number = std::to_string(options_.resume);
+        std::string call = "\n<resume " + number + ">\n";
+        ignored_until_ = "<resumed " + number + ">";
+        queue_bytes({reinterpret_cast<const uint8_t*>(call.data()), call.size()}, {}, 0);
+    }
     if (options_.on_peer) options_.on_peer(turn, membrane_.import_initial());
 }
 

@@ -47,6 +47,9 @@ struct RelayOptions {
     // A peer that may come back: when the connection ends, what it asserted stays until the
     // Connection is destroyed. (A peer that breaks the protocol loses everything at once.)
     bool linger = false;
+    // Not 0: the peer knew another relay on these descriptors, which died (design 6). It is told
+    // `<resume N>`, and what it says is ignored up to the line `<resumed N>`. Text only.
+    uint64_t resume = 0;
     // Called when the connection is closed, not in a turn; the text is empty for an orderly end.
     std::function<void(const std::string& reason)> on_closed;
 };

@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "init/dataspace/pattern.h"
 #include "init/preserves/text_writer.h"
@@ -66,7 +67,7 @@ void Relay::process(preserves::Bytes fresh) {
     const bool copied = !incoming_.empty();
     if (copied) incoming_.insert(incoming_.end(), fresh.begin(), fresh.end());
     preserves::Bytes rest = copied ? preserves::Bytes(incoming_) : fresh;
-    const bool waiting = process_packets(rest);
+    const bool waiting = skip_ignored(rest) || process_packets(rest);
     if (closed_) return;
     if (!copied)
         incoming_.assign(rest.begin(), rest.end());
@@ -83,6 +84,24 @@ void Relay::process(preserves::Bytes fresh) {
     engine_.run(1'000);
     flush();
     close(incoming_.empty() ? "" : "the peer ended in the middle of a packet");
+}
+
+// Takes from `rest` what was meant for the relay before us. True if the line that ends it is still
+// to come.
+bool Relay::skip_ignored(preserves::Bytes& rest) {
+    while (!ignored_until_.empty()) {
+        const auto* end = static_cast<const uint8_t*>(std::memchr(rest.data(), '\n', rest.size()));
+        if (end == nullptr) {
+            // Of a line that is longer than the one we wait for only its end matters.
+            if (rest.size() > options_.packet_limit) rest = rest.last(1);
+            return true;
+        }
+        const auto size = static_cast<size_t>(end - rest.data());
+        std::string_view line(reinterpret_cast<const char*>(rest.data()), size);
+        if (line == ignored_until_) ignored_until_.clear();
+        rest = rest.subspan(size + 1);
+    }
+    return false;
 }
 
 // Handles the packets in `rest`, and leaves there what could not be. True if that waits for more

@@ -67,6 +67,7 @@ class Relay final : public Counted, private dataspace::Committer {
     void on_input();
     void resume();
     void process(preserves::Bytes fresh);
+    bool skip_ignored(preserves::Bytes& rest);
     bool process_packets(preserves::Bytes& rest);
     void forget_inbound();
     void unpin_references(std::unordered_map<Handle, Pins>& all, Handle handle);
@@ -111,6 +112,7 @@ class Relay final : public Counted, private dataspace::Committer {
     PacketReader reader_;
     std::vector<uint8_t> incoming_; // read and not yet handled
     bool resuming_ = false;
+    std::string ignored_until_; // a line of the peer; empty: nothing is ignored
 
     PointerTable<Inbound> inbound_;
     // Pins of the references in assertions, the peer's and those sent to it, that have any.

@@ -2,10 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "init/base/event_loop.h"
 #include "init/dataspace/dataspace.h"
 #include "init/dataspace/engine.h"
+#include "services/daemon/adoption.h"
+#include "services/daemon/listen_sockets.h"
+#include "services/log/journal.h"
 #include "services/process/process.h"
 
 namespace muster::services {
@@ -28,6 +32,12 @@ struct Context {
     dataspace::CapRef log;
     dataspace::CapRef status;
     Timing timing{};
+    Adoption* adoption = nullptr; // null: nothing is remembered
+    // The sockets that are open for daemons, also while they do not run
+    // (services/presence/client_facts.h); null: `serve_daemons` makes it.
+    std::shared_ptr<ListenSockets> sockets{};
+    // Where lines are kept until they are in their files; null: they are only sent to `log`.
+    logs::Journal* journal = nullptr;
 };
 
 } // namespace muster::services

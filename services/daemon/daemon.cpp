@@ -72,19 +72,44 @@ void Daemon::attach(Ref<Facet> facet) {
 
 void Daemon::run(Turn& turn, const std::vector<Value>& specs) {
     wanted_ = true;
+    confirm(turn, specs);
     std::vector<Ref<Instance>> before = instances_;
-    for (const Ref<Instance>& instance : before)
-        if (!instance->retired() &&
-            std::find(specs.begin(), specs.end(), instance->spec()) == specs.end())
+    bool unconfirmed = false;
+    for (const Ref<Instance>& instance : before) {
+        if (instance->retired() ||
+            std::find(specs.begin(), specs.end(), instance->spec()) != specs.end())
+            continue;
+        if (held_)
+            unconfirmed = true;
+        else
             instance->retire(turn);
+    }
     for (const Value& spec : specs) {
         bool there = std::any_of(instances_.begin(), instances_.end(), [&](const auto& instance) {
             return !instance->retired() && instance->spec() == spec;
         });
-        if (!there) instances_.push_back(make_ref<Instance>(*this, spec));
+        // What is held may be what this replaces.
+        if (!there && !unconfirmed) instances_.push_back(make_ref<Instance>(*this, spec));
     }
     start_idle(turn);
     changed(turn);
+}
+
+void Daemon::confirm(Turn& turn, const std::vector<Value>& specs) {
+    std::vector<Ref<Instance>> before = instances_;
+    for (const Ref<Instance>& instance : before) {
+        if (!instance->unconfirmed() || instance->retired()) continue;
+        auto found = std::find_if(specs.begin(), specs.end(),
+                                  [&](const Value& spec) { return instance->runs(spec); });
+        if (found != specs.end()) instance->confirm(turn, *found);
+    }
+}
+
+void Daemon::adopt(Turn& turn, Value spec, LedgerEntry entry) {
+    held_ = true;
+    auto instance = make_ref<Instance>(*this, std::move(spec));
+    instances_.push_back(instance);
+    instance->adopt(turn, std::move(entry));
 }
 
 void Daemon::stop(Turn& turn) {
@@ -150,7 +175,8 @@ void Daemon::start_idle(Turn& turn) {
     restarting_ = false;
     std::vector<Ref<Instance>> before = instances_;
     for (const Ref<Instance>& instance : before)
-        if (instance->phase() == Phase::idle && !instance->retired()) instance->start(turn);
+        if (instance->phase() == Phase::idle && !instance->retired() && !instance->unconfirmed())
+            instance->start(turn);
 }
 
 void Daemon::finish(Turn& turn) {
@@ -171,9 +197,11 @@ void Daemon::changed(Turn& turn) {
 }
 
 void Daemon::publish(Turn& turn) {
+    for (const Ref<Instance>& instance : instances_)
+        instance->remember();
     std::string state = state_;
     bool ready = false;
-    if (wanted_) { // else what there was stays until nothing is left, but for `ready`
+    if (wanted_ || held_) { // else what there was stays until nothing is left, but for `ready`
         bool any_failed = false, all_complete = true, all_ready = true;
         for (const Ref<Instance>& instance : instances_) {
             bool complete = instance->phase() == Phase::complete && !instance->retired();
@@ -201,11 +229,29 @@ void Daemon::publish(Turn& turn) {
     } else if (!ready && ready_handle_ != 0) {
         turn.retract(std::exchange(ready_handle_, 0));
     }
+    publish_failure(turn);
     Value now = status();
     if (now == status_) return;
     status_ = now;
     status_handle_ = turn.replace(context_.config, status_handle_,
                                   preserves::record("daemon-status", {id_, status_}));
+}
+
+void Daemon::publish_failure(Turn& turn) {
+    const Failure* last = nullptr;
+    uint64_t count = 0;
+    for (const Ref<Instance>& instance : instances_) {
+        const Failure* failure = instance->failure();
+        if (!failure) continue;
+        count += failure->count;
+        if (!last || failure->time_us > last->time_us) last = failure;
+    }
+    // What was replaced takes its failures along, but they were the daemon's.
+    if (!last || (last->time_us == failed_at_ && count == failures_)) return;
+    failures_ = count;
+    failed_at_ = last->time_us;
+    failure_handle_ =
+        turn.replace(context_.config, failure_handle_, failure_record(service_, *last));
 }
 
 Value Daemon::status() const {
@@ -238,6 +284,11 @@ Value Daemon::status() const {
         if (instance.pid() != 0) number("pid", static_cast<uint64_t>(instance.pid()));
         if (!instance.last().empty()) text("last", instance.last());
         if (instance.phase() == Phase::backoff) number("delayMs", instance.delay() / millisecond);
+        if (std::string says = instance.status_text(); !says.empty()) text("says", says);
+        if (instance.reloading()) {
+            out.symbol("reloading");
+            out.boolean(true);
+        }
         if (instances_.size() > 1) number("processes", instances_.size());
         if (std::any_of(instances_.begin(), instances_.end(),
                         [](const auto& each) { return each->stale(); })) {

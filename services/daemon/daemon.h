@@ -9,6 +9,7 @@
 //   <service-state <daemon ID> failed>     instead, while one waits for its delay or was given up
 //   <service-state <daemon ID> complete>   instead, when all are complete
 //   <daemon-status ID {…}>                 for people
+//   <failure <daemon ID> {…}>              the last one (failure.h)
 //
 // Changing from one to the other is one turn without a gap. When it is stopped, `ready` goes at
 // once and the rest when nothing of its processes is left.
@@ -31,6 +32,11 @@ class Daemon : public Counted {
     // Runs with these specifications, each once.
     void run(Turn& turn, const std::vector<Value>& specs);
     void stop(Turn& turn);
+    // Takes over what a second stage before us ran, and keeps it until `end_hold`: then what is not
+    // wanted is stopped.
+    void adopt(Turn& turn, Value spec, LedgerEntry entry);
+    bool held() const { return held_; }
+    void end_hold() { held_ = false; }
     void restart(Turn& turn);
     // Somebody says that it is ready: for people only.
     void set_declared_ready(Turn& turn, bool ready);
@@ -48,9 +54,11 @@ class Daemon : public Counted {
 
   private:
     void start_idle(Turn& turn);
+    void confirm(Turn& turn, const std::vector<Value>& specs);
     void finish(Turn& turn);
     void publish(Turn& turn);
     Value status() const;
+    void publish_failure(Turn& turn);
 
     Context context_;
     dataspace::Engine& engine_;
@@ -62,6 +70,7 @@ class Daemon : public Counted {
     dataspace::KeepAlive keep_;
     std::vector<Ref<Instance>> instances_;
     bool wanted_ = false;
+    bool held_ = false;
     bool restarting_ = false; // all of them: they start together
     bool declared_ready_ = false;
     bool publishing_ = false; // at the end of this turn
@@ -71,6 +80,9 @@ class Daemon : public Counted {
     dataspace::Handle ready_handle_ = 0;
     Value status_;
     dataspace::Handle status_handle_ = 0;
+    uint64_t failures_ = 0; // what is asserted: their count and the time of the last
+    uint64_t failed_at_ = 0;
+    dataspace::Handle failure_handle_ = 0;
 };
 
 } // namespace muster::services

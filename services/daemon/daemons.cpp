@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "init/dataspace/pattern.h"
+#include "init/preserves/packed.h"
 #include "init/preserves/text_writer.h"
 #include "services/daemon/daemon.h"
 #include "services/daemon/window.h"
@@ -32,6 +33,8 @@ class Daemons : public Counted {
     void reconcile(Turn& turn, const Value& id);
     void restart(Turn& turn, View service);
     Ref<Daemon> make_daemon(Turn& turn, const Value& id);
+    void adopt(Turn& turn);
+    void end_hold(Turn& turn);
 
     Context context_;
     ById<std::vector<Value>> specs_;
@@ -46,8 +49,14 @@ View daemon_id(View service) {
     return service.is_record("daemon", 1) && service.count() == 1 ? service.at(0) : View();
 }
 
+Result<Value> value_of(std::string_view canonical) {
+    return preserves::decode_packed(
+        {reinterpret_cast<const uint8_t*>(canonical.data()), canonical.size()}, nullptr);
+}
+
 void Daemons::serve(Turn& turn) {
     Ref<Daemons> self(this);
+    adopt(turn);
     Value any_daemon = pattern::bind(pattern::record("daemon", {pattern::discard()}));
     auto note = [self](Ids Daemons::*set, bool there) {
         return [self, set, there](Turn& inner, View captures) {
@@ -104,7 +113,7 @@ void Daemons::reconcile(Turn& turn, const Value& id) {
         if (!daemon) daemon = make_daemon(turn, id);
         auto specs = specs_.find(id);
         daemon->run(turn, specs != specs_.end() ? specs->second : std::vector<Value>());
-    } else if (daemon) {
+    } else if (daemon && !daemon->held()) {
         daemon->stop(turn);
     }
     if (daemon) daemon->set_declared_ready(turn, declared_ready_.find(id) != declared_ready_.end());
@@ -116,6 +125,46 @@ Ref<Daemon> Daemons::make_daemon(Turn& turn, const Value& id) {
     turn.facet([&](Turn& inner) { daemon->attach(Ref<Facet>(&inner.current())); });
     daemons_[id] = daemon;
     return daemon;
+}
+
+// All that ran before us, in the states that they were in.
+void Daemons::adopt(Turn& turn) {
+    Adoption* adoption = context_.adoption;
+    if (adoption == nullptr) return;
+    size_t count = 0;
+    for (LedgerEntry& entry : adoption->take_entries()) {
+        auto id = value_of(Ledger::id_of(*entry.operator->()));
+        auto spec = value_of(Ledger::spec_of(*entry.operator->()));
+        if (!id || !spec) continue; // of no use: it is removed
+        auto found = daemons_.find(*id);
+        Ref<Daemon> daemon = found != daemons_.end() ? found->second : make_daemon(turn, *id);
+        daemon->adopt(turn, *spec, std::move(entry));
+        ++count;
+    }
+    size_t strangers = context_.processes.end_unclaimed();
+    if (strangers > 0)
+        turn.message(context_.log,
+                     log_record(preserves::symbol("muster"), "supervisor",
+                                std::to_string(strangers) + " processes of an earlier second "
+                                                            "stage are of nobody: ended",
+                                0));
+    if (count == 0) return;
+    adoption->hold(
+        [self = Ref<Daemons>(this), facet = Ref<Facet>(&turn.current()), &engine = turn.engine()] {
+            engine.external(facet, [self](Turn& inner) { self->end_hold(inner); });
+        });
+}
+
+void Daemons::end_hold(Turn& turn) {
+    std::vector<Value> ids;
+    for (const auto& [id, daemon] : daemons_)
+        if (daemon->held()) ids.push_back(id);
+    for (const Value& id : ids) {
+        auto found = daemons_.find(id);
+        if (found == daemons_.end()) continue;
+        found->second->end_hold();
+        reconcile(turn, id);
+    }
 }
 
 void Daemons::restart(Turn& turn, View service) {
@@ -135,6 +184,15 @@ void Daemons::restart(Turn& turn, View service) {
 void serve_daemons(dataspace::Turn& turn, const Context& context) {
     turn.spawn("daemons", [context](Turn& boot) {
         Context own = context;
+        if (!own.sockets) own.sockets = std::make_shared<ListenSockets>();
+        if (Adoption* adoption = own.adoption)
+            own.sockets->set_keeper(
+                {[adoption](const std::string& name) { return adoption->take_named(name); },
+                 [adoption](const std::string& name, int fd) {
+                     // Without room it works until we die.
+                     (void)adoption->keep_named(name, fd);
+                 },
+                 [adoption](const std::string& name) { adoption->drop_named(name); }});
         // What processes get of these is for looking.
         if (own.machine) own.machine = spawn_window(boot, own.machine);
         if (own.status) own.status = spawn_window(boot, own.status);

@@ -14,6 +14,8 @@
 //     delayMs   in backoff: from the end of the last process to the next start
 //     stale     #t while what a process asserted outlives it (`linger`)
 //     processes how many there are, if more than one
+//     says      what the process says about itself (STATUS= of sd_notify)
+//     reloading #t while it says so
 //
 // What changes in one turn is looked at when that turn ends, so a specification that is asserted
 // anew before it is retracted changes nothing.

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "services/daemon/supervisor_world.h"
 
 using namespace muster;
@@ -355,4 +357,47 @@ TEST_CASE("daemons: somebody who writes a lot waits for his readers") {
     world.until_line("x stdout: 19999");
     CHECK(world.lines.size() == 20000);
     CHECK(world.lines[12345] == "x stdout: 12345");
+}
+
+TEST_CASE("daemons: a failure is reported: how, with what it said last, how often") {
+    World world;
+    std::vector<std::string> failures;
+    world.act([&](dataspace::Turn& turn) {
+        namespace pattern = dataspace::pattern;
+        dataspace::observe(
+            turn, world.config, pattern::record("failure", {pattern::bind(), pattern::bind()}),
+            [&](dataspace::Turn&, preserves::View seen) {
+                preserves::View of = seen.at(1);
+                std::string text = preserves::to_text(seen.at(0));
+                for (const char* key : {"kind", "how", "code", "signal", "lines", "count"})
+                    if (of.get(key).valid()) text += " " + preserves::to_text(of.get(key));
+                CHECK(of.get("time").as_string());
+                if (of.get("next").valid()) text += " again";
+                failures.push_back(text);
+            },
+            {});
+    });
+    world.run("x", R"({argv: "echo one; echo two >&2; exit 3" restart: never})");
+    world.until([&] { return !failures.empty(); });
+    // The end of a process comes after all that it wrote.
+    world.until_line("x supervisor: exit code 3; it is not started again");
+    CHECK(world.lines.back() == "x supervisor: exit code 3; it is not started again");
+    REQUIRE(failures.size() == 1);
+    CHECK(failures[0].starts_with("<daemon x> exit \"exit code 3\" 3 ["));
+    CHECK(failures[0].find("\"one\"") != std::string::npos);
+    CHECK(failures[0].find("\"two\"") != std::string::npos);
+    CHECK(failures[0].ends_with("] 1"));
+    failures.clear();
+    world.run("y", R"(["sh" "-c" "kill -SEGV $$"])");
+    world.until([&] { return failures.size() >= 2; });
+    CHECK(failures[1].starts_with("<daemon y> signal \"killed by SIGSEGV"));
+    CHECK(failures[1].ends_with(" SEGV [] 2 again"));
+    failures.clear();
+    world.run("z", R"(["sleep" "1000"])");
+    world.until_state("z ready");
+    world.stop("z");
+    world.until_gone("z");
+    CHECK(std::count_if(failures.begin(), failures.end(), [](const std::string& each) {
+              return each.starts_with("<daemon z>");
+          }) == 0);
 }

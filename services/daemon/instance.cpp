@@ -20,24 +20,6 @@ namespace {
 // What a service that does not read its input may leave waiting before its channel is closed.
 constexpr size_t max_unsent = 16 * 1024 * 1024; // bytes
 
-struct Pipe {
-    Fd read;
-    Fd write;
-};
-
-Result<Pipe> make_pipe() {
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) < 0) return system_error("pipe", errno);
-    return Pipe{Fd(ends[0]), Fd(ends[1])};
-}
-
-std::string seconds_text(uint64_t nanoseconds) {
-    uint64_t tenths = (nanoseconds + 50 * millisecond) / (100 * millisecond);
-    std::string text = std::to_string(tenths / 10);
-    if (tenths % 10 != 0) text += "." + std::to_string(tenths % 10);
-    return text + " s";
-}
-
 // {config: #:… machine: #:… status: #:…} and what the specification grants besides or instead.
 Value first_dictionary(const CapRef& config, const Context& context, View grant) {
     preserves::Encoder out;
@@ -59,20 +41,16 @@ Value first_dictionary(const CapRef& config, const Context& context, View grant)
 
 } // namespace
 
-struct Instance::Ends {
-    std::vector<Fd> child; // closed here when the process has them
-    Fd input, output;      // of the protocol
-    Fd notify;
-};
-
 Instance::Instance(Daemon& owner, Value spec)
     : owner_(owner), spec_(std::move(spec)), parsed_(parse_spec(spec_)),
-      next_delay_(owner.context().timing.first_delay) {}
+      next_delay_(first_delay()) {}
 
 Instance::~Instance() {
     dying_ = true; // closing the channel must not bring us back to life
     channel_ = protocol::Connection();
     successor_ready();
+    liveness_.reset();
+    commands_.reset();
     if (process_) process_->abandon();
 }
 
@@ -111,88 +89,88 @@ void Instance::start(Turn& turn) {
     if (!parsed_) {
         last_ = parsed_.error().message;
         phase_ = Phase::failed;
+        failed_by({});
         say(turn, "wrong specification: " + last_);
         owner_.changed(turn);
         return;
     }
-    if (!std::exchange(remarked_, true))
-        for (const std::string& remark : parsed_->remarks)
-            say(turn, remark);
     ++starts_;
     started_at_ = monotonic_now();
-    if (auto launched = launch(turn); !launched) {
-        last_ = launched.error().message;
-        tree_gone_ = true;
-        ended(turn, false);
-    }
+    if (auto begun = begin(turn); !begun) could_not_start(turn, begun.error().message);
 }
 
-Result<> Instance::prepare(SpawnRequest& request, Ends& ends) {
+Result<> Instance::prepare(Ends& ends) {
     const DaemonSpec& spec = *parsed_;
-    request.argv = spec.argv;
-    request.environment = environment_of(spec, owner_.name());
-    request.path = path_of(request.environment);
-    request.directory = spec.dir;
-
-    auto log_pipe = [&](const char* stream, int& child_end) -> Result<> {
-        auto pipe = make_pipe();
-        if (!pipe) return pipe.error();
-        child_end = pipe->write.get();
-        ends.child.push_back(std::move(pipe->write));
-        return log_lines_->add(std::move(pipe->read), stream);
-    };
-    if (auto error = log_pipe("stderr", request.standard_error); !error) return error;
-    if (spec.protocol == Protocol::none) {
-        if (auto output = log_pipe("stdout", request.standard_output); !output) return output;
-    } else {
+    SpawnRequest& request = ends.program.request;
+    if (auto output = prepare_output(ends); !output) return output;
+    if (spec.protocol != Protocol::none) {
         auto in = make_pipe();
         if (!in) return in.error();
         auto out = make_pipe();
         if (!out) return out.error();
         request.standard_input = in->read.get();
         request.standard_output = out->write.get();
-        ends.child.push_back(std::move(in->read));
-        ends.child.push_back(std::move(out->write));
+        ends.program.child.push_back(std::move(in->read));
+        ends.program.child.push_back(std::move(out->write));
         ends.input = std::move(out->read);
         ends.output = std::move(in->write);
+        if (spec.resume) {
+            ends.keep(KeptRole::channel_input, ends.input.get());
+            ends.keep(KeptRole::channel_output, ends.output.get());
+        }
     }
     if (spec.notify >= 0) {
         auto notify = make_pipe();
         if (!notify) return notify.error();
-        request.extra = notify->write.get();
-        request.extra_number = spec.notify;
-        ends.child.push_back(std::move(notify->write));
+        request.handed.push_back({notify->write.get(), spec.notify});
+        ends.program.child.push_back(std::move(notify->write));
         ends.notify = std::move(notify->read);
+        ends.keep(KeptRole::notify, ends.notify.get());
     }
-    return {};
+    std::vector<std::string> environment;
+    if (liveness_)
+        if (auto opened = liveness_->open(environment, request.pid_variables); !opened)
+            return opened;
+    if (liveness_ && liveness_->socket().fd() >= 0)
+        ends.keep(KeptRole::notify_socket, liveness_->socket().fd());
+    if (!sockets_.empty()) {
+        std::string names;
+        for (size_t i = 0; i < sockets_.size(); ++i) {
+            request.handed.push_back({sockets_[i]->fd(), 3 + static_cast<int>(i)});
+            names += (i > 0 ? ":" : "") + sockets_[i]->name();
+        }
+        environment.push_back("LISTEN_FDS=" + std::to_string(sockets_.size()));
+        environment.push_back("LISTEN_FDNAMES=" + names);
+        request.pid_variables.push_back("LISTEN_PID");
+    }
+    auto prepared = prepare_program(ends.program, owner_.context().processes, spec, owner_.name(),
+                                    spec.argv, true, environment);
+    if (ends.program.report) ends.keep(KeptRole::report, ends.program.report.get());
+    return prepared;
 }
 
 Result<> Instance::launch(Turn& turn) {
     const Context& context = owner_.context();
-    log_lines_ = std::make_unique<LogLines>(owner_.engine(), context.loop, owner_.facet(),
-                                            context.log, owner_.service(), owner_.name());
-    SpawnRequest request;
+    log_lines_ =
+        std::make_unique<LogLines>(owner_.engine(), context.loop, owner_.facet(), context.log,
+                                   owner_.service(), owner_.name(), context.journal, parsed_->log);
+    if (auto registered = register_run(); !registered) return registered;
     Ends ends;
-    if (auto prepared = prepare(request, ends); !prepared) return prepared;
-    auto text = owner_.id().view().as_text();
-    std::string name = text ? std::string(*text) : preserves::to_text(owner_.id());
+    if (auto prepared = prepare(ends); !prepared) return prepared;
     auto started = context.processes.start(
-        name, std::move(request),
-        {[this](int status) {
-             later([status](Instance& self, Turn& turn) { self.process_ended(turn, status); });
-         },
-         [this] {
-             // All that it wrote comes before the news of its end.
-             if (log_lines_) log_lines_->finish();
-             later([](Instance& self, Turn& turn) { self.tree_gone(turn); });
-         }});
+        commands_owner().cgroup, std::move(ends.program.request), process_events(false),
+        {[this](SlotRef slot) { claimed(slot); }, std::move(ends.kept)});
     if (!started) return started.error();
+    for (const std::string& remark : started->remarks)
+        say(turn, remark);
     process_ = std::move(started->process);
+    last_pid_ = process_->pid();
     tree_gone_ = false;
     log_lines_->set_pid(process_->pid());
     if (!started->failure.empty()) {
         // Its end comes like any other, but what it means is known now.
         last_ = started->failure;
+        failed_by({});
         ended(turn, false);
         return {};
     }
@@ -201,14 +179,18 @@ Result<> Instance::launch(Turn& turn) {
         run_facet_ = inner.facet([](Turn&) {});
         run_keep_ = dataspace::KeepAlive(run_facet_);
     });
-    if (ends.input) open_channel(turn, ends);
+    if (ends.input) open_channel(turn, std::move(ends.input), std::move(ends.output), false);
     if (ends.notify) watch_notify(std::move(ends.notify));
-    if (parsed_->ready_on_start) became_ready(turn);
+    if (liveness_) liveness_->started(process_->pid());
+    if (ends.program.report)
+        watch_report(std::move(ends.program.report));
+    else if (parsed_->ready_on_start)
+        became_ready(turn);
     owner_.changed(turn);
     return {};
 }
 
-void Instance::open_channel(Turn& turn, Ends& ends) {
+void Instance::open_channel(Turn& turn, Fd input, Fd output, bool resumed) {
     const Context& context = owner_.context();
     CapRef config;
     turn.in(*run_facet_, [&](Turn& inner) {
@@ -222,29 +204,39 @@ void Instance::open_channel(Turn& turn, Ends& ends) {
     options.max_unsent = max_unsent;
     options.linger = parsed_->linger > 0;
     options.on_peer = [first = first_dictionary(config, context, parsed_->grant),
-                       service = owner_.service(),
-                       space = context.config](Turn& peer_turn, const CapRef& peer) {
+                       service = owner_.service(), space = context.config, resumed,
+                       this](Turn& peer_turn, const CapRef& peer) {
         peer_turn.assert_(peer, first);
         peer_turn.assert_(space,
                           preserves::record("service-object", {service, dataspace::embed(peer)}));
+        // It has said everything anew when it answers.
+        if (resumed)
+            peer_turn.sync(peer, [self = Ref<Instance>(this)](Turn&) { self->resuming_.reset(); });
     };
+    if (resumed) options.resume = context.adoption->epoch();
     options.on_closed = [this](const std::string& reason) {
         channel_open_ = false;
+        resuming_.reset();
         later([reason](Instance& self, Turn& inner) { self.channel_closed(inner, reason); });
     };
     channel_open_ = true;
-    channel_ = protocol::Connection::start(owner_.engine(), context.loop, std::move(ends.input),
-                                           std::move(ends.output), std::move(options));
+    channel_ = protocol::Connection::start(owner_.engine(), context.loop, std::move(input),
+                                           std::move(output), std::move(options));
 }
 
 void Instance::watch_notify(Fd fd) {
     ::fcntl(fd.get(), F_SETFL, O_NONBLOCK);
     notify_ = std::move(fd);
     auto watch = owner_.context().loop.watch(notify_.get(), EPOLLIN, [this](uint32_t) {
+        note_notifying(true);
         char text[64];
         ssize_t size = ::read(notify_.get(), text, sizeof text);
-        if (size < 0) return;
+        if (size < 0) {
+            note_notifying(false);
+            return;
+        }
         bool line = std::find(text, text + size, '\n') != text + size;
+        if (!line) note_notifying(false);
         if (size > 0 && !line) return;
         notify_watch_.cancel();
         notify_.reset();
@@ -253,37 +245,56 @@ void Instance::watch_notify(Fd fd) {
     if (watch) notify_watch_ = std::move(*watch);
 }
 
-void Instance::became_ready(Turn& turn) {
-    if (phase_ != Phase::starting) return;
-    phase_ = Phase::running;
-    ready_ = true;
-    // One that is ready as soon as it runs has not yet asserted anything again.
-    if (!parsed_->ready_on_start) successor_ready();
-    owner_.changed(turn);
-}
-
 // --- its end ---
 
 void Instance::process_ended(Turn& turn, int wait_status) {
-    if (phase_ == Phase::ending) { // it could not be executed, which has been said
-        if (!process_->gone()) process_->kill();
+    turn.message(owner_.context().config,
+                 preserves::record("exited", {owner_.service(), preserves::integer(wait_status)}));
+    wait_status_ = wait_status;
+    if (phase_ == Phase::ending) { // why has been said
+        if (!process_->gone()) end_rest();
         return;
     }
-    last_ = describe_wait_status(wait_status);
+    // What it wrote comes before the news of its end.
+    if (log_lines_) log_lines_->drain(turn);
+    // It has made another one the one that counts, whose end is watched too.
+    if (wait_status == 0 && liveness_ && liveness_->main_pid() != 0 && !process_->gone() &&
+        phase_ != Phase::stopping)
+        return owner_.changed(turn);
+    Failure failure = failure_of(wait_status, process_->out_of_memory());
+    last_ = take_report();
+    if (last_.empty()) last_ = describe_wait_status(wait_status);
+    if (process_->out_of_memory()) last_ += " (out of memory)";
     if (phase_ == Phase::stopping) {
         if (killed_) last_ += ", as it did not stop in " + seconds_text(parsed_->stop_timeout);
+        if (killed_) {
+            failure.kind = Failure::Kind::time_limit;
+            failed_by(std::move(failure));
+        }
         if (!process_->gone()) {
             // The rest gets its chance too, as long as the time is not over; without a cgroup
             // nobody would tell us that it has ended.
-            if (process_->watched())
+            KillMode mode = parsed_->more().kill_mode;
+            if (process_->watched() && (mode == KillMode::group || mode == KillMode::tree))
                 process_->signal(SIGTERM);
             else
-                process_->kill();
+                end_rest();
         }
         owner_.changed(turn);
         return;
     }
-    ended(turn, wait_status == 0);
+    bool success = parsed_->is_success(wait_status);
+    if (!success) failed_by(std::move(failure));
+    ended(turn, success);
+}
+
+// `last_` says how.
+void Instance::failed_by(Failure failure) {
+    failure.how = last_;
+    failure.time_us = logs::realtime_us();
+    failure.count = failure_ ? failure_->count + 1 : 1;
+    if (log_lines_) failure.lines = log_lines_->last_lines();
+    failure_ = std::make_unique<Failure>(std::move(failure));
 }
 
 // The process has ended, or could not be started, not because we asked it to.
@@ -302,12 +313,22 @@ void Instance::ended(Turn& turn, bool success) {
         break;
     }
     uint64_t now = monotonic_now();
-    if (now - started_at_ >= timing.good_run) next_delay_ = timing.first_delay;
+    if (now - started_at_ >= timing.good_run) next_delay_ = first_delay();
+    if (outcome_ == Outcome::backoff && limit_reached()) {
+        outcome_ = Outcome::failed;
+        last_ += "; given up after " + std::to_string(start_times_.size()) + " starts in " +
+                 seconds_text(parsed_->more().restart_within);
+    }
     if (outcome_ == Outcome::backoff) {
         next_start_ = std::max(started_at_ + next_delay_, now);
         delay_ = next_start_ - now;
-        next_delay_ = std::min(next_delay_ * 2, timing.longest_delay);
-        say(turn, last_ + "; next start in " + seconds_text(delay_));
+        next_delay_ = std::min(next_delay_ * 2, longest_delay());
+        std::string often;
+        if (!success && failure_) {
+            failure_->next_us = failure_->time_us + delay_ / 1000;
+            if (failure_->count > 1) often = " (failure " + std::to_string(failure_->count) + ")";
+        }
+        say(turn, last_ + "; next start in " + seconds_text(delay_) + often);
     } else if (outcome_ == Outcome::failed) {
         say(turn, last_ + "; it is not started again");
     }
@@ -315,6 +336,8 @@ void Instance::ended(Turn& turn, bool success) {
     phase_ = outcome_ == Outcome::complete ? Phase::complete : Phase::ending;
     if (run_facet_) turn.stop(*run_facet_);
     notify_watch_.cancel();
+    if (liveness_) liveness_->end();
+    commands_.reset();
     if (outcome_ == Outcome::backoff && parsed_->restart == Restart::all) {
         restarts_all_ = true;
         owner_.restart_others(turn, *this);
@@ -323,11 +346,15 @@ void Instance::ended(Turn& turn, bool success) {
     if (tree_gone_)
         run_is_over(turn);
     else if (phase_ == Phase::ending && process_ && !process_->running())
-        process_->kill();
+        end_rest();
 }
 
 void Instance::tree_gone(Turn& turn) {
     tree_gone_ = true;
+    if (phase_ == Phase::starting || phase_ == Phase::running) { // one with another main process
+        last_ = "its main process has ended";
+        return ended(turn, false);
+    }
     if (!channel_open_) return run_is_over(turn);
     // What it said last is still on its way: the channel ends by itself.
     timer_ = owner_.context().loop.after(owner_.context().timing.channel_grace, [this] {
@@ -342,35 +369,30 @@ void Instance::channel_closed(Turn& turn, const std::string& reason) {
     if (tree_gone_) return run_is_over(turn);
     // A peer that is just ending shows as the end of the file, or as a pipe nobody reads.
     if (reason.empty() || reason.starts_with("write: ") || reason.starts_with("read: ")) return;
-    if (phase_ != Phase::starting && phase_ != Phase::running) return;
-    last_ = "protocol: " + reason;
-    ended(turn, false);
-    process_->signal(parsed_->stop_signal);
-    timer_ = owner_.context().loop.after(parsed_->stop_timeout, [this] { process_->kill(); });
+    give_up_on(turn, "protocol: " + reason, parsed_->stop_signal);
 }
 
 // Nothing of the process is left, and what it said has been read.
 void Instance::run_is_over(Turn& turn) {
     if (std::exchange(over_, true)) return;
     timer_.cancel();
+    resuming_.reset();
     if (channel_ && phase_ == Phase::ending && outcome_ == Outcome::backoff && parsed_->linger > 0)
         linger(turn);
     channel_ = protocol::Connection();
     log_lines_.reset();
     notify_watch_.cancel();
     notify_.reset();
+    report_watch_.cancel();
+    report_.reset();
+    liveness_.reset();
     process_ = nullptr;
     if (run_facet_) turn.stop(*run_facet_);
     run_facet_ = nullptr;
     run_keep_ = dataspace::KeepAlive();
-    if (phase_ == Phase::stopping) {
-        if (killed_) say(turn, last_);
-        return idle_again(turn);
-    }
-    if (phase_ != Phase::ending) return; // complete
-    if (outcome_ == Outcome::backoff) return back_off(turn);
-    phase_ = Phase::failed;
-    owner_.changed(turn);
+    if (phase_ == Phase::stopping && killed_) say(turn, last_);
+    if (phase_ == Phase::complete) return;
+    if (!clean_up(turn)) after_run(turn);
 }
 
 void Instance::linger(Turn& turn) {
@@ -412,7 +434,9 @@ void Instance::retire(Turn& turn) {
 }
 
 void Instance::reset(Turn& turn) {
-    next_delay_ = owner_.context().timing.first_delay;
+    next_delay_ = first_delay();
+    start_times_.clear();
+    down_counts_ = false;
     stop(turn);
 }
 
@@ -427,8 +451,10 @@ void Instance::stop(Turn& turn) {
     case Phase::failed:
         return idle_again(turn);
     case Phase::complete:
-        if (!process_) return idle_again(turn);
-        break;
+        if (process_) break;
+        phase_ = Phase::stopping;
+        if (!clean_up(turn)) idle_again(turn);
+        return;
     case Phase::ending: // already being killed
         phase_ = Phase::stopping;
         owner_.changed(turn);
@@ -438,12 +464,20 @@ void Instance::stop(Turn& turn) {
         break;
     }
     phase_ = Phase::stopping;
+    if (liveness_) liveness_->end();
+    commands_.reset();
+    if (!process_) { // not yet
+        if (!clean_up(turn)) idle_again(turn);
+        return;
+    }
     if (run_facet_) turn.stop(*run_facet_);
     notify_watch_.cancel();
     // Nobody tells us when a leftover ends that is in no cgroup.
     bool told = process_->running() || process_->watched();
     uint64_t grace = told ? parsed_->stop_timeout : std::min(parsed_->stop_timeout, second);
-    process_->signal(parsed_->stop_signal);
+    remember_stop(grace);
+    send_stop_signal();
+    remember_signalled();
     timer_ = owner_.context().loop.after(grace, [this] {
         killed_ = process_->running();
         process_->kill();

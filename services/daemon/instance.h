@@ -5,8 +5,10 @@
 //   idle       to be started as soon as its daemon allows it
 //     |  start: clone, exec, descriptors; a failure to do so is treated as an end with failure
 //     v
-//   starting   the process runs, not ready yet: readyOnStart is #f
-//     |  a newline on the `notify` descriptor (or at once, with readyOnStart)
+//   starting   the commands of `startPre` run, then the process, not ready yet; then those of
+//     |        `startPost`. A command that fails, or `startTimeout`, is an end with failure
+//     |  a newline on the `notify` descriptor, READY=1, a health probe that succeeds; or at once,
+//     |  with readyOnStart
 //     v
 //   running    the process runs and is ready; or only its own assertion of <service-state … ready>
 //     |        in `$config` makes it so, which counts for the daemon, not here
@@ -14,9 +16,10 @@
 //     v
 //   ending     what it left behind is killed (SIGKILL), unless it is complete: then the rest of its
 //     |        tree stays until the daemon is stopped
-//     |  nothing of the tree is left; what it wrote has been read
+//     |  nothing of the tree is left; what it wrote has been read; `stopPost` is done
 //     v
-//   what the policy `restart` says about this end (success is exit code 0):
+//   what the policy `restart` says about this end (success is exit code 0, or what
+//   `success` lists):
 //
 //                always    on-error   all                  never
 //     success    backoff   complete   complete             complete
@@ -29,11 +32,19 @@
 //
 //   starting, running --stop--> stopping: `stopSignal` (TERM) to the process group, and after
 //     `stopTimeout` SIGKILL to the whole tree; when the process has ended in between, TERM to what
-//     it left behind. When nothing is left: gone, or idle again if it was for a restart.
+//     it left behind (`killMode` has it otherwise). When nothing is left, and `stopPost` is done:
+//     gone, or idle again if it was for a restart.
+//   starting, running --a watchdog or health probe fails--> ending, as after a failure, with the
+//     stop signal (of the watchdog: ABRT) and its time.
 //
 // Delays are counted from the last start: at least 200 ms lie between two starts, twice as much
 // each time, up to 30 s. After a run of 10 s or more it begins anew, so that a process which ran
 // for a while is started again at once.
+//
+// What a successor of this second stage must know stands in the ledger (ledger.h): all of the above
+// when a turn ends, the intent to start a process before it is made, an end as soon as it is known.
+// An adopted instance goes on where it was; it is started again only when the configuration has its
+// specification. A channel that can resume does (design 6), any other has come to its end.
 //
 // Ready goes as soon as the process ends or is asked to stop, and with it what the process itself
 // asserted about its state (own_state.h). What else it asserted over its channel goes with it too,
@@ -45,8 +56,14 @@
 #include <string>
 
 #include "init/protocol/relay.h"
+#include "services/daemon/adoption.h"
+#include "services/daemon/commands.h"
 #include "services/daemon/context.h"
+#include "services/daemon/failure.h"
+#include "services/daemon/liveness.h"
 #include "services/daemon/log_lines.h"
+#include "services/daemon/s6_folder.h"
+#include "services/daemon/s6_logger.h"
 #include "services/daemon/spec.h"
 
 namespace muster::services {
@@ -82,11 +99,16 @@ class Instance : public Counted {
     bool restarts_all() const { return restarts_all_; }
     // It has ended badly and waits for its delay or was given up.
     bool failed() const;
-    pid_t pid() const { return process_ && process_->running() ? process_->pid() : 0; }
+    pid_t pid() const;
+    // What the process says about itself (sd_notify), for people.
+    std::string status_text() const { return liveness_ ? liveness_->status() : std::string(); }
+    bool reloading() const { return liveness_ && liveness_->reloading(); }
     uint64_t restarts() const { return starts_ > 0 ? starts_ - 1 : 0; }
     // The last end or failure in words; empty if there was none.
     const std::string& last() const { return last_; }
     uint64_t delay() const { return delay_; } // of the backoff, in nanoseconds
+    // Null: it has not failed yet.
+    const Failure* failure() const { return failure_.get(); }
     // What a process that has ended asserted is still there.
     bool stale() const { return static_cast<bool>(lingering_); }
     // Its process is ready, whoever said so: what lingers of the one before may go.
@@ -94,6 +116,17 @@ class Instance : public Counted {
         linger_end_.cancel();
         lingering_ = protocol::Connection();
     }
+
+    // Goes on with what a second stage before us had begun. REQUIRES: new.
+    void adopt(Turn& turn, LedgerEntry entry);
+    // Adopted, and not yet found in the configuration.
+    bool unconfirmed() const { return unconfirmed_; }
+    // It is there: `spec`, which is ours but for capabilities.
+    void confirm(Turn& turn, Value spec);
+    // Whether `spec` is ours, which an adopted one knows without its capabilities.
+    bool runs(const Value& spec) const;
+    // Writes to the ledger how it is.
+    void remember() const;
 
     // REQUIRES: idle.
     void start(Turn& turn);
@@ -105,17 +138,66 @@ class Instance : public Counted {
   private:
     enum class Outcome : uint8_t { none, backoff, complete, failed };
 
-    // The pipes of a process about to be started: the child's ends, closed after the start.
-    struct Ends;
+    // What init keeps of a run; the numbers go from one second stage to the next.
+    enum class KeptRole : uint8_t {
+        standard_output = 1,
+        standard_error = 2,
+        notify = 3,
+        channel_input = 4,
+        channel_output = 5,
+        report = 6,
+        notify_socket = 7,
+        logger_read = 8,
+        logger_write = 9,
+    };
 
-    Result<> prepare(SpawnRequest& request, Ends& ends);
+    // A process about to be started.
+    struct Ends {
+        Program program;
+        Fd input, output; // of the protocol
+        Fd notify;
+        std::vector<SecondStageLink::SlotFd> kept; // ours, for init to keep
+        void keep(KeptRole role, int fd) { kept.push_back({static_cast<uint8_t>(role), fd}); }
+    };
+
+    Result<> begin(Turn& turn);
+    void begun_before(Turn& turn, const std::string& failure);
+    Result<> prepare(Ends& ends);
+    Result<> prepare_output(Ends& ends);
     Result<> launch(Turn& turn);
-    void open_channel(Turn& turn, Ends& ends);
+    void open_channel(Turn& turn, Fd input, Fd output, bool resumed);
+    Process::Events process_events(bool end_known);
+    Result<> register_run();
+    void claimed(SlotRef slot) const;
+    void note_notifying(bool yes) const;
+    void remember_stop(uint64_t grace) const;
+    void remember_signalled() const;
+    void adopt_process(Turn& turn, Ref<Process> process);
+    void adopt_descriptors(Turn& turn, bool notifying);
+    void adopt_company(Turn& turn);
+    void resume_channel(Turn& turn);
+    Commands::Owner commands_owner() const;
+    void watch_report(Fd fd);
+    std::string take_report();
+    void could_not_start(Turn& turn, const std::string& why);
+    void now_ready(Turn& turn);
+    void make_liveness();
+    Result<> reread_s6();
+    void give_up_on(Turn& turn, const std::string& why, int signal);
+    void send_stop_signal();
+    void end_rest();
+    bool limit_reached() const;
+    bool clean_up(Turn& turn);
+    void cleaned_up(Turn& turn, const std::string& failure, int status);
+    void after_run(Turn& turn);
+    uint64_t first_delay() const;
+    uint64_t longest_delay() const;
     void watch_notify(Fd fd);
     void became_ready(Turn& turn);
     void stop(Turn& turn);
     void process_ended(Turn& turn, int wait_status);
     void ended(Turn& turn, bool success);
+    void failed_by(Failure failure);
     void tree_gone(Turn& turn);
     void channel_closed(Turn& turn, const std::string& reason);
     void run_is_over(Turn& turn);
@@ -135,14 +217,14 @@ class Instance : public Counted {
     bool ready_ = false;
     bool retired_ = false;
     bool restarts_all_ = false;
-    bool remarked_ = false; // the remarks on the specification have been said
 
     Ref<Process> process_;
     uint64_t run_ = 0; // number of the process, for `later`
     bool tree_gone_ = false;
-    bool killed_ = false; // by us, after stopTimeout
-    bool over_ = false;   // nothing of the run is left
-    bool dying_ = false;  // in the destructor
+    bool killed_ = false;              // by us, after stopTimeout
+    std::unique_ptr<Failure> failure_; // the last one
+    bool over_ = false;                // nothing of the run is left
+    bool dying_ = false;               // in the destructor
     std::unique_ptr<LogLines> log_lines_;
     protocol::Connection channel_;
     bool channel_open_ = false;
@@ -152,7 +234,22 @@ class Instance : public Counted {
     Ref<Facet> run_facet_; // what the process asserts about itself
     Fd notify_;
     Watch notify_watch_;
-    Timer timer_; // of the backoff, the stop, or the channel's end
+    LedgerEntry entry_;
+    bool unconfirmed_ = false;
+    std::unique_ptr<Adoption::Peer> resuming_;
+    Fd kept_input_, kept_output_; // of a channel that is to resume
+    Fd report_;                   // of `init --exec`
+    Watch report_watch_;
+    std::vector<Ref<ListenSocket>> sockets_; // open from the first start on
+    std::unique_ptr<Liveness> liveness_;
+    std::unique_ptr<Commands> commands_; // that run now
+    std::unique_ptr<S6Folder> s6_;
+    std::unique_ptr<S6Logger> logger_;
+    bool down_counts_ = true; // a file `down` keeps it from being started
+    int wait_status_ = -1;    // of the last process
+    pid_t last_pid_ = 0;
+    std::vector<uint64_t> start_times_; // within restartLimit
+    Timer timer_;                       // of the backoff, the stop, or the channel's end
 
     uint64_t starts_ = 0;
     uint64_t started_at_ = 0; // CLOCK_MONOTONIC, nanoseconds

@@ -1,103 +1,131 @@
 #include "services/daemon/log_lines.h"
 
 #include <fcntl.h>
-#include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <cstdio>
 
+#include "init/preserves/encoder.h"
 #include "init/preserves/utf8.h"
+#include "services/log/files.h"
+#include "services/tracker/service.h"
 
 namespace muster::services {
 
 namespace {
 
-constexpr size_t read_size = 16'384;
+constexpr size_t read_size = logs::intake_size;
+// Of what a process wrote, for the report of its failure.
+constexpr size_t most_remembered = 1024; // bytes
+constexpr size_t most_last_lines = 10;
 
-} // namespace
-
-std::string timestamp_now() {
-    timespec now{};
-    clock_gettime(CLOCK_REALTIME, &now);
-    tm parts{};
-    gmtime_r(&now.tv_sec, &parts);
-    char text[64];
-    std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%06ldZ", parts.tm_year + 1900,
-                  parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
-                  now.tv_nsec / 1000);
-    return text;
-}
-
-preserves::Value log_record(const preserves::Value& service, std::string_view stream,
-                            std::string_view line, pid_t pid) {
+preserves::Value record_at(std::string stamp, const preserves::Value& service,
+                           std::string_view stream, std::string_view line, pid_t pid, bool filed) {
     preserves::Value text =
         preserves::is_utf8(line)
             ? preserves::string(line)
             : preserves::byte_string({reinterpret_cast<const uint8_t*>(line.data()), line.size()});
-    preserves::Value details =
-        pid > 0
-            ? preserves::dictionary({{"pid", preserves::integer(pid)},
-                                     {"service", service},
-                                     {"stream", preserves::symbol(stream)},
-                                     {"line", text}})
-            : preserves::dictionary(
-                  {{"service", service}, {"stream", preserves::symbol(stream)}, {"line", text}});
-    return preserves::record("log", {preserves::string(timestamp_now()), details});
+    preserves::Encoder out;
+    out.begin_dictionary();
+    auto entry = [&](std::string_view key, preserves::View value) {
+        out.symbol(key);
+        out.value(value);
+    };
+    if (pid > 0) entry("pid", preserves::integer(pid));
+    entry("service", service);
+    entry("stream", preserves::symbol(stream));
+    entry("line", text);
+    if (filed) entry("filed", preserves::boolean(true));
+    out.end();
+    return preserves::record("log", {preserves::string(stamp), *out.finish()});
 }
 
-void LineSplitter::take(std::string_view bytes, std::vector<std::string>& lines) {
-    while (!bytes.empty()) {
-        size_t end = bytes.find('\n');
-        bool complete = end != std::string_view::npos;
-        std::string_view part = bytes.substr(0, end);
-        bytes.remove_prefix(complete ? end + 1 : bytes.size());
-        rest_.append(part);
-        while (rest_.size() > longest) {
-            // Not within a character: back to where one begins.
-            size_t cut = longest;
-            while (cut > longest - 4 && (static_cast<unsigned char>(rest_[cut]) & 0xc0) == 0x80)
-                --cut;
-            lines.push_back(rest_.substr(0, cut));
-            rest_.erase(0, cut);
+// What of a process is said: whose it is, and lines, which end with their line feeds.
+struct Said {
+    dataspace::CapRef log;
+    preserves::Value service;
+    std::string stream;
+    std::string lines;
+    pid_t pid;
+    uint64_t time_us; // when they were put into the journal; 0: they were not
+
+    void operator()(dataspace::Turn& turn) const {
+        std::string stamp = time_us ? logs::time_text(time_us) : timestamp_now();
+        for (size_t at = 0; at < lines.size();) {
+            size_t end = lines.find('\n', at);
+            std::string_view line = std::string_view(lines).substr(at, end - at);
+            turn.message(log, record_at(stamp, service, stream, line, pid, time_us != 0));
+            at = end + 1;
         }
-        if (complete) lines.push_back(std::exchange(rest_, {}));
     }
-}
+};
 
-bool LineSplitter::finish(std::string& line) {
-    line = std::exchange(rest_, {});
-    return !line.empty();
+} // namespace
+
+std::string timestamp_now() { return logs::time_text(logs::realtime_us()); }
+
+preserves::Value log_record(const preserves::Value& service, std::string_view stream,
+                            std::string_view line, pid_t pid) {
+    return record_at(timestamp_now(), service, stream, line, pid, false);
 }
 
 LogLines::LogLines(dataspace::Engine& engine, EventLoop& loop, Ref<dataspace::Facet> facet,
-                   dataspace::CapRef log, preserves::Value service, const std::string& name)
+                   dataspace::CapRef log, preserves::Value service, const std::string& name,
+                   logs::Journal* journal, logs::Rotation rotation)
     : engine_(engine), loop_(loop), facet_(std::move(facet)), log_(std::move(log)),
-      service_(std::move(service)), account_(engine_.accounts().open("log of " + name)) {
-    account_->set_on_clear([this] {
-        for (auto& stream : streams_)
-            if (stream->fd && !stream->watch) (void)watch(*stream);
-    });
+      service_(std::move(service)), journal_(journal), rotation_(rotation),
+      account_(engine_.accounts().open("log of " + name)) {
+    account_->set_on_clear([this] { watch_all(); });
+    if (!journal_) return;
+    name_ = display_name(service_);
+    counted_ = name_ != logs::writer_name;
+    if (counted_) journal_->stream_opened(1);
+    share_ = std::make_unique<logs::Journal::Share>(*journal_, [this] { watch_all(); });
 }
 
-LogLines::~LogLines() { account_->set_on_clear(nullptr); }
+LogLines::~LogLines() {
+    account_->set_on_clear(nullptr);
+    if (counted_) journal_->stream_opened(-1);
+}
 
 Result<> LogLines::add(Fd fd, std::string name) {
     ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NONBLOCK);
     auto stream = std::make_unique<Stream>();
     stream->fd = std::move(fd);
     stream->name = std::move(name);
+    find_rest(*stream);
     auto watched = watch(*stream);
     if (watched) streams_.push_back(std::move(stream));
     return watched;
 }
 
+void LogLines::set_pid(pid_t pid) {
+    pid_ = pid;
+    for (auto& stream : streams_)
+        find_rest(*stream);
+}
+
+void LogLines::find_rest(Stream& stream) {
+    if (journal_ && pid_ != 0)
+        (void)journal_->resume(pid_, stream.name, stream.partial, stream.rest);
+}
+
+void LogLines::watch_all() {
+    for (auto& stream : streams_)
+        if (stream->fd && !stream->ended && !stream->watch) (void)watch(*stream);
+}
+
 Result<> LogLines::watch(Stream& stream) {
     auto watch = loop_.watch(stream.fd.get(), EPOLLIN, [this, s = &stream](uint32_t) {
-        if (!read_some(*s)) {
+        if (!account_->clear() || (share_ && !share_->may_read())) return hold_back();
+        std::string lines;
+        (void)read_some(*s, lines);
+        if (s->ended) {
             s->watch.cancel();
             s->fd.reset();
         }
+        if (!lines.empty()) send(*s, std::move(lines));
         if (!account_->clear()) hold_back();
     });
     if (!watch) return watch.error();
@@ -111,44 +139,107 @@ void LogLines::hold_back() {
         stream->watch.cancel();
 }
 
-bool LogLines::read_some(Stream& stream) {
-    char buffer[read_size];
-    ssize_t size = ::read(stream.fd.get(), buffer, sizeof buffer);
-    if (size < 0) return errno == EAGAIN || errno == EINTR;
-    std::vector<std::string> lines;
-    if (size > 0) {
-        stream.splitter.take({buffer, static_cast<size_t>(size)}, lines);
-    } else {
-        std::string rest;
-        if (stream.splitter.finish(rest)) lines.push_back(std::move(rest));
+bool LogLines::read_some(Stream& stream, std::string& lines) {
+    char own[read_size];
+    char* buffer = own;
+    if (journal_)
+        buffer =
+            journal_->buffer(logs::Source(name_, stream.name, pid_, rotation_), stream.partial);
+    ssize_t size = ::read(stream.fd.get(), buffer, read_size);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return false;
+    if (size <= 0) {
+        stream.ended = true;
+        take_rest(stream, lines);
+        return false;
     }
-    if (!lines.empty()) send(stream, std::move(lines));
-    return size > 0;
+    std::string text;
+    if (journal_)
+        stream.time_us =
+            journal_->take(*share_, stream.partial, stream.rest, static_cast<size_t>(size), &text);
+    else
+        logs::split_lines(stream.rest, {buffer, static_cast<size_t>(size)}, text);
+    remember(text);
+    lines += text;
+    return true;
 }
 
-void LogLines::send(const Stream& stream, std::vector<std::string> lines) {
+// A line that its writer did not complete, and will not.
+void LogLines::take_rest(Stream& stream, std::string& lines) {
+    if (stream.rest.empty()) return;
+    std::string rest = stream.rest;
+    stream.time_us = logs::realtime_us();
+    if (journal_)
+        journal_->finish(logs::Source(name_, stream.name, pid_, rotation_), stream.partial,
+                         stream.rest, stream.time_us);
+    stream.rest.clear();
+    rest += '\n';
+    remember(rest);
+    lines += rest;
+}
+
+void LogLines::remember(std::string_view lines) {
+    last_.append(lines.substr(lines.size() - std::min(lines.size(), most_remembered)));
+    if (last_.size() <= most_remembered) return;
+    last_.erase(0, last_.size() - most_remembered);
+    last_.erase(0, last_.find('\n') + 1);
+}
+
+std::vector<std::string> LogLines::last_lines() const {
+    std::vector<std::string> lines;
+    for (size_t at = 0; at < last_.size();) {
+        size_t end = last_.find('\n', at);
+        lines.push_back(last_.substr(at, end - at));
+        at = end + 1;
+    }
+    if (lines.size() > most_last_lines)
+        lines.erase(lines.begin(), lines.end() - static_cast<long>(most_last_lines));
+    return lines;
+}
+
+void LogLines::send(const Stream& stream, std::string lines) {
     engine_.external(
         facet_,
-        [log = log_, service = service_, pid = pid_, name = stream.name,
-         lines = std::move(lines)](dataspace::Turn& turn) {
-            for (const std::string& line : lines)
-                turn.message(log, log_record(service, name, line, pid));
-        },
+        Said{log_, service_, stream.name, std::move(lines), pid_, journal_ ? stream.time_us : 0},
         account_);
+}
+
+size_t LogLines::rounds(const Stream& stream) const {
+    // A pipe holds no more than this; somebody who escaped may still be writing.
+    int capacity = ::fcntl(stream.fd.get(), F_GETPIPE_SZ);
+    return static_cast<size_t>(capacity > 0 ? capacity : 65'536) / read_size + 1;
+}
+
+void LogLines::drain(dataspace::Turn& turn) {
+    for (auto& stream : streams_) {
+        if (!stream->fd) continue;
+        std::string lines;
+        for (size_t left = rounds(*stream); left > 0 && (!share_ || share_->may_read(true)); --left)
+            if (!read_some(*stream, lines)) break;
+        if (stream->ended) {
+            stream->watch.cancel();
+            stream->fd.reset();
+        }
+        uint64_t time_us = journal_ ? stream->time_us : 0;
+        Said{log_, service_, stream->name, std::move(lines), pid_, time_us}(turn);
+    }
 }
 
 void LogLines::finish() {
     for (auto& stream : streams_) {
         if (!stream->fd) continue;
         stream->watch.cancel();
-        // A pipe holds no more than this; somebody who escaped may still be writing.
-        int capacity = ::fcntl(stream->fd.get(), F_GETPIPE_SZ);
-        size_t rounds = static_cast<size_t>(capacity > 0 ? capacity : 65'536) / read_size + 1;
-        bool open = true;
-        while (open && rounds-- > 0)
-            open = read_some(*stream);
-        std::string rest;
-        if (open && stream->splitter.finish(rest)) send(*stream, {std::move(rest)});
+        std::string lines;
+        bool room = true;
+        for (size_t left = rounds(*stream); left > 0; --left) {
+            room = !share_ || share_->may_read(true);
+            if (!room || !read_some(*stream, lines)) break;
+        }
+        if (room)
+            take_rest(*stream, lines);
+        else
+            journal_->leave(logs::Source(name_, stream->name, pid_, rotation_),
+                            std::move(stream->fd), stream->partial, std::move(stream->rest));
+        if (!lines.empty()) send(*stream, std::move(lines));
         stream->fd.reset();
     }
 }

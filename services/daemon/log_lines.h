@@ -6,6 +6,9 @@
 // byte string. The messages are charged to one account for both streams: while it is in debt, the
 // process waits for its readers. What the supervisor itself has to say comes the same way, as
 // `stream: supervisor`.
+//
+// With a journal (services/log) the lines are also put into files, and it is the journal that the
+// bytes are read into, so that none is lost if we are killed. Then messages have `filed: #t`.
 #pragma once
 
 #include <string>
@@ -14,6 +17,7 @@
 
 #include "init/base/event_loop.h"
 #include "init/dataspace/engine.h"
+#include "services/log/journal.h"
 
 namespace muster::services {
 
@@ -24,47 +28,48 @@ std::string timestamp_now();
 preserves::Value log_record(const preserves::Value& service, std::string_view stream,
                             std::string_view line, pid_t pid);
 
-// Cuts a stream of bytes into lines.
-class LineSplitter {
-  public:
-    static constexpr size_t longest = 8192; // bytes
-
-    // Appends the lines that `bytes` complete.
-    void take(std::string_view bytes, std::vector<std::string>& lines);
-    // The rest, at the end; false if there is none.
-    bool finish(std::string& line);
-
-  private:
-    std::string rest_;
-};
-
 class LogLines {
   public:
     // Messages go to `log` in turns of `facet`, which should outlive the process.
     LogLines(dataspace::Engine& engine, EventLoop& loop, Ref<dataspace::Facet> facet,
-             dataspace::CapRef log, preserves::Value service, const std::string& name);
+             dataspace::CapRef log, preserves::Value service, const std::string& name,
+             logs::Journal* journal = nullptr, logs::Rotation rotation = {});
     ~LogLines();
     LogLines(const LogLines&) = delete;
     LogLines& operator=(const LogLines&) = delete;
 
     // Reads `fd`, the end of a pipe, from now on. `stream`: "stdout".
     Result<> add(Fd fd, std::string stream);
-    void set_pid(pid_t pid) { pid_ = pid; }
-    // Takes what is there at the moment, whatever the account says, and closes both.
+    // Before anything is read. For a process that was adopted: its incomplete lines are found
+    // again.
+    void set_pid(pid_t pid);
+    // Takes what is there at the moment, whatever the account says, as messages of this turn.
+    void drain(dataspace::Turn& turn);
+    // The same, and closes both.
     void finish();
+    // What was written last: whole lines, the newest at the end, few.
+    std::vector<std::string> last_lines() const;
 
   private:
     struct Stream {
         Fd fd;
         std::string name;
-        LineSplitter splitter;
+        std::string rest;                    // of a line that is not complete
+        uint32_t partial = logs::no_partial; // its place in the journal
+        uint64_t time_us = 0;                // of what was read last
+        bool ended = false;
         Watch watch;
     };
 
     Result<> watch(Stream& stream);
-    // False at the end of the stream.
-    bool read_some(Stream& stream);
-    void send(const Stream& stream, std::vector<std::string> lines);
+    // Appends what is complete to `lines`. False if nothing is there, or at the end.
+    bool read_some(Stream& stream, std::string& lines);
+    size_t rounds(const Stream& stream) const;
+    void find_rest(Stream& stream);
+    void take_rest(Stream& stream, std::string& lines);
+    void remember(std::string_view lines);
+    void send(const Stream& stream, std::string lines);
+    void watch_all();
     void hold_back();
 
     dataspace::Engine& engine_;
@@ -72,7 +77,13 @@ class LogLines {
     Ref<dataspace::Facet> facet_;
     dataspace::CapRef log_;
     preserves::Value service_;
+    std::string name_;
+    bool counted_ = false; // as one that the log writer waits for at the end
     pid_t pid_ = 0;
+    logs::Journal* journal_;
+    logs::Rotation rotation_;
+    std::unique_ptr<logs::Journal::Share> share_;
+    std::string last_; // the end of what was written, whole lines
     Ref<dataspace::Account> account_;
     std::vector<std::unique_ptr<Stream>> streams_;
 };

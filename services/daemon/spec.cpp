@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "init/preserves/text_writer.h"
+#include "services/daemon/spec_values.h"
 #include "services/process/process.h"
 
 namespace muster::services {
@@ -12,210 +13,159 @@ namespace {
 using preserves::Kind;
 
 constexpr uint64_t usual_linger = 5'000'000'000; // of one that can resume
-constexpr double longest_time = 86'400;          // seconds
-constexpr int highest_notify = 1023;
 
-Error wrong(std::string_view field, View value, std::string_view expected) {
-    std::string text = preserves::to_text(value);
-    if (text.size() > 80) text = text.substr(0, 77) + "…"; // UTF-8 may be cut: a message only
-    return Error{std::string(field) + ": " + text + " is not " + std::string(expected)};
+const SpecField* find_field(std::string_view name) {
+    for (SpecFields fields : {process_fields(), life_fields()})
+        for (const SpecField* field = fields.begin; field != fields.end; ++field)
+            if (field->name == name) return field;
+    return nullptr;
 }
 
-Result<std::string> plain_text(std::string_view field, View value) {
-    auto text = value.as_text();
-    if (!text) return wrong(field, value, "a string");
-    // What the kernel takes as the end of a string cannot be in one.
-    if (text->find('\0') != std::string_view::npos)
-        return Error{std::string(field) + ": a string with a NUL in it"};
-    return std::string(*text);
-}
-
-Result<> parse_command(View command, std::vector<std::string>& argv) {
-    if (command.as_string()) {
-        auto text = plain_text("argv", command);
-        if (!text) return text.error();
-        argv = {"/bin/sh", "-c", *text};
-        return {};
-    }
-    if (!command.is(Kind::sequence)) return wrong("argv", command, "a string or a list of strings");
-    for (View item : command.items()) {
-        auto text = plain_text("argv", item);
-        if (!text) return text.error();
-        argv.push_back(*text);
-    }
-    if (argv.empty()) return Error{"argv: the list is empty"};
-    if (argv[0].empty()) return Error{"argv: the name of the program is empty"};
-    return {};
-}
-
-Result<> parse_bool(std::string_view field, View value, bool& out) {
-    auto truth = value.as_bool();
-    if (!truth) return wrong(field, value, "#t or #f");
-    out = *truth;
-    return {};
-}
-
-Result<> parse_env(View value, std::vector<DaemonSpec::Variable>& out) {
-    if (!value.is(Kind::dictionary)) return wrong("env", value, "a dictionary");
-    View name;
-    for (View item : value.items()) {
-        if (!name.valid()) {
-            name = item;
-            continue;
+// How many letters must be put in, left out or replaced to make the one of the other.
+size_t distance(std::string_view a, std::string_view b) {
+    std::vector<size_t> row(b.size() + 1);
+    for (size_t j = 0; j <= b.size(); ++j)
+        row[j] = j;
+    for (size_t i = 1; i <= a.size(); ++i) {
+        size_t corner = row[0]++;
+        for (size_t j = 1; j <= b.size(); ++j) {
+            size_t above = row[j];
+            row[j] = std::min({above + 1, row[j - 1] + 1, corner + (a[i - 1] != b[j - 1])});
+            corner = above;
         }
-        DaemonSpec::Variable variable;
-        auto text = plain_text("env", name);
-        if (!text) return text.error();
-        if (text->empty() || text->find('=') != std::string::npos)
-            return wrong("env", name, "the name of a variable");
-        variable.name = *text;
-        if (item.as_bool() == false) {
-            variable.removed = true;
-        } else {
-            auto content = plain_text("env", item);
-            if (!content) return wrong("env", item, "a string or #f").with_context(variable.name);
-            variable.value = *content;
+    }
+    return row.back();
+}
+
+// "; is it restart?" for what is nearly that.
+std::string guess(std::string_view name) {
+    const SpecField* best = nullptr;
+    size_t least = 3;
+    for (SpecFields fields : {process_fields(), life_fields()})
+        for (const SpecField* field = fields.begin; field != fields.end; ++field) {
+            if (name.size() > 40 || field->name.size() < 4) continue;
+            size_t away = distance(name, field->name);
+            if (away < least) {
+                best = field;
+                least = away;
+            }
         }
-        out.push_back(std::move(variable));
-        name = View();
-    }
-    return {};
+    return best != nullptr ? "; is it " + std::string(best->name) + "?" : "";
 }
 
-Result<> parse_restart(View value, Restart& out) {
-    auto name = value.as_symbol();
-    if (name == "always")
-        out = Restart::always;
-    else if (name == "on-error")
-        out = Restart::on_error;
-    else if (name == "all")
-        out = Restart::all;
-    else if (name == "never")
-        out = Restart::never;
-    else
-        return wrong("restart", value, "always, on-error, all or never");
-    return {};
-}
-
-Result<> parse_protocol(View value, Protocol& out) {
-    auto name = value.as_symbol();
-    if (name == "none")
-        out = Protocol::none;
-    else if (name == "application/syndicate")
-        out = Protocol::packed;
-    else if (name == "text/syndicate")
-        out = Protocol::text;
-    else
-        return wrong("protocol", value, "none, application/syndicate or text/syndicate");
-    return {};
-}
-
-Result<> parse_seconds(std::string_view key, View value, uint64_t& out) {
-    double seconds = -1;
-    if (auto number = value.as_number())
-        seconds = *number;
-    else if (auto whole = value.as_int())
-        seconds = static_cast<double>(*whole);
-    if (!(seconds >= 0 && seconds <= longest_time)) // also false for a NaN
-        return wrong(key, value, "a number of seconds from 0 to 86400");
-    out = static_cast<uint64_t>(seconds * 1e9);
-    return {};
-}
-
-Result<> parse_field(std::string_view key, View value, DaemonSpec& spec, bool& ready_given,
-                     bool& linger_given) {
-    if (key == "argv") return parse_command(value, spec.argv);
-    if (key == "env") return parse_env(value, spec.env);
-    if (key == "clearEnv") return parse_bool(key, value, spec.clear_env);
-    if (key == "resume") return parse_bool(key, value, spec.resume);
-    if (key == "restart") return parse_restart(value, spec.restart);
-    if (key == "protocol") return parse_protocol(value, spec.protocol);
-    if (key == "stopTimeout") return parse_seconds(key, value, spec.stop_timeout);
-    if (key == "linger") {
-        linger_given = true;
-        return parse_seconds(key, value, spec.linger);
-    }
-    if (key == "readyOnStart") {
-        ready_given = true;
-        return parse_bool(key, value, spec.ready_on_start);
-    }
-    if (key == "dir") {
-        auto path = plain_text(key, value);
-        if (!path) return path.error();
-        if (path->empty()) return wrong(key, value, "a path");
-        spec.dir = *path;
-        return {};
-    }
-    if (key == "notify") {
-        auto number = value.as_int();
-        if (!number || *number < 3 || *number > highest_notify)
-            return wrong(key, value, "a descriptor from 3 to 1023");
-        spec.notify = static_cast<int>(*number);
-        return {};
-    }
-    if (key == "grant") {
-        if (!value.is(Kind::dictionary)) return wrong(key, value, "a dictionary");
-        spec.grant = Value(value);
-        return {};
-    }
-    if (key == "stopSignal") {
-        auto name = value.as_text();
-        spec.stop_signal = name ? signal_number(*name) : 0;
-        if (spec.stop_signal == 0) return wrong(key, value, "the name of a signal");
-        return {};
-    }
-    spec.remarks.push_back("unknown field " + std::string(key) + " is ignored");
-    return {};
-}
-
-} // namespace
-
-Result<DaemonSpec> parse_spec(View value) {
-    DaemonSpec spec;
-    if (value.is_record("one-shot", 1)) {
-        spec.ready_on_start = false;
-        spec.restart = Restart::on_error;
-        if (auto command = parse_command(value.at(0), spec.argv); !command) return command.error();
-        return spec;
-    }
-    if (value.as_string() || value.is(Kind::sequence)) {
-        if (auto command = parse_command(value, spec.argv); !command) return command.error();
-        return spec;
-    }
-    if (!value.is(Kind::dictionary))
-        return Error{"the specification is not a string, a list, <one-shot …> or a dictionary"};
-    bool ready_given = false;
-    bool linger_given = false;
+void read_dictionary(SpecReader& r, View value) {
     View key;
     for (View item : value.items()) {
         if (!key.valid()) {
             key = item;
             continue;
         }
-        if (auto name = key.as_symbol()) {
-            if (auto field = parse_field(*name, item, spec, ready_given, linger_given); !field)
-                return field.error();
-        } else {
-            spec.remarks.push_back("unknown field " + preserves::to_text(key) + " is ignored");
-        }
+        auto name = key.as_symbol();
+        if (const SpecField* field = name ? find_field(*name) : nullptr)
+            field->read(r, field->name, item);
+        else
+            r.fail(key, "unknown field " + preserves::to_text(key) + (name ? guess(*name) : ""));
         key = View();
     }
-    if (spec.argv.empty()) return Error{"argv: missing"};
-    if (spec.notify >= 0 && !ready_given) spec.ready_on_start = false;
-    if (spec.resume && spec.protocol == Protocol::packed) {
-        // Only text can be resumed: a packet cut in half would never be noticed (design 6).
-        spec.resume = false;
-        spec.remarks.push_back("resume is ignored: only protocol text/syndicate can");
+    auto conflict = [&](std::string_view field, std::string message) {
+        View part = value.get(field);
+        r.fail(part.valid() ? part : value, std::string(field) + ": " + std::move(message));
+    };
+    DaemonSpec& spec = r.spec;
+    RareFields& rare = r.rare;
+    if (!r.problems.empty()) return;
+    if (rare.s6.empty() && spec.argv.empty()) return conflict("argv", "missing");
+    if (!rare.s6.empty() && !spec.argv.empty()) conflict("s6", "not together with argv");
+    // Only text can be resumed: a packet cut in half would never be noticed (design 6).
+    if (spec.resume && spec.protocol != Protocol::text)
+        conflict("resume", "only with protocol: text/syndicate");
+    bool speaks = spec.protocol != Protocol::none;
+    if (speaks && (rare.standard_input || rare.tty))
+        conflict(rare.tty ? "tty" : "stdin", "not together with a protocol");
+    if (speaks && rare.standard_output != Output::log)
+        conflict("stdout", "not together with a protocol");
+    if (rare.tty && (rare.standard_output != Output::log || rare.standard_input ||
+                     rare.standard_error != Output::log))
+        conflict("tty", "is all standard descriptors: not together with stdin, stdout or stderr");
+    // Of files, only what opens them can make the one the other.
+    if (rare.standard_output == Output::file && rare.standard_error == Output::standard_output)
+        r.stream("--stderr", "&1");
+    if (rare.watchdog > 0) rare.notify_socket = rare.notify_socket || spec.notify < 0;
+    if (rare.watchdog > 0 && !rare.notify_socket) conflict("watchdog", "needs notify: socket");
+    if (spec.notify >= 0 && rare.listen.valid() &&
+        spec.notify < 3 + static_cast<int>(rare.listen.view().count()))
+        conflict("notify", "this descriptor is one of the sockets of listen");
+    if ((spec.notify >= 0 || rare.notify_socket) && !r.ready_given &&
+        !(rare.watchdog > 0 && !value.get("notify").valid()))
+        spec.ready_on_start = false;
+    if (spec.resume && !r.linger_given) spec.linger = usual_linger;
+}
+
+bool said_something(const RareFields& rare) {
+    return !rare.stub.empty() || !rare.streams.empty() || !rare.cgroup.empty() ||
+           !rare.start_pre.empty() || !rare.start_post.empty() || !rare.stop_post.empty() ||
+           !rare.health.argv.empty() || !rare.success.empty() || rare.listen.valid() ||
+           !rare.s6.empty() || rare.start_timeout > 0 || rare.watchdog > 0 ||
+           rare.restart_delay > 0 || rare.restart_delay_max > 0 || rare.restart_starts > 0 ||
+           rare.kill_mode != KillMode::group || rare.notify_socket ||
+           rare.standard_output != Output::log || rare.standard_error != Output::log;
+}
+
+} // namespace
+
+const RareFields& DaemonSpec::more() const {
+    static const RareFields none;
+    return rare ? *rare : none;
+}
+
+bool DaemonSpec::is_success(int wait_status) const {
+    if (wait_status == 0) return true;
+    const std::vector<int>& success = more().success;
+    return std::find(success.begin(), success.end(), wait_status & ~0x80) != success.end();
+}
+
+std::vector<SpecProblem> read_spec(View value, DaemonSpec* out) {
+    SpecReader r;
+    if (value.is_record("one-shot", 1)) {
+        r.spec.ready_on_start = false;
+        r.spec.restart = Restart::on_error;
+        r.command("argv", value.at(0), r.spec.argv);
+    } else if (value.as_string() || value.is(Kind::sequence)) {
+        r.command("argv", value, r.spec.argv);
+    } else if (value.is(Kind::dictionary)) {
+        read_dictionary(r, value);
+    } else {
+        r.fail(value, "the specification is not a string, a list, <one-shot …> or a dictionary");
     }
-    if (spec.resume && !linger_given) spec.linger = usual_linger;
+    if (out != nullptr) {
+        if (said_something(r.rare))
+            r.spec.rare = std::make_shared<const RareFields>(std::move(r.rare));
+        *out = std::move(r.spec);
+    }
+    return std::move(r.problems);
+}
+
+Result<DaemonSpec> parse_spec(View value) {
+    DaemonSpec spec;
+    auto problems = read_spec(value, &spec);
+    if (!problems.empty()) return Error{std::move(problems.front().message)};
     return spec;
+}
+
+std::vector<std::pair<View, std::string>> check_assertion(View assertion) {
+    std::vector<std::pair<View, std::string>> found;
+    if (!assertion.is_record("daemon", 2)) return found;
+    for (SpecProblem& problem : read_spec(assertion.at(1), nullptr))
+        found.emplace_back(problem.part, "<daemon " + preserves::to_text(assertion.at(0)) +
+                                             " …>: " + std::move(problem.message));
+    return found;
 }
 
 std::vector<std::string> environment_of(const DaemonSpec& spec, const std::string& service) {
     std::vector<DaemonSpec::Variable> variables;
     if (!spec.clear_env) {
         variables.push_back({"PATH", std::string(default_path)});
-        variables.push_back({"HOME", "/root"});
+        if (!spec.more().user) variables.push_back({"HOME", "/root"});
         variables.push_back({"TERM", "linux"});
         variables.push_back({"MUSTER_SERVICE", service});
     }

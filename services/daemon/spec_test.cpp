@@ -66,7 +66,6 @@ TEST_CASE("spec: every field") {
     CHECK(spec.grant.view().get("answer").as_int() == 42);
     CHECK(spec.stop_timeout == 500'000'000);
     CHECK(spec.stop_signal == SIGHUP);
-    CHECK(spec.remarks.empty());
     CHECK(environment_of(spec, "<daemon x>") == Strings{"A=1"});
 
     DaemonSpec notify = good("{argv: \"foo\" notify: 3 restart: all stopTimeout: 3}");
@@ -102,7 +101,8 @@ TEST_CASE("spec: what is wrong is named") {
           "restart: often is not always, on-error, all or never");
     CHECK(bad("{argv: \"a\" protocol: \"none\"}") ==
           "protocol: \"none\" is not none, application/syndicate or text/syndicate");
-    CHECK(bad("{argv: \"a\" notify: 1}") == "notify: 1 is not a descriptor from 3 to 1023");
+    CHECK(bad("{argv: \"a\" notify: 1}") ==
+          "notify: 1 is not a descriptor from 3 to 1023, or socket");
     CHECK(bad("{argv: \"a\" stopTimeout: -1}") ==
           "stopTimeout: -1 is not a number of seconds from 0 to 86400");
     CHECK(bad("{argv: \"a\" stopTimeout: #xd\"7ff8000000000000\"}").starts_with("stopTimeout: "));
@@ -111,10 +111,73 @@ TEST_CASE("spec: what is wrong is named") {
     CHECK(bad("{argv: \"a\" grant: []}") == "grant: [] is not a dictionary");
 }
 
-TEST_CASE("spec: what is unknown is a remark") {
-    DaemonSpec spec = good("{argv: \"a\" restrat: never 7: 8}");
-    CHECK(spec.remarks.size() == 2);
-    spec = good("{argv: \"a\" resume: #t protocol: application/syndicate}");
-    CHECK_FALSE(spec.resume);
-    CHECK(spec.remarks == Strings{"resume is ignored: only protocol text/syndicate can"});
+TEST_CASE("spec: what is unknown is an error, with a guess") {
+    CHECK(bad("{argv: \"a\" restrat: never}") == "unknown field restrat; is it restart?");
+    CHECK(bad("{argv: \"a\" 7: 8}") == "unknown field 7");
+    CHECK(bad("{argv: \"a\" \"dir\": \"/\"}") == "unknown field \"dir\"");
+    CHECK(bad("{argv: \"a\" cgroup: {memroy: 5}}") == "cgroup: unknown field memroy");
+    CHECK(bad("{argv: \"a\" colour: red}") == "unknown field colour");
+}
+
+TEST_CASE("spec: what does not go together") {
+    CHECK(bad("{argv: \"a\" resume: #t protocol: application/syndicate}") ==
+          "resume: only with protocol: text/syndicate");
+    CHECK(bad("{argv: \"a\" s6: \"/a\"}") == "s6: not together with argv");
+    CHECK(bad("{argv: \"a\" tty: \"tty1\" stdout: null}").starts_with("tty: "));
+    CHECK(bad("{argv: \"a\" protocol: text/syndicate stdin: \"/a\"}") ==
+          "stdin: not together with a protocol");
+    CHECK(bad("{argv: \"a\" notify: 3 watchdog: 1}") == "watchdog: needs notify: socket");
+    CHECK(bad("{argv: \"a\" notify: 3 listen: [<unix \"/a\">]}").starts_with("notify: "));
+    CHECK(good("{argv: \"a\" watchdog: 2}").more().notify_socket);
+    CHECK(good("{argv: \"a\" watchdog: 2}").ready_on_start);
+    CHECK_FALSE(good("{argv: \"a\" watchdog: 2 notify: socket}").ready_on_start);
+}
+
+TEST_CASE("spec: the part of the value that is wrong is known") {
+    auto value = preserves::parse_text("<daemon x {argv: \"a\" nice: 70 cgroup: {pids: often} "
+                                       "groups: [\"a\" #t] wrogn: 1}>");
+    REQUIRE(value.ok());
+    auto problems = check_assertion(*value);
+    REQUIRE(problems.size() == 4);
+    View spec = value->view().at(1);
+    auto at = [&](View part) {
+        for (const auto& [wrong, message] : problems)
+            if (wrong.bytes().data() == part.bytes().data()) return message;
+        return std::string("nothing");
+    };
+    CHECK(at(spec.get("nice")) == "<daemon x …>: nice: 70 is not a number from -20 to 19");
+    CHECK(at(spec.get("cgroup").get("pids")).starts_with("<daemon x …>: cgroup: pids: often"));
+    CHECK(at(spec.get("groups").at(1)) == "<daemon x …>: groups: #t is not a name or a number");
+    CHECK(check_assertion(*preserves::parse_text("<daemon x {argv: \"a\"}>")).empty());
+    CHECK(check_assertion(*preserves::parse_text("<demon x 7>")).empty());
+}
+
+TEST_CASE("spec: sizes, commands, limits of the control group") {
+    auto cgroup =
+        good("{argv: \"a\" cgroup: {memory: \"64M\" pids: unlimited cpu: 0.5 cpuWeight: 50 "
+             "io: {\"/dev/vda\": {rbps: \"1K\" wiops: 7}}}}")
+            .more()
+            .cgroup;
+    auto value = [&](const std::string& file) {
+        for (const auto& setting : cgroup)
+            if (setting.file == file) return setting.device + setting.value;
+        return std::string();
+    };
+    CHECK(value("memory.max") == "67108864");
+    CHECK(value("pids.max") == "max");
+    CHECK(value("cpu.max") == "50000 100000");
+    CHECK(value("cpu.weight") == "50");
+    CHECK(value("io.max") == "/dev/vda rbps=1024 wiops=7");
+    CHECK(bad("{argv: \"a\" cgroup: {memory: \"64Q\"}}").starts_with("cgroup: memory: \"64Q\""));
+    CHECK(bad("{argv: \"a\" cgroup: {memory: \"99999999T\"}}").starts_with("cgroup: memory: "));
+    CHECK(good("{argv: \"a\" startPre: [\"b\" \"c\"]}").more().start_pre.size() == 1);
+    CHECK(good("{argv: \"a\" startPre: [[\"b\" \"c\"] \"d\"]}").more().start_pre.size() == 2);
+    CHECK(bad("{argv: \"a\" startPre: []}") == "startPre: the list is empty");
+    CHECK(bad("{argv: \"a\" restartLimit: {starts: 3}}").starts_with("restartLimit: "));
+    CHECK(bad("{argv: \"a\" health: {interval: 3}}") == "health: command: missing");
+    CHECK(bad("{argv: \"a\" success: [256]}").starts_with("success: 256"));
+    CHECK(bad("{argv: \"a\" umask: \"1777\"}").starts_with("umask: "));
+    CHECK(bad("{argv: \"a\" limits: {speed: 1}}") == "limits: unknown field speed");
+    CHECK(bad("{argv: \"a\" capabilities: [fly]}") == "capabilities: fly is not a capability");
+    CHECK(bad("{argv: \"a\" listen: [<tcp 1 2>]}").starts_with("listen: 1 is not an IPv4"));
 }

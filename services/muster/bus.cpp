@@ -39,10 +39,17 @@ Result<Fd> connect_to_bus(const std::string& path, const std::string& what) {
     return socket;
 }
 
-Result<std::unique_ptr<Bus>> Bus::connect(const std::string& path) {
+Result<std::unique_ptr<Bus>> Bus::connect(const std::string& path, bool repeat) {
+    constexpr uint64_t longest_restart = 500 * millisecond;
+    const uint64_t start = monotonic_now();
     Result<Fd> socket = connect_to_bus(path);
+    while (!socket && errno == ECONNREFUSED && monotonic_now() - start < longest_restart) {
+        poll(nullptr, 0, 2);
+        socket = connect_to_bus(path);
+    }
     if (!socket) return socket.error();
     std::unique_ptr<Bus> bus(new Bus(*std::move(socket)));
+    bus->loss_expected_ = repeat;
     bus->config_ = bus->client_.root();
     Bus* raw = bus.get();
     Client::Handler handler;
@@ -147,7 +154,7 @@ Ref<Reference> Bus::capability(const std::string& name) const {
 Result<bool> Bus::run_until(const std::function<bool()>& done, uint64_t deadline) {
     for (;;) {
         Result<bool> flushed = client_.flush();
-        if (!flushed) return flushed.error();
+        if (!flushed) return loss(flushed.error());
         if (done()) return true;
         if (deadline) {
             uint64_t now = monotonic_now();
@@ -158,10 +165,18 @@ Result<bool> Bus::run_until(const std::function<bool()>& done, uint64_t deadline
             if (ready == 0 || (ready < 0 && errno == EINTR)) continue;
         }
         Result<bool> alive = client_.receive();
-        if (!alive) return alive.error();
-        if (!*alive) return Error{"the other side closed the connection"};
+        if (!alive) return loss(alive.error());
+        if (!*alive) return loss(Error{"the other side closed the connection"});
         if (withdrawn_) return Error{"what was resolved has been withdrawn"};
     }
+}
+
+// What the peer itself reports as an error is no loss.
+Error Bus::loss(Error error) {
+    const std::string& text = error.message;
+    lost_ = text.starts_with("read: ") || text.starts_with("write: ") ||
+            text.starts_with("the other side closed");
+    return lost_ && loss_expected_ ? Error{} : error;
 }
 
 Result<> Bus::settle() {

@@ -22,8 +22,9 @@ class Bus {
   public:
     // Connects, and learns what capabilities there are.
     // A peer that the bus does not take for root's finds none, and `root()` is `$status`.
-    // ERRORS: as connect_to_bus; the connection ends.
-    static Result<std::unique_ptr<Bus>> connect(const std::string& path);
+    // Where a socket is and nobody listens, a second stage is being started: that is waited for, a
+    // moment. ERRORS: as connect_to_bus; the connection ends (no text, if `repeat`).
+    static Result<std::unique_ptr<Bus>> connect(const std::string& path, bool repeat = false);
 
     // Resolves a capability instead, which takes the place of `$config`: follows the steps from
     // the gatekeeper at one of the transports, or from the bus's if there are none. `route` is
@@ -31,6 +32,12 @@ class Bus {
     // ERRORS: nobody is there; a step is rejected (with the detail); it is too late.
     static Result<std::unique_ptr<Bus>> resolve(const std::string& path, View route,
                                                 uint64_t deadline);
+
+    // The connection ended while it was used: the second stage was started again. Then the errors
+    // of `run_until` and what builds on it have no text, if `expect_loss` was called before: the
+    // caller connects anew and repeats what it did.
+    bool lost() const { return lost_; }
+    void expect_loss() { loss_expected_ = true; }
 
     protocol::Client& client() { return client_; }
     const Ref<protocol::Reference>& config() const { return config_; }
@@ -56,6 +63,9 @@ class Bus {
     protocol::Client client_;
     Ref<protocol::Reference> config_;
     std::map<std::string, Ref<protocol::Reference>> capabilities_;
+    Error loss(Error error);
+    bool lost_ = false;
+    bool loss_expected_ = false;
     bool withdrawn_ = false; // what was resolved
 };
 

@@ -15,7 +15,8 @@ constexpr size_t name_width = 24;
 constexpr size_t word_width = 9;
 
 void pad(std::string& line, size_t to) {
-    line.append(line.size() < to ? to - line.size() : 0, ' ');
+    size_t length = columns(line);
+    line.append(length < to ? to - length : 0, ' ');
     line += ' ';
 }
 
@@ -46,10 +47,13 @@ std::string short_name(View service) {
     return plain ? display_name(service) : text + ">";
 }
 
-std::string status_line(View record) {
-    std::string line = short_name(record.at(0));
+std::string status_line(View record, const Screen& screen) {
+    std::string line = printable(short_name(record.at(0)));
+    if (screen.terminal) line = screen.cut(line, screen.width / 2);
     pad(line, name_width);
-    line += preserves::to_text(record.at(1));
+    size_t width = columns(line);
+    std::string word = preserves::to_text(record.at(1));
+    line += screen.paint(colour_of(word), word);
     View facts = record.at(2);
     std::string detail;
     if (auto pid = facts.get("pid").as_int()) add(detail, "pid " + std::to_string(*pid));
@@ -77,8 +81,12 @@ std::string status_line(View record) {
     if (View override = facts.get("override"); override.valid())
         add(detail, override.is_symbol("down") ? "held down" : "held up");
     if (detail.empty()) return line;
-    pad(line, name_width + 1 + word_width);
-    return line + detail;
+    line.append(columns(word) < word_width ? word_width - columns(word) : 0, ' ');
+    width += std::max(word_width, columns(word)) + 1;
+    detail = printable(detail);
+    if (screen.terminal)
+        detail = screen.cut_end(detail, screen.width - std::min(width, screen.width));
+    return line + ' ' + detail;
 }
 
 std::string config_error_line(View record) {

@@ -4,14 +4,15 @@
 #include <string>
 
 #include "init/preserves/value.h"
+#include "services/muster/screen.h"
 
 namespace muster::command {
 
 // The name for the first column. What a dictionary holds is left out, `{...}`: config-watcher
 // services have all their variables there.
 std::string short_name(preserves::View service);
-// `record` is `<service S WORD {…}>`.
-std::string status_line(preserves::View record);
+// `record` is `<service S WORD {…}>`. For a terminal it is cut to its width.
+std::string status_line(preserves::View record, const Screen& screen = {});
 // `<config-error FILE LINE COLUMN MESSAGE>`: "FILE:LINE:COLUMN: MESSAGE".
 std::string config_error_line(preserves::View record);
 

@@ -114,6 +114,17 @@ bool Cgroup::populated() const {
            std::string_view::npos;
 }
 
+Result<> Cgroup::set(const std::string& file, std::string_view value) const {
+    if (write_to(directory(), file, value)) return {};
+    return system_error(file + " = " + std::string(value), errno);
+}
+
+bool Cgroup::out_of_memory() const {
+    std::string events = read_all(directory(), "memory.events");
+    size_t at = events.find("oom_kill ");
+    return at != std::string::npos && events[at + 9] != '0';
+}
+
 void Cgroup::signal(int number) const {
     signal_all(directory(), groups_below(directory()), number);
 }
@@ -181,6 +192,25 @@ Result<CgroupTree> CgroupTree::open(const std::string& path, std::string prefix,
     return tree;
 }
 
+Result<> CgroupTree::enable(std::string_view controller) const {
+    std::string order = "+" + std::string(controller);
+    std::string none = "no controller " + std::string(controller);
+    auto has = [&](int directory, const char* file) {
+        std::string all = " " + read_all(directory, file);
+        for (char& c : all)
+            if (c == '\n') c = ' ';
+        return all.find(" " + std::string(controller) + " ") != std::string::npos;
+    };
+    if (has(directory_.get(), "cgroup.subtree_control")) return {};
+    // By itself our own group holds us, and what holds processes has no limited groups.
+    if (ours_) return Error{none + ": only under init"};
+    Fd parent(::openat(directory_.get(), "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!parent || !has(parent.get(), "cgroup.controllers")) return Error{none};
+    for (int directory : {parent.get(), directory_.get()})
+        if (!write_to(directory, "cgroup.subtree_control", order)) return system_error(none, errno);
+    return {};
+}
+
 Result<Cgroup> CgroupTree::create(std::string_view text) const {
     std::string base = cgroup_name(text);
     std::string name = base;
@@ -198,6 +228,33 @@ Result<Cgroup> CgroupTree::create(std::string_view text) const {
         if (number > 1000) return Error{"cgroup " + path_ + "/" + base + ": too many"};
         name = base + "+" + std::to_string(++number);
     }
+    return open_group(std::move(name));
+}
+
+Result<Cgroup> CgroupTree::reopen(std::string_view path) const {
+    if (!path.starts_with(prefix_) || path.find('/', prefix_.size()) != std::string_view::npos)
+        return Error{"cgroup " + std::string(path) + ": not one of ours"};
+    return open_group(std::string(path.substr(prefix_.size())));
+}
+
+void CgroupTree::remove_empty(const std::unordered_set<std::string>& used) const {
+    int fd = ::openat(directory_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR* entries = fd >= 0 ? ::fdopendir(fd) : nullptr;
+    if (entries == nullptr) {
+        if (fd >= 0) ::close(fd);
+        return;
+    }
+    while (const dirent* entry = ::readdir(entries)) {
+        std::string_view name = entry->d_name;
+        if (entry->d_type != DT_DIR || name == "." || name == "..") continue;
+        // The kernel refuses for one that has processes or groups in it.
+        if (used.find(prefix_ + entry->d_name) == used.end())
+            ::unlinkat(directory_.get(), entry->d_name, AT_REMOVEDIR);
+    }
+    ::closedir(entries);
+}
+
+Result<Cgroup> CgroupTree::open_group(std::string name) const {
     Cgroup group;
     group.path_ = prefix_ + name;
     group.parent_.reset(::fcntl(directory_.get(), F_DUPFD_CLOEXEC, 3));

@@ -13,6 +13,7 @@
 
 #include <string>
 #include <string_view>
+#include <unordered_set>
 
 #include "init/base/fd.h"
 #include "init/base/result.h"
@@ -37,6 +38,10 @@ class Cgroup {
 
     // Whether a process, not counting zombies, is in it or below. True if that cannot be read.
     bool populated() const;
+    // Writes to one of its files, "memory.max".
+    Result<> set(const std::string& file, std::string_view value) const;
+    // Whether the OOM killer has ended something in it or below, for lack of memory here or in all.
+    bool out_of_memory() const;
     // To every process in it and below. One that is just being forked may be missed.
     void signal(int number) const;
     // SIGKILL to all, without a gap for forks: cgroup.kill (Linux 5.14), else freeze and kill.
@@ -70,8 +75,16 @@ class CgroupTree {
     const std::string& path() const { return path_; } // absolute
 
     Result<Cgroup> create(std::string_view name) const;
+    // One that is there already: `path` as Cgroup::path said it.
+    Result<Cgroup> reopen(std::string_view path) const;
+    // Removes those below that are empty and not in `used` (paths): what a crash left behind.
+    void remove_empty(const std::unordered_set<std::string>& used) const;
+    // Lets the groups be limited by "memory", "cpu", "pids" or "io". ERRORS: the kernel has no such
+    // controller, or version 1 holds it, or it is not ours to give.
+    Result<> enable(std::string_view controller) const;
 
   private:
+    Result<Cgroup> open_group(std::string name) const;
     static Result<CgroupTree> open(const std::string& path, std::string prefix, bool ours);
     void remove();
 

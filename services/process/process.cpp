@@ -71,14 +71,31 @@ void kill_session(pid_t leader) {
     ::closedir(entries);
 }
 
+// Another program of ours where this one lies; empty if it is not there.
+std::string beside_us(const char* name) {
+    char path[4096];
+    ssize_t size = ::readlink("/proc/self/exe", path, sizeof path);
+    std::string_view own(path, size > 0 ? static_cast<size_t>(size) : 0);
+    size_t slash = own.rfind('/');
+    if (slash == own.npos) return {};
+    std::string other = std::string(own.substr(0, slash + 1)) + name;
+    return ::access(other.c_str(), X_OK) == 0 ? other : std::string();
+}
+
 } // namespace
+
+std::string signal_name(int number) {
+    for (const SignalName& signal : signal_names)
+        if (signal.number == number) return std::string(signal.name);
+    return std::to_string(number);
+}
 
 std::string describe_wait_status(int wait_status) {
     if (WIFEXITED(wait_status)) return "exit code " + std::to_string(WEXITSTATUS(wait_status));
     int number = WTERMSIG(wait_status);
-    std::string text = "killed by signal " + std::to_string(number);
-    for (const SignalName& signal : signal_names)
-        if (signal.number == number) text = "killed by SIG" + std::string(signal.name);
+    std::string name = signal_name(number);
+    bool named = name[0] < '0' || name[0] > '9';
+    std::string text = (named ? "killed by SIG" : "killed by signal ") + name;
     return (wait_status & 0x80) != 0 ? text + " (core dumped)" : text;
 }
 
@@ -94,6 +111,7 @@ int signal_number(std::string_view name) {
 Process::~Process() = default;
 
 bool Process::group_remains() const {
+    if (pid_ <= 1) return false;
     // Once the process has been reaped its number may be somebody else's; but the kernel does not
     // give it away while its group has members.
     if (!running_ && (::kill(pid_, 0) == 0 || errno != ESRCH)) return false;
@@ -115,8 +133,31 @@ void Process::signal(int number) {
     }
 }
 
-void Process::kill() {
+void Process::signal_process(int number) {
+    if (!running_) return signal_tree(number);
+    ::kill(pid_, number);
+    ::kill(pid_, SIGCONT);
+}
+
+void Process::signal_tree(int number) {
     if (gone_) return;
+    if (!in_cgroup_) return signal(number);
+    cgroup_.signal(number);
+    cgroup_.signal(SIGCONT);
+}
+
+void Process::leave() {
+    if (gone_ || running_) return;
+    cgroup_watch_.cancel();
+    if (in_cgroup_) owner_.keep_left(std::move(cgroup_));
+    cgroup_ = Cgroup();
+    in_cgroup_ = false;
+    killed_ = true; // nobody is waited for
+    check_gone();
+}
+
+void Process::kill() {
+    if (gone_ || pid_ <= 1) return;
     killed_ = true;
     if (in_cgroup_) {
         cgroup_.kill();
@@ -136,6 +177,8 @@ void Process::abandon() {
 void Process::ended(int wait_status) {
     Ref<Process> self(this);
     running_ = false;
+    out_of_memory_ = cgroup_ && WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL &&
+                     cgroup_.out_of_memory();
     end_watch_.cancel();
     pidfd_.reset();
     auto exited = std::move(exited_);
@@ -144,8 +187,16 @@ void Process::ended(int wait_status) {
     check_gone();
 }
 
+void Process::acknowledge() {
+    if (running_ || std::exchange(acknowledged_, true)) return;
+    if (owner_.link_.attached())
+        (void)owner_.link_.acknowledge(status_); // without init there is nobody to tell
+    else
+        owner_.link_.forget(slot_);
+}
+
 void Process::check_gone() {
-    if (gone_ || running_) return;
+    if (gone_ || running_ || waiting_) return;
     if (in_cgroup_ ? cgroup_.populated() : !killed_ && group_remains()) return;
     Ref<Process> self(this);
     gone_ = true;
@@ -155,6 +206,20 @@ void Process::check_gone() {
     gone_callback_ = nullptr;
     owner_.finished(*this);
     if (callback) callback();
+    acknowledge();
+}
+
+void Process::watch_cgroup() {
+    if (!in_cgroup_) return;
+    auto watch = owner_.loop_.watch(cgroup_.events(), EPOLLPRI, [this](uint32_t) {
+        // Reading it is also what ends the readiness.
+        if (!cgroup_.populated()) check_gone();
+    });
+    // Out of descriptors or memory for a watch: less, but it works (process group).
+    if (watch)
+        cgroup_watch_ = std::move(*watch);
+    else
+        in_cgroup_ = false;
 }
 
 // --- Processes ---
@@ -174,8 +239,11 @@ Result<std::unique_ptr<Processes>> Processes::create(EventLoop& loop, SecondStag
     if (!tree && remark != nullptr)
         *remark = "no control groups (" + tree.error().message +
                   "): what a service leaves behind is ended by its process group";
-    return std::make_unique<Processes>(loop, link, std::move(*spawner),
-                                       tree ? std::move(*tree) : CgroupTree());
+    auto processes = std::make_unique<Processes>(loop, link, std::move(*spawner),
+                                                 tree ? std::move(*tree) : CgroupTree());
+    std::string init = link.attached() ? link.welcome().init_program : beside_us("init");
+    if (!init.empty()) processes->set_exec_stub({init, "--exec"});
+    return processes;
 }
 
 Processes::~Processes() {
@@ -207,8 +275,24 @@ Processes::~Processes() {
     }
 }
 
+// What could not be set, in words.
+std::vector<std::string>
+Processes::set_limits(const Cgroup& group,
+                      const std::vector<std::pair<std::string, std::string>>& settings) const {
+    std::vector<std::string> remarks;
+    for (const auto& [file, value] : settings) {
+        Result<> set = Error{"there are no control groups"};
+        if (group) {
+            set = tree_.enable(file.substr(0, file.find('.')));
+            if (set) set = group.set(file, value);
+        }
+        if (!set) remarks.push_back(file + " is not in force: " + set.error().message);
+    }
+    return remarks;
+}
+
 Result<Processes::Started> Processes::start(std::string_view name, SpawnRequest request,
-                                            Events events) {
+                                            Events events, Survival survival) {
     Ref<Process> process(new Process(*this));
     if (tree_) {
         auto group = tree_.create(name);
@@ -216,14 +300,22 @@ Result<Processes::Started> Processes::start(std::string_view name, SpawnRequest 
         process->cgroup_ = std::move(*group);
         request.cgroup = process->cgroup_.directory();
     }
+    std::vector<std::string> remarks = set_limits(process->cgroup_, request.cgroup_settings);
     auto slot = link_.claim(name, process->cgroup_.path());
     if (!slot) return slot.error();
     process->slot_ = *slot;
+    if (survival.claimed) survival.claimed(*slot);
+    if (auto kept = link_.store_slot_fds(*slot, survival.kept.data(), survival.kept.size());
+        !kept) {
+        link_.release(*slot);
+        return kept.error();
+    }
     request.pid_cell = link_.pid_cell(*slot);
     request.child_of_parent = link_.attached();
     auto spawned = spawner_.spawn(request);
     if (!spawned) {
         link_.release(*slot);
+        if (!survival.kept.empty()) (void)link_.drop_slot_fds(*slot);
         return spawned.error();
     }
     process->pid_ = spawned->pid;
@@ -232,18 +324,7 @@ Result<Processes::Started> Processes::start(std::string_view name, SpawnRequest 
     process->exited_ = std::move(events.exited);
     process->gone_callback_ = std::move(events.gone);
 
-    if (process->in_cgroup_) {
-        auto watch =
-            loop_.watch(process->cgroup_.events(), EPOLLPRI, [p = process.get()](uint32_t) {
-                // Reading it is also what ends the readiness.
-                if (!p->cgroup_.populated()) p->check_gone();
-            });
-        // Out of descriptors or memory for a watch: less, but it works (process group).
-        if (watch)
-            process->cgroup_watch_ = std::move(*watch);
-        else
-            process->in_cgroup_ = false;
-    }
+    process->watch_cgroup();
     if (!link_.attached()) {
         Result<Watch> watch = Error{"no pidfd"};
         if (process->pidfd_)
@@ -256,7 +337,6 @@ Result<Processes::Started> Processes::start(std::string_view name, SpawnRequest 
                         info.si_pid == 0)
                         return;
                     Ref<Process> self(p);
-                    link_.forget(p->slot_);
                     by_slot_.erase(p->slot_.index);
                     p->ended(wait_status_of(info));
                 });
@@ -273,7 +353,7 @@ Result<Processes::Started> Processes::start(std::string_view name, SpawnRequest 
     }
     by_slot_[slot->index] = process;
     processes_[process.get()] = process;
-    return Started{process, std::move(spawned->failure)};
+    return Started{process, std::move(spawned->failure), std::move(remarks)};
 }
 
 Result<> Processes::on_status(const records::Status& status) {
@@ -283,9 +363,21 @@ Result<> Processes::on_status(const records::Status& status) {
         process = found->second;
         by_slot_.erase(found);
     }
-    auto acknowledged = link_.acknowledge(status);
-    if (process) process->ended(status.wait_status);
-    return acknowledged;
+    if (!process) return link_.acknowledge(status);
+    process->status_ = status;
+    process->ended(status.wait_status);
+    return {};
+}
+
+void Processes::keep_left(Cgroup group) {
+    auto left = std::make_unique<Left>();
+    left->group = std::move(group);
+    auto watch = loop_.watch(left->group.events(), EPOLLPRI, [this, raw = left.get()](uint32_t) {
+        if (raw->group.populated()) return;
+        std::erase_if(left_, [raw](const auto& each) { return each.get() == raw; });
+    });
+    if (watch) left->watch = std::move(*watch);
+    left_.push_back(std::move(left));
 }
 
 void Processes::finished(Process& process) { processes_.erase(&process); }

@@ -14,14 +14,22 @@
 // session: then a leftover cannot be watched; it counts as gone when it has been killed, and what
 // has made itself a session of its own got away.
 //
-// The end of the process is known from init's `status` record, which is acknowledged here, or, by
-// ourselves, from its pidfd and waitid. Ends are never held back by anything.
+// The end of the process is known from init's `status` record, or, by ourselves, from its pidfd and
+// waitid. Ends are never held back by anything. The status is acknowledged, and the slot free, when
+// the tree is gone and that was told: until then a second stage that dies leaves everything behind
+// that its successor needs.
+//
+// Adoption, after the death of a second stage: `adopt` makes a Process of each slot with a process;
+// the statuses that init kept come by `on_status` as ever. Then each is claimed by who had started
+// it (`claim_adopted`, and `attach` for its events), and what nobody claims is ended.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "init/base/event_loop.h"
 #include "init/base/ref.h"
@@ -38,6 +46,8 @@ class Processes;
 std::string describe_wait_status(int wait_status);
 // A signal's number by its name, with or without SIG ("TERM", "SIGTERM"); 0 if there is none.
 int signal_number(std::string_view name);
+// Its name without SIG, its number if it has none.
+std::string signal_name(int number);
 
 class Process : public Counted {
   public:
@@ -52,8 +62,25 @@ class Process : public Counted {
     // To the process group of the process; to everything in the tree when the process itself has
     // ended. Stopped ones are woken for it.
     void signal(int number);
+    // To the process alone; to everything in the tree (the group, without a cgroup).
+    void signal_process(int number);
+    void signal_tree(int number);
     // SIGKILL to the whole tree.
     void kill();
+    // Leaves what remains of the tree to itself: it counts as gone. REQUIRES: not running.
+    void leave();
+    // Something of the tree was ended by the OOM killer. Known once it has ended.
+    bool out_of_memory() const { return out_of_memory_; }
+    // Of an adopted one; before that nothing is told. The events of what has happened already come
+    // in the next round of the loop.
+    struct Events {
+        std::function<void(int wait_status)> exited;
+        std::function<void()> gone;
+    };
+    void attach(Events events);
+    // What init kept for it: at most one of each role.
+    Fd take_kept(std::uint8_t role);
+
     // Nobody wants to know any more: no callback comes; what still runs is killed and reaped.
     void abandon();
 
@@ -61,6 +88,8 @@ class Process : public Counted {
     friend class Processes;
     explicit Process(Processes& owner) : owner_(owner) {}
     void ended(int wait_status);
+    void watch_cgroup();
+    void acknowledge();
     void check_gone();
     bool group_remains() const;
     void signal_group(int number) const;
@@ -72,10 +101,15 @@ class Process : public Counted {
     Watch end_watch_; // of the pidfd, by ourselves only
     Cgroup cgroup_;
     Watch cgroup_watch_;
+    records::Status status_{}; // of its end, under init
+    bool acknowledged_ = false;
+    bool waiting_ = false; // adopted, not attached
+    std::vector<std::pair<std::uint8_t, Fd>> kept_;
     bool in_cgroup_ = false;
     bool running_ = true;
     bool gone_ = false;
     bool killed_ = false;
+    bool out_of_memory_ = false;
     std::function<void(int)> exited_;
     std::function<void()> gone_callback_;
 };
@@ -92,36 +126,66 @@ class Processes {
     Processes(const Processes&) = delete;
     Processes& operator=(const Processes&) = delete;
 
-    struct Events {
-        std::function<void(int wait_status)> exited;
-        std::function<void()> gone;
+    using Events = Process::Events;
+    // What is to survive us: called with the slot before the process is made, and descriptors for
+    // init to keep.
+    struct Survival {
+        std::function<void(SlotRef)> claimed;
+        std::vector<SecondStageLink::SlotFd> kept;
     };
     struct Started {
         Ref<Process> process;
-        std::string failure; // could not be executed; `exited` will say 127
+        std::string failure;              // could not be executed; `exited` will say 127
+        std::vector<std::string> remarks; // limits that could not be set
     };
     // `name` for the slot and the cgroup. The request's cgroup, parent and pid cell are filled in
     // here. Both events come from the event loop, never from within this call; a Process may be
     // dropped in them. Errors: those of Spawner::spawn, no slot, no cgroup.
-    Result<Started> start(std::string_view name, SpawnRequest request, Events events);
+    Result<Started> start(std::string_view name, SpawnRequest request, Events events,
+                          Survival survival = {});
 
-    // To be called for every `status` record; strangers (from before a restart of ours) are
-    // acknowledged too.
+    // Takes over the processes that are in the slots. REQUIRES: nothing was started yet.
+    void adopt(std::vector<SecondStageLink::Kept::Slot> kept);
+    // The adopted process in this slot, or null; once.
+    Ref<Process> claim_adopted(SlotRef slot);
+    // One that ended, with all its tree, before anybody heard of it.
+    Ref<Process> gone_already(int wait_status);
+    // Kills and forgets the adopted ones that were not claimed; how many there were.
+    size_t end_unclaimed();
+
+    // To be called for every `status` record; those of strangers are acknowledged at once.
     Result<> on_status(const records::Status& status);
 
     const CgroupTree& cgroups() const { return tree_; }
+    // What a program is started through that needs more than a clone can do: init and "--exec".
+    // Empty: there is none.
+    const std::vector<std::string>& exec_stub() const { return exec_stub_; }
+    void set_exec_stub(std::vector<std::string> command) { exec_stub_ = std::move(command); }
     size_t count() const { return processes_.size(); } // not yet gone
+    size_t left() const { return left_.size(); }       // trees left to themselves, not yet empty
 
   private:
     friend class Process;
     void finished(Process& process);
+    void keep_left(Cgroup group);
+    std::vector<std::string>
+    set_limits(const Cgroup& group,
+               const std::vector<std::pair<std::string, std::string>>& settings) const;
 
     EventLoop& loop_;
     SecondStageLink& link_;
     Spawner spawner_;
     CgroupTree tree_;
+    std::vector<std::string> exec_stub_;
+    // Of trees that were left to themselves: to be removed when they are empty.
+    struct Left {
+        Cgroup group;
+        Watch watch;
+    };
+    std::vector<std::unique_ptr<Left>> left_;
     std::unordered_map<uint32_t, Ref<Process>> by_slot_;   // running
     std::unordered_map<Process*, Ref<Process>> processes_; // not gone
+    std::unordered_map<uint32_t, Ref<Process>> adopted_;   // by slot, not claimed
 };
 
 } // namespace muster::services

@@ -20,8 +20,10 @@ namespace muster::services {
 namespace {
 
 constexpr size_t page = 4096;
-constexpr size_t stack_size = 9 * page;               // the lowest page is the guard
-constexpr uint64_t into_cgroup_flag = 0x200000000ULL; // CLONE_INTO_CGROUP
+constexpr size_t stack_size = 9 * page;                  // the lowest page is the guard
+constexpr uint64_t into_cgroup_flag = 0x200000000ULL;    // CLONE_INTO_CGROUP
+constexpr uint64_t clear_handlers_flag = 0x100000000ULL; // CLONE_CLEAR_SIGHAND, Linux 5.5
+constexpr int first_staged = 32;                         // above the numbers that are handed on
 constexpr size_t clone_arguments_v0 = 64;
 
 // All signals are blocked while the child runs in our memory: a handler of ours must not run in it.
@@ -49,6 +51,17 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
     return result;
 }
 
+// Those of ours that a child would inherit as ignored. We ignore SIGPIPE sooner or later.
+uint64_t ignored_signals() {
+    uint64_t mask = uint64_t{1} << (SIGPIPE - 1);
+    for (int number = 1; number <= 64; ++number) {
+        struct sigaction action {};
+        if (::sigaction(number, nullptr, &action) == 0 && action.sa_handler == SIG_IGN)
+            mask |= uint64_t{1} << (number - 1);
+    }
+    return mask;
+}
+
 bool own_oom_score_is_set() {
     Fd file(::open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC));
     char text[16];
@@ -57,10 +70,10 @@ bool own_oom_score_is_set() {
     return size > 0 && text[0] != '0';
 }
 
-int descriptor_limit() {
-    rlimit limit{};
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return 1024;
-    return static_cast<int>(std::min<rlim_t>(limit.rlim_cur, 65536));
+rlimit descriptor_limit() {
+    rlimit limit{1024, 1024};
+    ::getrlimit(RLIMIT_NOFILE, &limit);
+    return limit;
 }
 
 // The first bytes of a file, as much as tells its kind.
@@ -106,6 +119,29 @@ std::string interpreter_in(const std::string& head) {
 
 } // namespace
 
+// Puts descriptors where the child finds them when its copy of our table ends early: copying and
+// closing thousands costs more than all the rest. What is put there is gone again afterwards.
+class Spawner::Staging {
+  public:
+    explicit Staging(Spawner& spawner) : spawner_(spawner) {}
+    ~Staging() {
+        while (used_ > 0)
+            ::dup3(spawner_.null_.get(), spawner_.staged_[--used_].get(), O_CLOEXEC);
+    }
+    Staging(const Staging&) = delete;
+    Staging& operator=(const Staging&) = delete;
+
+    int put(int fd) {
+        int place = spawner_.staged_[used_++].get();
+        // One that is not open is for the child to report.
+        return ::dup3(fd, place, O_CLOEXEC) < 0 ? fd : place;
+    }
+
+  private:
+    Spawner& spawner_;
+    size_t used_ = 0;
+};
+
 Result<Spawner> Spawner::create(Ways ways) {
     Spawner spawner;
     spawner.ways_ = ways;
@@ -121,6 +157,13 @@ Result<Spawner> Spawner::create(Ways ways) {
         spawner.null_.reset(::fcntl(null, F_DUPFD_CLOEXEC, 3));
         if (!spawner.null_) return system_error("open /dev/null", errno);
     }
+    for (Fd& each : spawner.staged_) {
+        each.reset(::fcntl(spawner.null_.get(), F_DUPFD_CLOEXEC, first_staged));
+        if (!each) return system_error("descriptors for starting processes", errno);
+        spawner.last_staged_ = std::max(spawner.last_staged_, each.get());
+    }
+    spawner.ignored_ = ignored_signals();
+    spawner.files_ = descriptor_limit();
     spawner.reset_oom_ = own_oom_score_is_set();
     return spawner;
 }
@@ -131,6 +174,10 @@ Spawner& Spawner::operator=(Spawner&& other) noexcept {
     std::swap(ways_, other.ways_);
     std::swap(stack_, other.stack_);
     std::swap(null_, other.null_);
+    std::swap(staged_, other.staged_);
+    std::swap(last_staged_, other.last_staged_);
+    std::swap(ignored_, other.ignored_);
+    std::swap(files_, other.files_);
     std::swap(reset_oom_, other.reset_oom_);
     return *this;
 }
@@ -144,32 +191,59 @@ Result<Spawned> Spawner::spawn(const SpawnRequest& request) {
     auto program = find_program(request.argv[0], request.path);
     if (!program) return program.error();
     std::vector<char*> argv = pointers(request.argv);
+    std::vector<std::string> own_pid;
+    own_pid.reserve(request.pid_variables.size());
+    for (const std::string& name : request.pid_variables)
+        own_pid.push_back(name + "=" + std::string(20, ' '));
     std::vector<char*> environment = pointers(request.environment);
+    environment.pop_back();
+    std::vector<char*> pid_texts;
+    for (size_t i = 0; i < own_pid.size(); ++i) {
+        environment.push_back(own_pid[i].data());
+        pid_texts.push_back(own_pid[i].data() + request.pid_variables[i].size() + 1);
+    }
+    environment.push_back(nullptr);
 
     ChildPlan plan{};
     plan.program = program->c_str();
     plan.argv = argv.data();
     plan.environment = environment.data();
     plan.directory = request.directory.c_str();
+    // Sources lie above all of the numbers, so that none is overwritten before it was used.
+    int highest = 2;
+    for (const SpawnRequest::Handed& each : request.handed)
+        highest = std::max(highest, each.number);
+    bool staging = ways_.clone3 && ways_.into_cgroup && highest < first_staged &&
+                   request.handed.size() + 3 <= staged_.size();
+    Staging stage(*this);
     std::vector<Fd> moved;
-    auto source = [&](int fd) {
-        if (fd < 0) return null_.get();
-        if (fd >= 3) return fd;
-        // One of the numbers that are about to be replaced in the child.
-        moved.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+    auto above = [&](int fd) {
+        if (staging) return stage.put(fd);
+        if (fd > highest) return fd;
+        moved.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, highest + 1));
         return moved.back().get();
     };
+    auto source = [&](int fd) { return above(fd < 0 ? null_.get() : fd); };
     plan.standard[0] = source(request.standard_input);
     plan.standard[1] = source(request.standard_output);
     plan.standard[2] = source(request.standard_error);
-    plan.extra = request.extra;
-    plan.extra_number = request.extra_number;
+    std::vector<int> handed;
+    for (const SpawnRequest::Handed& each : request.handed) {
+        handed.push_back(above(each.fd));
+        handed.push_back(each.number);
+    }
+    plan.handed = handed.data();
+    plan.handed_count = static_cast<int>(request.handed.size());
+    plan.pid_texts = pid_texts.data();
+    plan.pid_text_count = static_cast<int>(pid_texts.size());
     plan.cgroup_procs = -1;
     plan.reset_oom = reset_oom_;
-    plan.max_fd = descriptor_limit();
+    plan.files = files_;
+    plan.max_fd = static_cast<int>(std::min<rlim_t>(descriptor_limit().rlim_cur, 65536));
 
     uint64_t flags = CLONE_VM | CLONE_VFORK;
     if (request.child_of_parent) flags |= CLONE_PARENT;
+    if (request.pid_namespace) flags |= CLONE_NEWPID;
     if (request.pid_cell != nullptr) flags |= CLONE_PARENT_SETTID;
     // With CLONE_PARENT the signal is inherited and naming one is an error.
     int exit_signal = request.child_of_parent ? 0 : SIGCHLD;
@@ -184,9 +258,14 @@ Result<Spawned> Spawner::spawn(const SpawnRequest& request) {
         procs.reset(::openat(request.cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC));
         plan.cgroup_procs = procs.get();
     };
-    auto try_clone3 = [&](bool into_cgroup) {
+    auto try_clone3 = [&](bool newest) {
+        bool into_cgroup = newest && request.cgroup >= 0;
         CloneArguments arguments{};
         arguments.flags = flags | CLONE_PIDFD | (into_cgroup ? into_cgroup_flag : 0);
+        if (newest) arguments.flags |= clear_handlers_flag;
+        if (newest && staging) arguments.flags |= CLONE_FILES;
+        plan.last_shared = newest && staging ? last_staged_ : 0;
+        plan.ignored = newest ? ignored_ : ~uint64_t{0};
         arguments.pidfd = reinterpret_cast<uint64_t>(&pidfd);
         arguments.parent_tid = reinterpret_cast<uint64_t>(request.pid_cell);
         arguments.exit_signal = static_cast<uint64_t>(exit_signal);
@@ -199,16 +278,19 @@ Result<Spawned> Spawner::spawn(const SpawnRequest& request) {
     auto out_of_room = [](long result) { return result == -EAGAIN || result == -ENOMEM; };
 
     if (ways_.clone3) {
-        if (request.cgroup >= 0 && ways_.into_cgroup) {
+        if (ways_.into_cgroup) {
             pid = try_clone3(true);
-            spawned.in_cgroup = pid > 0;
+            spawned.in_cgroup = pid > 0 && request.cgroup >= 0;
             // Unknown to the kernel, or just not allowed for this cgroup?
-            if (pid == -EINVAL || pid == -E2BIG) ways_.into_cgroup = false;
+            if (!request.pid_namespace && (pid == -EINVAL || pid == -E2BIG))
+                ways_.into_cgroup = false;
         }
         if (pid < 0 && !out_of_room(pid)) {
             open_procs();
             pid = try_clone3(false);
-            if (pid == -ENOSYS || pid == -EPERM || pid == -EINVAL) ways_.clone3 = false;
+            // Not for what only this process asked for.
+            if (!request.pid_namespace && (pid == -ENOSYS || pid == -EPERM || pid == -EINVAL))
+                ways_.clone3 = false;
         }
     }
     if (pid < 0 && !out_of_room(pid)) {

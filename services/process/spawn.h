@@ -6,23 +6,28 @@
 // parent beforehand. What fails in the child is left in the shared memory for the parent to read.
 //
 // Three ways, best first; one that the kernel or a sandbox refuses is not tried again:
-//   clone3 with CLONE_INTO_CGROUP     Linux 5.7
+//   clone3 with CLONE_INTO_CGROUP     Linux 5.7; also without a copy of all our descriptors
 //   clone3, the child writes itself into cgroup.procs
 //   clone, the same                   no clone3: Linux before 5.3, some container engines
 // Under init the child is init's (CLONE_PARENT) and its pid goes into the state memfd by
 // CLONE_PARENT_SETTID before it can run (init/records.h).
 //
 // The child: a session of its own, default signals and an empty mask, umask 022, OOM score 0, the
-// given descriptors and no others.
+// given descriptors and no others, and the limit on descriptors that was in force when the Spawner
+// was made: we may raise ours afterwards.
 //
 // Sources: clone(2), close_range(2), execve(2), pidfd_open(2), proc(5), cgroups(7).
 #pragma once
 
+#include <sys/resource.h>
 #include <sys/types.h>
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "init/base/fd.h"
@@ -42,9 +47,18 @@ struct SpawnRequest {
     int standard_input = -1;
     int standard_output = -1;
     int standard_error = -1;
-    int extra = -1; // one more descriptor, as number `extra_number` (>= 3) in the child
-    int extra_number = -1;
+    // More descriptors, each with its number in the child (3 to 1023). Borrowed.
+    struct Handed {
+        int fd;
+        int number;
+    };
+    std::vector<Handed> handed;
+    // Variables that are set to the process's own pid, as it sees it itself (LISTEN_PID).
+    std::vector<std::string> pid_variables;
+    // Files of the cgroup and what is written to them: {"memory.max", "1048576"}.
+    std::vector<std::pair<std::string, std::string>> cgroup_settings;
     int cgroup = -1;              // the cgroup's directory, or -1
+    bool pid_namespace = false;   // its own, in which it is process 1
     bool child_of_parent = false; // CLONE_PARENT
     pid_t* pid_cell = nullptr;    // CLONE_PARENT_SETTID
 };
@@ -78,11 +92,16 @@ class Spawner {
     const Ways& ways() const { return ways_; }
 
   private:
+    class Staging;
     Spawner() = default;
 
     Ways ways_;
-    void* stack_ = nullptr;  // stack_size bytes, the lowest page not accessible
-    Fd null_;                // /dev/null
+    void* stack_ = nullptr;     // stack_size bytes, the lowest page not accessible
+    Fd null_;                   // /dev/null
+    std::array<Fd, 12> staged_; // places that are low, for what a child gets
+    int last_staged_ = 0;
+    uint64_t ignored_ = 0;   // signals: bit N - 1
+    rlimit files_{};         // RLIMIT_NOFILE of a child
     bool reset_oom_ = false; // our own score is not 0
 };
 

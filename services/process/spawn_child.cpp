@@ -1,6 +1,7 @@
 #include "services/process/spawn_child.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -64,13 +65,35 @@ constexpr long close_range_number = SYS_close_range;
 #else
 constexpr long close_range_number = 436; // the same on every architecture
 #endif
+constexpr long close_range_unshare = 2;
 constexpr long close_range_cloexec = 4;
+
+MUSTER_PLAIN void write_pid(const ChildPlan& plan, long pid) {
+    for (int i = 0; i < plan.pid_text_count; ++i) {
+        int length = 1;
+        for (long rest = pid; rest >= 10; rest /= 10)
+            ++length;
+        volatile char* text = plan.pid_texts[i];
+        text[length] = '\0';
+        for (long rest = pid; length > 0; rest /= 10)
+            text[--length] = static_cast<char>('0' + rest % 10);
+    }
+}
 
 } // namespace
 
 MUSTER_PLAIN int run_child(void* argument) {
     ChildPlan& plan = *static_cast<ChildPlan*>(argument);
     long failed = 0;
+
+    int step = static_cast<int>(ChildStep::descriptors);
+    // Linux 5.9 copies only what lies below the range. Nothing may be done to a table that is still
+    // our parent's.
+    if (plan.last_shared > 2 &&
+        raw(close_range_number, plan.last_shared + 1, ~0U, close_range_unshare) < 0) {
+        failed = raw(SYS_unshare, CLONE_FILES);
+        if (failed < 0) goto fail;
+    }
 
     raw(SYS_setsid);
     if (plan.cgroup_procs >= 0) {
@@ -88,9 +111,8 @@ MUSTER_PLAIN int run_child(void* argument) {
     for (int i = 0; i < 8; ++i)
         *const_cast<volatile uint64_t*>(&nothing[i]) = 0;
     for (int number = 1; number <= 64; ++number)
-        raw(SYS_rt_sigaction, number, address(nothing), 0, 8);
+        if (plan.ignored >> (number - 1) & 1) raw(SYS_rt_sigaction, number, address(nothing), 0, 8);
 
-    int step = static_cast<int>(ChildStep::descriptors);
     failed = 0;
     for (int i = 0; i < 3 && failed >= 0; ++i)
         failed = raw(SYS_dup3, plan.standard[i], i, 0);
@@ -111,16 +133,17 @@ MUSTER_PLAIN int run_child(void* argument) {
     if (raw(close_range_number, 3, ~0U, close_range_cloexec) < 0)
         for (int fd = 3; fd < plan.max_fd; ++fd)
             raw(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
-    if (plan.extra >= 0) {
-        failed = plan.extra == plan.extra_number ? raw(SYS_fcntl, plan.extra, F_SETFD, 0)
-                                                 : raw(SYS_dup3, plan.extra, plan.extra_number, 0);
+    for (int i = 0; i < plan.handed_count; ++i) {
+        failed = raw(SYS_dup3, plan.handed[2 * i], plan.handed[2 * i + 1], 0);
         if (failed < 0) goto fail;
     }
+    if (plan.pid_text_count > 0) write_pid(plan, raw(SYS_getpid));
 
     step = static_cast<int>(ChildStep::directory);
     failed = raw(SYS_chdir, address(plan.directory));
     if (failed < 0) goto fail;
     raw(SYS_umask, 022);
+    raw(SYS_prlimit64, 0, RLIMIT_NOFILE, address(&plan.files));
 
     // The mask last: until here nothing could interrupt us.
     raw(SYS_rt_sigprocmask, SIG_SETMASK, address(nothing), 0, 8);

@@ -2,6 +2,7 @@
 // spawn.cpp.
 #pragma once
 
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include <cstdint>
@@ -16,12 +17,20 @@ struct ChildPlan {
     char* const* argv;
     char* const* environment;
     const char* directory;
-    int standard[3]; // sources, all >= 3
-    int extra;       // source >= 3, or -1
-    int extra_number;
+    int standard[3];   // sources, all >= 3
+    const int* handed; // pairs: a source that is no number of these, the number in the child
+    int handed_count;
+    // Where the pid goes in values of the environment, each with room for it and a NUL.
+    char* const* pid_texts;
+    int pid_text_count;
     int cgroup_procs; // to write "0" to, or -1
     bool reset_oom;
-    int max_fd; // where close_range is missing: the descriptors from 3 up to here
+    rlimit files; // RLIMIT_NOFILE
+    // Above 2: the child shares the table of descriptors; it takes a copy of those up to here, and
+    // there are all that it needs.
+    int last_shared;
+    uint64_t ignored; // signals that are, or may be: bit N - 1
+    int max_fd;       // where close_range is missing: the descriptors from 3 up to here
     volatile int step;
     volatile int error_number;
 };

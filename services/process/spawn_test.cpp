@@ -132,20 +132,48 @@ TEST_CASE("spawn: default signals, an empty mask, and only the given descriptors
     CHECK(descriptors.output == "0\n1\n2\n3\n"); // 3 is the listed folder
 }
 
-TEST_CASE("spawn: an extra descriptor under its number") {
+TEST_CASE("spawn: more descriptors, each under its number") {
     auto spawner = Spawner::create();
     REQUIRE(spawner.ok());
-    // The second time the descriptor has that number already.
-    for (int number : {7, -1}) {
-        Pipe extra;
-        SpawnRequest request = shell("");
-        request.extra = extra.write.get();
-        request.extra_number = number == -1 ? extra.write.get() : number;
-        request.argv[2] = "echo ready >&" + std::to_string(request.extra_number);
+    Pipe one, two;
+    // Also where one has the number of the other, or its own already.
+    SpawnRequest request =
+        shell("echo first >&" + std::to_string(two.write.get()) + "; echo second >&" +
+              std::to_string(one.write.get()) + "; echo again >&9");
+    request.handed = {{one.write.get(), two.write.get()},
+                      {two.write.get(), one.write.get()},
+                      {one.write.get(), 9}};
+    auto outcome = run(*spawner, request);
+    CHECK(outcome.status == 0);
+    CHECK(one.drain() == "first\nagain\n");
+    CHECK(two.drain() == "second\n");
+}
+
+TEST_CASE("spawn: the process's own pid in its environment") {
+    for (auto ways : {Spawner::Ways{true, true}, Spawner::Ways{false, false}}) {
+        auto spawner = Spawner::create(ways);
+        REQUIRE(spawner.ok());
+        SpawnRequest request = shell("echo $LISTEN_PID $OTHER_PID $$ $GREETING");
+        request.pid_variables = {"LISTEN_PID", "OTHER_PID"};
         auto outcome = run(*spawner, request);
-        CHECK(outcome.status == 0);
-        CHECK(extra.drain() == "ready\n");
+        std::string pid = std::to_string(outcome.pid);
+        CHECK(outcome.output == pid + " " + pid + " " + pid + " hello\n");
     }
+}
+
+TEST_CASE("spawn: process 1 of its own pid namespace") {
+    if (::geteuid() != 0) {
+        test::skip("needs root to make namespaces");
+        return;
+    }
+    auto spawner = Spawner::create();
+    REQUIRE(spawner.ok());
+    SpawnRequest request = shell("echo $$ $LISTEN_PID");
+    request.pid_namespace = true;
+    request.pid_variables = {"LISTEN_PID"};
+    auto outcome = run(*spawner, request);
+    CHECK(outcome.output == "1 1\n");
+    CHECK(outcome.pid > 1);
 }
 
 TEST_CASE("spawn: what cannot be executed is said in words") {
@@ -234,4 +262,16 @@ TEST_CASE("spawn: our own score of the OOM killer is not inherited") {
     CHECK(std::string(still) == "10\n");
     // Back down may need a privilege that this test lacks.
     (void)!::pwrite(file.get(), before, static_cast<size_t>(size), 0);
+}
+
+TEST_CASE("spawn: raising our own limit on descriptors is not inherited") {
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+    REQUIRE(before.rlim_max > 600);
+    rlimit low{500, before.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &low) == 0);
+    auto spawner = Spawner::create();
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+    REQUIRE(spawner.ok());
+    CHECK(run(*spawner, shell("ulimit -n")).output == "500\n");
 }

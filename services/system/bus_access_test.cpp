@@ -181,8 +181,7 @@ TEST_CASE("an unprivileged peer of the bus is bounded, and told by what") {
     CHECK(dataspace::assertion_count(*world.status) == 1);
     other = world.connect_as(nobody);
     std::string big(BusAccess::max_packet + 1, ' ');
-    CHECK(world.talk(other, "[[0 <M \"" + big).find("packet too large") !=
-          std::string::npos);
+    CHECK(world.talk(other, "[[0 <M \"" + big).find("packet too large") != std::string::npos);
     other = world.connect_as(nobody);
     CHECK(world.talk(other, "[[0 <M \"" + big + "\">]]").find("packet too large") !=
           std::string::npos);

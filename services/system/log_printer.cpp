@@ -35,7 +35,11 @@ void print_log(Turn& turn, const dataspace::CapRef& log, int fd, bool quiet) {
     on_message(turn, log, pat::record("log", {pat::discard(), pat::bind()}),
                [fd, quiet](Turn&, View seen) {
                    View entry = seen.at(0);
-                   if (quiet && !entry.get("service").is_symbol("muster")) return;
+                   // The kernel has its own way to the console.
+                   if (entry.get("service").is_symbol("kernel")) return;
+                   bool ours = entry.get("service").is_symbol("muster") ||
+                               entry.get("stream").is_symbol("supervisor");
+                   if (quiet && !ours) return;
                    std::string line = log_line(entry) + "\n";
                    (void)!write(fd, line.data(), line.size());
                });

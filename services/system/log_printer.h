@@ -10,7 +10,8 @@
 
 namespace muster::services {
 
-// Observes from the current facet. With `quiet` only what the system says is printed. The
+// Observes from the current facet. With `quiet` only what the system and its supervisors
+// say is printed. The
 // descriptor must outlive the facet; what it does not take is lost.
 void print_log(dataspace::Turn& turn, const dataspace::CapRef& log, int fd, bool quiet);
 

@@ -11,7 +11,7 @@
 namespace muster::services {
 
 struct Options {
-    enum class Ask : uint8_t { run, help, version };
+    enum class Ask : uint8_t { run, check, help, version };
 
     Ask ask = Ask::run;
     std::vector<std::string> configs; // -c
@@ -26,6 +26,11 @@ struct Options {
     protocol::Answers answers = protocol::Answers::accepted;
     bool system = false; // as the second stage of init
     int init_fd = -1;
+    std::string main;                      // --main: the name of a container's main service
+    std::vector<std::string> main_command; // or what follows --, to be run as that
+    // Of --check: the versions to be understood, 0: not asked.
+    int records = 0;
+    int ledger = 0;
     int64_t credit; // SYNDICATE_CREDIT: how many events an account may owe
 };
 

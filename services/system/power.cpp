@@ -1,6 +1,9 @@
 #include "services/system/power.h"
 
+#include <signal.h>
+
 #include <cstdio>
+#include <cstdlib>
 
 #include "init/preserves/text_writer.h"
 #include "services/system/log_printer.h"
@@ -23,7 +26,13 @@ class Power::Switch final : public dataspace::Entity {
 };
 
 Power::Power(PowerContext context, Ref<dataspace::Facet> facet)
-    : context_(std::move(context)), facet_(std::move(facet)) {}
+    : context_(std::move(context)), facet_(std::move(facet)),
+      pending_(context_.config, context_.status, context_.pending_path) {}
+
+void Power::resume(Turn& turn) {
+    Result<> loaded = pending_.load(turn);
+    if (!loaded) say(turn, context_.log, loaded.error().message);
+}
 
 CapRef Power::capability(Turn& turn) { return turn.make_cap(make_ref<Switch>(*this)); }
 
@@ -34,6 +43,19 @@ void Power::log(std::string line) {
 
 void Power::command(Turn& turn, View request) {
     auto word = request.at(0).as_symbol();
+    if (request.is_record("system", 1) && request.at(0).is_record("shutdown")) {
+        turn.in(*facet_, [&](Turn& inner) {
+            Result<> set = pending_.set(inner, request.at(0));
+            if (!set) say(inner, context_.log, set.error().message);
+        });
+        return;
+    }
+    if (word && *word == "cancel-shutdown") {
+        turn.in(*facet_, [&](Turn& inner) {
+            if (pending_.cancel(inner)) say(inner, context_.log, "the shutdown was called off");
+        });
+        return;
+    }
     if (!request.is_record("system", 1) || !word) {
         say(turn, context_.log,
             "not a request to the system: " + preserves::to_text(without_capabilities(request)));
@@ -47,6 +69,9 @@ void Power::command(Turn& turn, View request) {
             return;
         }
         sent = context_.link.switch_root(*root, request.at(2).as_string().value_or(""));
+    } else if (*word == "upgrade") {
+        if (!context_.link.attached()) return say(turn, context_.log, "upgrade: there is no init");
+        replace();
     } else if (*word == "exit") {
         int64_t status = request.at(1).as_int().value_or(0);
         sent = context_.link.shutdown(Action::exit, static_cast<int>(status & 0xff));
@@ -62,9 +87,40 @@ void Power::command(Turn& turn, View request) {
     if (!context_.link.attached() && *word != "switch-root") stop_by_itself();
 }
 
+void Power::stop_all(std::function<void()> stopped) {
+    report_ = std::make_unique<StopReport>(
+        context_.loop, context_.engine, facet_, context_.config, context_.log,
+        [this](const Value& service) { context_.tracker.give_up(context_.engine, service); });
+    report_->begin();
+    context_.tracker.stop_all(context_.engine, [this, stopped = std::move(stopped)] {
+        report_->finish();
+        stopped();
+    });
+}
+
+// What is said in this round still leaves; all else our successor finds as after any other end.
+void Power::replace() {
+    context_.loop.next_round([this] {
+        Result<> sent = context_.link.upgrade(context_.link.welcome().init_program);
+        if (sent) sent = context_.link.replace();
+        if (!sent) return log(sent.error().message);
+        std::_Exit(0);
+    });
+}
+
 void Power::stop_by_itself() {
     if (std::exchange(stopping_, true)) return;
-    context_.tracker.stop_all(context_.engine, [this] { context_.loop.stop(); });
+    stop_all([this] { context_.loop.stop(); });
+}
+
+void Power::main_ended() {
+    if (stopping_) return; // as it was told to
+    Result<> sent = context_.link.shutdown(Action::exit, main_->status().value_or(0));
+    if (!sent) log(sent.error().message);
+}
+
+void Power::time_is_over() {
+    if (report_) report_->finish();
 }
 
 void Power::on_records() {
@@ -86,7 +142,14 @@ void Power::on_records() {
         }
         case Kind::stop:
             if (std::exchange(stopping_, true)) break;
-            context_.tracker.stop_all(context_.engine, [this] {
+            context_.adoption.release();
+            if (context_.journal) context_.journal->set_ending();
+            // Whoever ends a container, its status is that of its main service; a reboot is one.
+            stop_all([this, action = record.payload.stop.action] {
+                if (main_ && main_->status() && action != Action::reboot) {
+                    Result<> told = context_.link.shutdown(Action::exit, *main_->status());
+                    if (!told) log(told.error().message);
+                }
                 Result<> sent = context_.link.services_stopped();
                 if (!sent) log(sent.error().message);
             });
@@ -94,8 +157,16 @@ void Power::on_records() {
         case Kind::refused:
             log("init refuses: " + std::string(record.payload.refused.reason));
             break;
+        case Kind::signal:
+            if (main_)
+                main_->signal(record.payload.signal.signal);
+            else if (record.payload.signal.signal == SIGHUP)
+                context_.engine.external(facet_, [config = context_.config](Turn& turn) {
+                    turn.message(config, preserves::record("reload-configuration", {}));
+                });
+            break;
         default:
-            break; // kept descriptors: nothing is adopted yet; signals: nothing to reload
+            break;
         }
     }
 }

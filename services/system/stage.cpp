@@ -17,11 +17,15 @@
 #include "init/protocol/gatekeeper.h"
 #include "init/protocol/relay_listener.h"
 #include "services/daemon/daemons.h"
+#include "services/daemon/spec.h"
+#include "services/daemon/window.h"
+#include "services/log/filing.h"
+#include "services/log/settings.h"
+#include "services/presence/presence.h"
 #include "services/system/control.h"
 #include "services/system/debts.h"
 #include "services/system/kernel_parameters.h"
 #include "services/system/log_printer.h"
-#include "services/daemon/window.h"
 #include "services/tracker/tracker.h"
 
 namespace muster::services {
@@ -52,9 +56,8 @@ Value unix_address(const std::string& path) {
 } // namespace
 
 SecondStage::SecondStage(EventLoop& loop, SecondStageLink& link, Processes& processes,
-                         const Options& options)
-    : loop_(loop), link_(link), processes_(processes), options_(options) {
-}
+                         Adoption& adoption, const Options& options)
+    : loop_(loop), link_(link), processes_(processes), adoption_(adoption), options_(options) {}
 
 SecondStage::~SecondStage() = default;
 
@@ -80,6 +83,7 @@ Result<int> SecondStage::run() {
         auto watch = loop_.watch(link_.fd(), EPOLLIN, [this](uint32_t) { power_->on_records(); });
         if (!watch) return watch.error();
         link = *std::move(watch);
+        loop_.next_round([this] { power_->on_records(); }); // those that came with what was kept
     }
     if (options_.inferior) speak_on_stdio();
     if (!ended_) loop_.run();
@@ -101,11 +105,27 @@ void SecondStage::boot(Turn& turn) {
             say_later(line);
     });
     print_log(turn, log_, STDERR_FILENO, has(records::kQuiet));
+    if (options_.system) open_journal();
+    if (journal_) {
+        logs::file_messages(turn, log_, *journal_);
+        logs::serve_settings(turn, config_, *journal_,
+                             [this](const std::string& line) { say_later(line); });
+        take_other_logs();
+    }
 
     std::string overrides = options_.system ? "/run/muster/overrides" : "";
-    TrackerControl tracker = track_services(engine_, {config_, machine_, status_, log_, overrides});
-    power_ = std::make_unique<Power>(PowerContext{loop_, engine_, link_, processes_, tracker, log_},
+    TrackerControl tracker = track_services(engine_, {.config = config_,
+                                                      .machine = machine_,
+                                                      .status = status_,
+                                                      .log = log_,
+                                                      .overrides_path = overrides,
+                                                      .loop = &loop_});
+    power_ = std::make_unique<Power>(PowerContext{loop_, engine_, link_, processes_, adoption_,
+                                                  tracker, config_, status_, log_,
+                                                  options_.system ? "/run/muster/shutdown" : "",
+                                                  journal_.get()},
                                      facet_);
+    power_->resume(turn);
     system_ = power_->capability(turn);
     if (options_.control) control_ = control(turn, log_, [this](int status) { end(status); });
     gatekeeper_ = protocol::spawn_gatekeeper(turn, config_, options_.answers);
@@ -113,7 +133,37 @@ void SecondStage::boot(Turn& turn) {
     serve(turn);
     assert_capabilities(turn);
     if (options_.system) assert_boot_facts(turn);
+    if (!options_.main.empty() || !options_.main_command.empty()) {
+        main_ = std::make_unique<MainService>(turn, config_, options_.main, options_.main_command,
+                                              link_.attached() ? link_.welcome().init_program : "",
+                                              [this] { power_->main_ended(); });
+        power_->set_main(main_.get());
+    }
+    if (link_.attached()) assert_programs(turn);
     require_configuration(turn);
+}
+
+void SecondStage::open_journal() {
+    auto journal = logs::Journal::open(loop_, "/run/muster");
+    if (!journal) return say_later("no log files: " + journal.error().message);
+    journal_ = *std::move(journal);
+    journal_->set_report([this](const std::string& line) { say_later(line); });
+}
+
+// The kernel's messages and /dev/log. Those of a container's kernel are not its own.
+void SecondStage::take_other_logs() {
+    constexpr const char* kept_socket = "log.socket";
+    log_sources_ = std::make_unique<logs::Sources>(engine_, loop_, facet_, log_, *journal_);
+    auto say = [this](const Result<>& done) {
+        if (!done) say_later("not logged: " + done.error().message);
+    };
+    if (!has(records::kContainer)) say(log_sources_->take_kernel());
+    if (Fd kept = adoption_.take_named(kept_socket))
+        return say(log_sources_->take_syslog(std::move(kept)));
+    auto socket = logs::Sources::make_socket();
+    if (!socket) return say(socket.error());
+    say(log_sources_->take_syslog(*std::move(socket)));
+    if (link_.attached()) say(link_.store_fd(kept_socket, log_sources_->socket()));
 }
 
 // What is asserted as `<run-service …>`, by whoever does it, is implemented here.
@@ -123,14 +173,24 @@ void SecondStage::serve(Turn& turn) {
                                 .config = config_,
                                 .machine = machine_,
                                 .log = log_,
-                                .status = status_});
+                                .status = status_,
+                                .adoption = &adoption_,
+                                .sockets = sockets_,
+                                .journal = journal_.get()});
+    auto tell = [log = log_](Turn& inner, const std::string& line) { say(inner, log, line); };
+    serve_presence(turn, {.loop = loop_,
+                          .config = config_,
+                          .machine = machine_,
+                          .sockets = sockets_,
+                          .report = tell});
     // Reports come from within turns of their own or from none: they are said in one of ours.
     auto report = [this](const std::string& line) { say_later(line); };
     // As second stage, files that could do what root can must be root's.
     auto guarded = [this](View variables) { return options_.system && commands(variables); };
     config::serve_config_watchers(
         turn, loop_, config_,
-        [report](const config::Problem& problem) { report(config::to_string(problem)); }, guarded);
+        [report](const config::Problem& problem) { report(config::to_string(problem)); }, guarded,
+        check_assertion);
     protocol::serve_gatekeepers(turn, config_, options_.answers);
     publish_debts(turn, loop_, config_);
     serve_debt_reporters(turn, loop_, config_, log_);
@@ -184,6 +244,29 @@ void SecondStage::assert_boot_facts(Turn& turn) {
     for (const auto& [key, value] : parameters)
         turn.assert_(config_, preserves::record("kernel-parameter", {preserves::symbol(key),
                                                                      preserves::string(value)}));
+}
+
+// For `muster upgrade`: which programs run, and what a new one must understand.
+void SecondStage::assert_programs(Turn& turn) {
+    char path[records::kPathSize] = {};
+    ssize_t size = readlink("/proc/self/exe", path, sizeof path - 1);
+    std::string_view own(path, size > 0 ? static_cast<size_t>(size) : 0);
+    constexpr std::string_view deleted = " (deleted)"; // replaced by another already
+    if (own.ends_with(deleted)) own.remove_suffix(deleted.size());
+    std::string above = options_.configs.empty() ? "" : options_.configs.front();
+    above = above.substr(0, above.find_last_of('/'));
+    auto number = [](int64_t value) { return preserves::integer(value); };
+    turn.assert_(config_,
+                 preserves::record("system-programs",
+                                   {preserves::dictionary(
+                                       {{"init", preserves::string(link_.welcome().init_program)},
+                                        {"second-stage", preserves::string(own)},
+                                        {"configuration", preserves::string(above)},
+                                        {"process", number(getpid())},
+                                        {"records", number(records::kVersion)},
+                                        {"ledger", number(Ledger::version)},
+                                        {"state", number(link_.welcome().state_version)},
+                                        {"state-size", number(link_.welcome().state_size)}})}));
 }
 
 // What the scripts under `path` find. `configuration` is the folder above: that of the layers.
@@ -240,20 +323,24 @@ void SecondStage::require_configuration(Turn& turn) {
 // We are up when all configuration that we were given has been read.
 void SecondStage::report_up(Turn& turn, const std::vector<Value>& watchers) {
     watchers_missing_ = watchers.size();
-    auto one_more = [this] {
+    auto one_more = [this](Turn& now) {
         if (watchers_missing_ > 0 && --watchers_missing_ > 0) return;
+        // From the facet that this began in, which outlives whoever tells.
+        if (main_) now.in(*facet_, [this](Turn& inner) { main_->require(inner); });
+        adoption_.configuration_loaded();
+        if (journal_) journal_->finish_orphans();
         Result<> sent = link_.up();
         if (!sent) std::fprintf(stderr, "dataspace: %s\n", sent.error().message.c_str());
         if (options_.banner && !options_.system && !options_.inferior)
             std::fprintf(stderr, "dataspace: running\n");
     };
-    if (watchers.empty()) one_more();
+    if (watchers.empty()) one_more(turn);
     for (const Value& watcher : watchers) {
         Value ready = preserves::record("service-state", {watcher, preserves::symbol("ready")});
         bool seen = false;
         observe(turn, config_, pat::literal(ready),
-                [one_more, seen](Turn&, View) mutable {
-                    if (!std::exchange(seen, true)) one_more();
+                [one_more, seen](Turn& now, View) mutable {
+                    if (!std::exchange(seen, true)) one_more(now);
                 },
                 {});
     }
@@ -293,11 +380,13 @@ Result<Watch> SecondStage::watch_signals() {
             });
             return;
         }
-        // init sends TERM when the services are down already: there is nothing left to do.
-        if (link_.attached())
+        // init sends TERM when the services are down already, or when they had their time.
+        if (link_.attached()) {
+            power_->time_is_over();
             loop_.stop();
-        else
+        } else {
             power_->stop_by_itself();
+        }
     });
 }
 

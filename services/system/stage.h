@@ -14,6 +14,10 @@
 #include "init/dataspace/engine.h"
 #include "init/protocol/relay.h"
 #include "init/second_stage_link.h"
+#include "services/daemon/adoption.h"
+#include "services/daemon/listen_sockets.h"
+#include "services/log/journal.h"
+#include "services/log/sources.h"
 #include "services/process/process.h"
 #include "services/system/bus_access.h"
 #include "services/system/options.h"
@@ -25,7 +29,7 @@ namespace muster::services {
 class SecondStage {
   public:
     // Everything referred to must outlive it.
-    SecondStage(EventLoop& loop, SecondStageLink& link, Processes& processes,
+    SecondStage(EventLoop& loop, SecondStageLink& link, Processes& processes, Adoption& adoption,
                 const Options& options);
     ~SecondStage();
 
@@ -43,6 +47,7 @@ class SecondStage {
     bool commands(preserves::View variables) const;
     void assert_capabilities(Turn& turn);
     void assert_boot_facts(Turn& turn);
+    void assert_programs(Turn& turn);
     void require_configuration(Turn& turn);
     void speak_on_stdio();
     Value variables(const std::string& path) const;
@@ -50,6 +55,8 @@ class SecondStage {
     Result<Watch> watch_signals();
     void end(int status);
     void say_later(std::string line);
+    void open_journal();
+    void take_other_logs();
     bool has(uint32_t flag) const {
         return link_.attached() && (link_.welcome().flags & flag) != 0;
     }
@@ -57,8 +64,11 @@ class SecondStage {
     EventLoop& loop_;
     SecondStageLink& link_;
     Processes& processes_;
+    Adoption& adoption_;
     const Options& options_;
-    std::unique_ptr<TraceFile> trace_; // outlives the engine
+    std::unique_ptr<TraceFile> trace_;       // outlives the engine
+    std::unique_ptr<logs::Journal> journal_; // so does this; null: no log files
+    std::shared_ptr<ListenSockets> sockets_ = std::make_shared<ListenSockets>();
     dataspace::Engine engine_;
     CapRef config_;
     CapRef machine_;
@@ -70,7 +80,9 @@ class SecondStage {
     Ref<dataspace::Facet> facet_;
     Ref<dataspace::Facet> listeners_;
     dataspace::KeepAlive keep_;
+    std::unique_ptr<MainService> main_;
     std::unique_ptr<Power> power_;
+    std::unique_ptr<logs::Sources> log_sources_;
     std::unique_ptr<BusAccess> bus_access_;
     protocol::Connection superior_;
     size_t watchers_missing_ = 0;

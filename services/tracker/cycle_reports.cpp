@@ -12,14 +12,14 @@ void CycleReports::update(ServiceTable& services,
     std::vector<Service*> waiting;
     std::unordered_map<Value, size_t, preserves::ValueHash, preserves::ValueEqual> number;
     for (auto& [name, each] : services) {
-        if (!each.needed || each.down || each.run) continue;
+        if (!each.needed || !each.allowed() || each.run) continue;
         number.emplace(name, waiting.size());
         waiting.push_back(&each);
     }
     std::vector<std::vector<size_t>> edges(waiting.size());
     for (size_t i = 0; i < waiting.size(); ++i)
         for (const auto& [dependee, dependency] : waiting[i]->dependencies)
-            if (dependency.service.valid() && !dependency.met)
+            if (dependency.bond == Bond::needs && dependency.service.valid() && !dependency.met)
                 if (auto found = number.find(dependency.service); found != number.end())
                     edges[i].push_back(found->second);
     for (auto& [text, there] : reported_)

@@ -9,9 +9,6 @@
 
 namespace muster::services {
 
-using ServiceTable =
-    std::unordered_map<Value, Service, preserves::ValueHash, preserves::ValueEqual>;
-
 class CycleReports {
   public:
     // Looks for cycles among the services that are needed and do not run; sets `Service::cycle`.

@@ -36,6 +36,8 @@ void mirror_facts(Turn& turn, const CapRef& config, const CapRef& machine, const
     copy(config, pat::record("service-state", {any, any}));
     copy(config, pat::record("ServiceRunning", {any}));
     copy(config, pat::record("config-error", {any}));
+    copy(config, pat::record("depends-on", {any, any}));
+    copy(config, pat::record("boot-mode", {any}));
 }
 
 } // namespace muster::services

@@ -1,5 +1,6 @@
-// One-way copies into `$status`: what is in the machine, the states of services, what is wrong with
-// the configuration. Without capabilities, and interest in them implies nothing.
+// One-way copies into `$status`: what is in the machine, the states of services and what they
+// depend on, how the system was started, what is wrong with the configuration. Without
+// capabilities, and interest in them implies nothing.
 #pragma once
 
 #include "init/dataspace/dataspace.h"

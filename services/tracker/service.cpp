@@ -20,13 +20,14 @@ bool Service::active() const {
 }
 
 bool Service::forgettable() const {
-    return !needed && !defined && !up && !down && dependencies.empty() && states.empty() &&
-           !detail.valid() && demands == 0;
+    return !needed && !defined && !disabled && !up && !down && dependencies.empty() &&
+           states.empty() && !detail.valid() && demands == 0 && idle_after == 0 &&
+           providers.empty() && provides.empty();
 }
 
 std::string_view state_word(const Service& service, bool obstacles, bool going_down) {
     View phase = service.detail.valid() ? service.detail.view().get("phase") : View();
-    bool wanted = service.needed && !service.down && !going_down;
+    bool wanted = (service.needed || service.going_on()) && service.allowed() && !going_down;
     if (phase.is_symbol("stopping")) return "stopping";
     if (!wanted || obstacles) {
         if (service.active()) return "stopping";
@@ -45,6 +46,19 @@ std::string_view state_word(const Service& service, bool obstacles, bool going_d
     return service.is_daemon() && service.defined ? "starting" : "waiting";
 }
 
+namespace {
+
+// What the tracker says; nobody else can in its place.
+bool is_own_key(std::string_view key) {
+    for (std::string_view own :
+         {"waiting-for", "waiting-for-more", "cycle", "override", "needed", "undefined",
+          "unprovided", "disabled", "idle", "provider", "demands", "since", "rise", "first-rise"})
+        if (key == own) return true;
+    return false;
+}
+
+} // namespace
+
 Value status_record(const Service& service, std::string_view word, bool waits) {
     Encoder out;
     out.begin_record();
@@ -58,7 +72,7 @@ Value status_record(const Service& service, std::string_view word, bool waits) {
         size_t named = 0;
         for (const Value& each : service.missing) {
             if (named == max_waiting_named) break;
-            out.value(without_capabilities(each));
+            out.value(without_capabilities(asked_for(each)));
             ++named;
         }
         out.end();
@@ -78,10 +92,22 @@ Value status_record(const Service& service, std::string_view word, bool waits) {
         out.symbol("override");
         out.symbol(service.up ? "up" : "down");
     }
+    if (service.disabled) {
+        out.symbol("disabled");
+        out.boolean(true);
+    }
+    if (service.going_on()) {
+        out.symbol("idle");
+        out.boolean(true);
+    }
+    if (service.provider.valid()) {
+        out.symbol("provider");
+        out.value(without_capabilities(service.provider));
+    }
     if (service.needed) {
         out.symbol("needed");
         out.boolean(true);
-        if (service.is_daemon() && !service.defined) {
+        if (service.is_daemon() && !service.defined && !service.is_provided()) {
             out.symbol("undefined");
             out.boolean(true);
         } else if (service.run != 0 && service.states.empty() && !service.is_daemon()) {
@@ -89,6 +115,11 @@ Value status_record(const Service& service, std::string_view word, bool waits) {
             out.boolean(true);
         }
     }
+    if (service.demands > 0) {
+        out.symbol("demands");
+        out.integer(static_cast<int64_t>(service.demands));
+    }
+    service.times.encode(out);
     if (service.detail.valid()) {
         View key;
         for (View item : service.detail.view().items()) {
@@ -96,10 +127,7 @@ Value status_record(const Service& service, std::string_view word, bool waits) {
                 key = item;
                 continue;
             }
-            if (key.is(Kind::symbol) && !key.is_symbol("waiting-for") &&
-                !key.is_symbol("waiting-for-more") && !key.is_symbol("cycle") &&
-                !key.is_symbol("override") && !key.is_symbol("needed") &&
-                !key.is_symbol("undefined") && !key.is_symbol("unprovided")) {
+            if (key.is(Kind::symbol) && !is_own_key(*key.as_symbol())) {
                 out.value(key);
                 out.value(without_capabilities(item));
             }
@@ -185,6 +213,28 @@ Value without_capabilities(View value) {
     // Two entries of a set may have become the same: then only the kind of value remains.
     Result<Value> result = out.finish();
     return result ? *std::move(result) : preserves::symbol("capabilities");
+}
+
+Value bond_key(Bond bond, View dependee) {
+    switch (bond) {
+    case Bond::needs:
+        break;
+    case Bond::wants:
+        return preserves::record("wants", {dependee});
+    case Bond::after:
+        return preserves::record("after", {dependee});
+    case Bond::gives_way:
+        return preserves::record("gives-way-to", {dependee});
+    case Bond::displaces:
+        return preserves::record("displaces", {dependee});
+    }
+    return Value(dependee);
+}
+
+View asked_for(View key) {
+    for (std::string_view label : {"wants", "after", "gives-way-to", "displaces"})
+        if (key.is_record(label, 1) && key.count() == 1) return key.at(0);
+    return key;
 }
 
 Value strip_binds(View pattern) {

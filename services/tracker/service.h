@@ -6,7 +6,9 @@
 #include <unordered_set>
 #include <vector>
 
+#include "init/base/event_loop.h"
 #include "init/dataspace/actor.h"
+#include "services/tracker/times.h"
 
 namespace muster::services {
 
@@ -16,7 +18,17 @@ using preserves::View;
 
 using ValueSet = std::unordered_map<Value, uint32_t, preserves::ValueHash, preserves::ValueEqual>;
 
+// How a service is tied to another one.
+enum class Bond : uint8_t {
+    needs,     // `<depends-on S D>`: not without it
+    wants,     // `<wants S D>`: it is needed as well, and waited for while it is under way
+    after,     // `<before S2 S>`: waited for while it is under way, if somebody needs it
+    gives_way, // `<conflicts S S2>`: not while S2 is needed
+    displaces, // the same, of S2: not before S is gone
+};
+
 struct Dependency {
+    Bond bond = Bond::needs;
     // The service that must be in a state, if it says so (`<service-state S2 STATE>`, or a
     // `<present …>` of such or of `<ServiceRunning S2>`); else invalid.
     Value service;
@@ -30,14 +42,31 @@ struct Dependency {
 
 struct Service {
     Value name;
-    bool needed = false;  // someone asserts require-service
-    bool defined = false; // there is a `<daemon ID SPEC>`, or it needs none
-    bool up = false;      // overrides
+    bool needed = false;   // someone asserts require-service
+    bool defined = false;  // there is a `<daemon ID SPEC>`, or it needs none
+    bool disabled = false; // `<disable-service S>`: runs only if `up`
+    bool up = false;       // overrides
     bool down = false;
+    // By what is depended on, for other bonds as `bond_key` says.
     std::unordered_map<Value, Dependency, preserves::ValueHash, preserves::ValueEqual> dependencies;
     ValueSet states;
+    std::vector<Value> after; // services that were there because it asked for them, when it started
+    bool given_up = false;    // it does not stop, and nobody waits for that any more
     Value detail;             // of `<daemon-status ID {…}>`
     std::vector<Value> cycle; // the names on a cycle that it is on
+
+    uint64_t idle_after = 0; // `<idle-stop S SECONDS>`, in nanoseconds; 0: at once
+    Timer idle;              // nobody needs it any more, but it goes on for that long
+    Timer demand_end;        // the same, when the last demand has gone: `demand` stays for so long
+    bool idle_over = false;  // for as long as nobody needs it
+    Timer patience;          // with what it wants and nobody is bringing
+    bool out_of_patience = false;
+    bool rerunning = false;   // it was complete, and an operator has it run once more
+    bool coming_back = false; // it was up, and is started again by its supervisor
+
+    std::vector<Value> providers; // `<provides P S>`, in order
+    std::vector<Value> provides;  // the other way round
+    Value provider;               // the one that was chosen
 
     size_t demands = 0; // RequireService and interest
     Handle demand = 0;  // our `<require-service S>` for those
@@ -47,8 +76,10 @@ struct Service {
     Handle milestone_started = 0;
     Handle milestone_ready = 0;
     Handle running = 0; // `<ServiceRunning S>`
+    Handle taken_down = 0; // `<taken-down S BY>`
     Handle mirror = 0;  // `<service S WORD {…}>` in $status
     Value mirrored;
+    Times times;
     // The dependees that are not there now.
     std::unordered_set<Value, preserves::ValueHash, preserves::ValueEqual> missing;
     bool missing_grew = false; // since it was judged
@@ -60,6 +91,14 @@ struct Service {
     bool has_state(std::string_view state) const;
     bool is_milestone() const { return name.view().is_record("milestone", 1); }
     bool is_daemon() const { return name.view().is_record("daemon", 1); }
+    // No daemon of its own: one of its providers stands for it.
+    bool is_provided() const { return !providers.empty() && !defined; }
+    // What is up when all that it depends on is: nothing of it runs.
+    bool is_point() const { return is_milestone() || is_provided(); }
+    bool is_up() const { return has_state("ready") || has_state("complete"); }
+    bool going_on() const { return idle.pending() || demand_end.pending(); }
+    // Nothing stands against it but what it depends on.
+    bool allowed() const { return !down && (!disabled || up); }
     // It is a daemon, and something of it runs.
     bool active() const;
     // Nothing is known of it any more.
@@ -70,10 +109,20 @@ struct Service {
 // stops, so nothing is wanted any more.
 std::string_view state_word(const Service& service, bool obstacles, bool going_down);
 // `<service S WORD {…}>` for the mirror: with what it waits for (the first few, and how many more
-// there are), its cycle, its override, and what its supervisor says; without capabilities.
+// there are), its cycle, its override, how many demands there are but for those of services that
+// depend on it (`demands`), its times, and what its supervisor says; without capabilities.
 Value status_record(const Service& service, std::string_view word, bool waits);
 // How many of the things that it waits for a status names.
 inline constexpr size_t max_waiting_named = 20;
+
+using ServiceTable =
+    std::unordered_map<Value, Service, preserves::ValueHash, preserves::ValueEqual>;
+
+// How `dependencies` and `missing` name what S is tied to by a bond: DEPENDEE itself if it needs
+// it, else `<wants DEPENDEE>` and the like.
+Value bond_key(Bond bond, View dependee);
+// DEPENDEE of that, as it is shown.
+View asked_for(View key);
 
 // The value with every capability in it replaced by the symbol `capability`.
 Value without_capabilities(View value);

@@ -5,8 +5,9 @@
 //   needed     somebody asserts `<require-service S>`. The tracker does so itself for
 //              `<RequireService S>`, for interest in `<ServiceRunning S>`, for what a needed
 //              service depends on, and for `<service-override S up>`.
-//   obstacles  each `<depends-on S D>` whose D is not there; `<service-override S down>`; the
-//              system going down while others that depend on S still run.
+//   obstacles  each `<depends-on S D>` whose D is not there; `<service-override S down>`;
+//              `<disable-service S>`; what bonds.h says; the system going down while others that
+//              depend on S still run.
 // While S is needed and has no obstacle `<run-service S>` is asserted: whoever implements S runs
 // it, and says how it is by `<service-state S …>`.
 //
@@ -24,7 +25,13 @@
 // the end of the turn in which that changed.
 //
 // Milestones, `<milestone NAME>`, are services of the tracker's own: ready as soon as nothing
-// stands in their way.
+// stands in their way. One that was reached stays so while what it depends on ends and is started
+// again by itself or by an operator, and is lost when something of it may not run any more.
+//
+// A one-shot that is complete and is run once more (`<restart-service S>`) counts as complete until
+// that is over.
+//
+// `<idle-stop S SECONDS>`: S goes on for that long when nobody needs it any more.
 //
 // Services that wait for each other in a circle are named once in the log and in their status;
 // all others start.
@@ -36,6 +43,7 @@
 #include <functional>
 #include <string>
 
+#include "init/base/event_loop.h"
 #include "init/dataspace/dataspace.h"
 
 namespace muster::services {
@@ -47,6 +55,11 @@ struct TrackerSpaces {
     dataspace::CapRef log;
     // Where overrides are kept over the life of a second stage; empty: nowhere.
     std::string overrides_path;
+    // For what takes time; without it nothing goes on when nobody needs it, and what is wanted is
+    // waited for without end. Must outlive the engine.
+    EventLoop* loop = nullptr;
+    // How long S waits for what it wants, or is to come after, when nothing is bringing it about.
+    uint64_t patience = 5 * second;
 };
 
 class Tracker;
@@ -58,9 +71,12 @@ class TrackerControl {
     TrackerControl(const TrackerControl&);
     TrackerControl& operator=(const TrackerControl&);
     ~TrackerControl();
-    // Stops all services, each after those that depend on it, and calls `stopped` when no process
-    // of theirs is left. REQUIRES: called in no turn.
+    // Stops all services, each after those that were started because it was there, whatever the
+    // configuration says by now, and calls `stopped` when no process of theirs is left. REQUIRES:
+    // called in no turn, as for the others.
     void stop_all(dataspace::Engine& engine, std::function<void()> stopped);
+    // While they are being stopped: nobody waits for this one any longer.
+    void give_up(dataspace::Engine& engine, const preserves::Value& service);
 
   private:
     friend TrackerControl track_services(dataspace::Engine&, TrackerSpaces);

@@ -54,7 +54,7 @@ struct World {
                     turn, config, pat::bind(pat::record(label, {pat::discard()})),
                     [this](Turn&, View v) { note(v.at(0), true); },
                     [this](Turn&, View v) { note(v.at(0), false); });
-            for (const char* label : {"service"})
+            for (const char* label : {"service", "depends-on"})
                 observe(
                     turn, status, pat::bind(pat::record(label, {pat::discard()})),
                     [this](Turn&, View v) { note(v.at(0), true); },
@@ -101,6 +101,12 @@ struct World {
                 return each.substr(start, each.find(' ', start) - start);
             }
         return "";
+    }
+    // What `$status` says of it beside the word.
+    Value facts(const std::string& name) const {
+        for (const auto& each : seen)
+            if (each.rfind("<service " + name + " ", 0) == 0) return Value(text(each).view().at(2));
+        return preserves::dictionary({});
     }
     std::vector<std::string> take_runs() { return std::exchange(runs, {}); }
 };
@@ -286,9 +292,11 @@ TEST_CASE("an undefined service is shown as waiting for its definition") {
 TEST_CASE("a service of no kind that anybody provides is shown so") {
     World world;
     world.change({"<require-service <odd one>>"});
-    CHECK(world.has("<service <odd one> waiting {needed: #t, unprovided: #t}>"));
+    CHECK(world.word("<odd one>") == "waiting");
+    CHECK(world.facts("<odd one>").view().get("unprovided").valid());
     world.change({"<service-state <odd one> ready>"});
-    CHECK(world.has("<service <odd one> running {needed: #t}>"));
+    CHECK(world.word("<odd one>") == "running");
+    CHECK_FALSE(world.facts("<odd one>").view().get("unprovided").valid());
 }
 
 TEST_CASE("services stop after those that depend on them") {
@@ -305,6 +313,43 @@ TEST_CASE("services stop after those that depend on them") {
     world.change({}, {"<service-state <daemon a> ready>"});
     CHECK(world.take_runs().empty());
     world.change({}, {"<service-state <daemon a> started>"});
+    CHECK(world.take_runs() == Runs{"-<daemon b>"});
+    CHECK_FALSE(stopped);
+    world.change({}, {"<service-state <daemon b> ready>", "<service-state <daemon b> started>"});
+    CHECK(stopped);
+}
+
+TEST_CASE("services stop in the order in which they were started, whatever is configured by then") {
+    World world;
+    std::string dependency = "<depends-on <daemon a> <service-state <daemon b> ready>>";
+    world.change({dependency, "<require-service <daemon a>>", "<require-service <daemon b>>",
+                  "<service-state <daemon b> started>", "<service-state <daemon b> ready>",
+                  "<service-state <daemon a> started>", "<service-state <daemon a> ready>"});
+    // Now the other way round; nobody is bounced, since what is asked for is there.
+    world.change({"<depends-on <daemon b> <service-state <daemon a> ready>>"}, {dependency});
+    world.take_runs();
+    bool stopped = false;
+    world.tracker.stop_all(world.engine, [&] { stopped = true; });
+    world.engine.run();
+    CHECK(world.take_runs() == Runs{"-<daemon a>"});
+    world.change({}, {"<service-state <daemon a> ready>", "<service-state <daemon a> started>"});
+    CHECK(world.take_runs() == Runs{"-<daemon b>"});
+    world.change({}, {"<service-state <daemon b> ready>", "<service-state <daemon b> started>"});
+    CHECK(stopped);
+}
+
+TEST_CASE("what does not stop is given up, and what it depends on stops all the same") {
+    World world;
+    world.change({"<depends-on <daemon a> <service-state <daemon b> ready>>",
+                  "<require-service <daemon a>>", "<service-state <daemon b> started>",
+                  "<service-state <daemon b> ready>", "<service-state <daemon a> started>"});
+    world.take_runs();
+    bool stopped = false;
+    world.tracker.stop_all(world.engine, [&] { stopped = true; });
+    world.engine.run();
+    REQUIRE(world.take_runs() == Runs{"-<daemon a>"});
+    world.tracker.give_up(world.engine, text("<daemon a>"));
+    world.engine.run();
     CHECK(world.take_runs() == Runs{"-<daemon b>"});
     CHECK_FALSE(stopped);
     world.change({}, {"<service-state <daemon b> ready>", "<service-state <daemon b> started>"});
@@ -330,6 +375,40 @@ TEST_CASE("at the end even services that depend on each other stop") {
     CHECK_FALSE(stopped);
     world.change({}, {"<service-state <daemon a> ready>", "<service-state <daemon b> ready>"});
     CHECK(stopped);
+}
+
+TEST_CASE("the mirror tells when a service was wanted, started and up, and what it depends on") {
+    World world;
+    world.change({"<depends-on <daemon a> <service-state <daemon b> ready>>", "<daemon a {}>",
+                  "<require-service <daemon a>>"});
+    CHECK(world.has("<depends-on <daemon a> <service-state <daemon b> ready>>"));
+    auto time = [&](size_t index) {
+        Value facts = world.facts("<daemon a>");
+        return facts.view().get("rise").at(index).as_int().value_or(-1);
+    };
+    int64_t demanded = time(0);
+    CHECK(demanded > 0);
+    CHECK(time(1) == 0);
+    world.change({"<service-state <daemon b> ready>"});
+    CHECK(time(0) == demanded);
+    CHECK(time(1) >= demanded);
+    CHECK(time(2) == 0);
+    world.change({"<service-state <daemon a> started>", "<service-state <daemon a> ready>"});
+    CHECK(time(2) >= time(1));
+    CHECK(world.facts("<daemon a>").view().get("since").as_int() == time(2));
+    world.change({}, {"<depends-on <daemon a> <service-state <daemon b> ready>>"});
+    CHECK_FALSE(world.has("<depends-on <daemon a> <service-state <daemon b> ready>>"));
+}
+
+TEST_CASE("the mirror counts the demands that come from outside") {
+    World world;
+    world.change({"<depends-on <daemon a> <service-state <daemon b> ready>>",
+                  "<require-service <daemon a>>"});
+    CHECK_FALSE(world.facts("<daemon b>").view().get("demands").valid());
+    world.change({"<RequireService <daemon b>>"});
+    CHECK(world.facts("<daemon b>").view().get("demands").as_int() == 1);
+    world.change({}, {"<RequireService <daemon b>>"});
+    CHECK_FALSE(world.facts("<daemon b>").view().get("demands").valid());
 }
 
 TEST_CASE("no capability gets into the mirror") {

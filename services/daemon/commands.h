@@ -1,0 +1,71 @@
+// Commands beside the process of a daemon, one after another: before and after its start, after its
+// end, the health probe. Each is a process tree of its own, with the service's user, limits and
+// directory; what it prints is logged as the service's.
+//
+//   waiting --start--> running: the first command, and the next when nothing of it is left
+//     a command fails, or the time for all is over (SIGKILL)  -> failed
+//     the last one succeeds                                   -> done
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "services/daemon/context.h"
+#include "services/daemon/log_lines.h"
+#include "services/daemon/program.h"
+
+namespace muster::services {
+
+class Commands {
+  public:
+    struct Owner {
+        const Context& context;
+        dataspace::Engine& engine;
+        Ref<dataspace::Facet> facet;
+        Value service;
+        std::string name;   // of the service, in its text
+        std::string cgroup; // of the process
+    };
+    // `failure`: "startPre: exit code 1"; empty if there is none. `status`: of the last command as
+    // wait(2) gives it, or -1.
+    using Done = std::function<void(const std::string& failure, int status)>;
+
+    // `spec` is only used in `start` and between two commands, and must be there then. `limit` in
+    // nanoseconds for all of them; 0: none. `done` comes from the event loop.
+    Commands(Owner owner, const DaemonSpec& spec, std::string what, std::vector<Command> commands,
+             std::vector<std::string> environment, uint64_t limit, Done done);
+    // Whatever still runs is killed, and nothing is told.
+    ~Commands();
+    Commands(const Commands&) = delete;
+    Commands& operator=(const Commands&) = delete;
+
+    void start();
+
+  private:
+    void next();
+    Result<> launch(const Command& command);
+    void ended(int status);
+    void gone();
+    void finish(const std::string& failure);
+
+    Owner owner_;
+    const DaemonSpec& spec_;
+    std::string what_;
+    std::vector<Command> commands_;
+    std::vector<std::string> environment_;
+    uint64_t limit_;
+    Done done_;
+    size_t at_ = 0;
+    int status_ = -1;
+    bool late_ = false;
+    Ref<Process> process_;
+    Fd report_;
+    std::string failure_; // of `init --exec`
+    std::unique_ptr<LogLines> log_lines_;
+    Timer timer_;
+    Timer soon_;
+};
+
+} // namespace muster::services

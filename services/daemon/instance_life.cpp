@@ -1,0 +1,365 @@
+// What an instance does around its process: commands before and after, readiness and health, limits
+// (instance.h).
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+
+#include "init/preserves/text_writer.h"
+#include "services/daemon/daemon.h"
+
+namespace muster::services {
+
+Commands::Owner Instance::commands_owner() const {
+    auto text = owner_.id().view().as_text();
+    std::string group = text ? std::string(*text) : preserves::to_text(owner_.id());
+    return {owner_.context(), owner_.engine(), owner_.facet(),
+            owner_.service(), owner_.name(),   std::move(group)};
+}
+
+pid_t Instance::pid() const {
+    if (liveness_ && liveness_->main_pid() != 0) return liveness_->main_pid();
+    return process_ && process_->running() ? process_->pid() : 0;
+}
+
+uint64_t Instance::first_delay() const {
+    uint64_t own = parsed_ ? parsed_->more().restart_delay : 0;
+    return own > 0 ? own : owner_.context().timing.first_delay;
+}
+
+uint64_t Instance::longest_delay() const {
+    uint64_t own = parsed_ ? parsed_->more().restart_delay_max : 0;
+    return std::max(own > 0 ? own : owner_.context().timing.longest_delay, first_delay());
+}
+
+// --- before the process ---
+
+Result<> Instance::begin(Turn& turn) {
+    const Context& context = owner_.context();
+    wait_status_ = -1;
+    last_pid_ = 0;
+    tree_gone_ = true; // nothing is there yet
+    if (!parsed_->more().s6.empty()) {
+        if (auto read = reread_s6(); !read) return read;
+        if (s6_->down && down_counts_) {
+            last_ = s6_->path + "/down is there: it is not started by itself";
+            phase_ = Phase::failed;
+            owner_.changed(turn);
+            return {};
+        }
+    }
+    const RareFields& rare = parsed_->more();
+    uint64_t now = monotonic_now();
+    std::erase_if(start_times_, [&](uint64_t time) { return now - time > rare.restart_within; });
+    if (rare.restart_starts > 0) start_times_.push_back(now);
+    if (rare.listen.valid()) {
+        auto sockets = context.sockets->open_all(rare.listen);
+        if (!sockets) return sockets.error();
+        sockets_ = std::move(*sockets);
+    }
+    make_liveness();
+    if (rare.start_pre.empty()) return launch(turn);
+    phase_ = Phase::starting;
+    commands_ = std::make_unique<Commands>(
+        commands_owner(), *parsed_, "startPre", rare.start_pre, std::vector<std::string>(), 0,
+        [this](const std::string& failure, int) {
+            later([failure](Instance& self, Turn& inner) { self.begun_before(inner, failure); });
+        });
+    commands_->start();
+    owner_.changed(turn);
+    return {};
+}
+
+Result<> Instance::reread_s6() {
+    auto fresh = parse_spec(spec_); // what the folder said before no longer counts
+    if (!fresh) return fresh.error();
+    auto folder = read_s6_folder(fresh->more().s6, *fresh);
+    if (!folder) return folder.error();
+    parsed_ = std::move(fresh);
+    s6_ = std::make_unique<S6Folder>(std::move(*folder));
+    return {};
+}
+
+void Instance::begun_before(Turn& turn, const std::string& failure) {
+    if (phase_ != Phase::starting) return;
+    commands_.reset();
+    if (!failure.empty()) return could_not_start(turn, failure);
+    if (auto launched = launch(turn); !launched) could_not_start(turn, launched.error().message);
+}
+
+void Instance::could_not_start(Turn& turn, const std::string& why) {
+    last_ = why;
+    failed_by({});
+    tree_gone_ = true;
+    ended(turn, false);
+}
+
+// stdout, as far as no protocol has it, and stderr.
+Result<> Instance::prepare_output(Ends& ends) {
+    const RareFields& rare = parsed_->more();
+    SpawnRequest& request = ends.program.request;
+    auto log = [&](const char* stream, KeptRole role, int& child_end) -> Result<> {
+        auto pipe = make_pipe();
+        if (!pipe) return pipe.error();
+        child_end = pipe->write.get();
+        ends.program.child.push_back(std::move(pipe->write));
+        ends.keep(role, pipe->read.get());
+        return log_lines_->add(std::move(pipe->read), stream);
+    };
+    if (rare.tty) return {};
+    bool output = parsed_->protocol == Protocol::none;
+    if (output && s6_ && s6_->logger && rare.standard_output == Output::log) {
+        if (!logger_) {
+            auto pipe = make_pipe();
+            if (!pipe) return pipe.error();
+            logger_ = std::make_unique<S6Logger>(commands_owner(), s6_->path, std::move(*pipe));
+        }
+        logger_->start();
+        request.standard_output = logger_->input();
+        ends.keep(KeptRole::logger_read, logger_->pipe().read.get());
+        ends.keep(KeptRole::logger_write, logger_->pipe().write.get());
+    } else if (output && rare.standard_output == Output::log) {
+        if (auto logged = log("stdout", KeptRole::standard_output, request.standard_output);
+            !logged)
+            return logged;
+    }
+    if (rare.standard_error == Output::standard_output)
+        request.standard_error = request.standard_output;
+    else if (rare.standard_error == Output::log)
+        return log("stderr", KeptRole::standard_error, request.standard_error);
+    return {};
+}
+
+// What a process that was adopted had beside it (remembering.cpp).
+void Instance::adopt_company(Turn& turn) {
+    auto take = [this](KeptRole role) { return process_->take_kept(static_cast<uint8_t>(role)); };
+    last_pid_ = process_->pid();
+    if (!parsed_->more().s6.empty()) {
+        if (auto read = reread_s6(); !read) say(turn, read.error().message);
+        PipeEnds pipe{take(KeptRole::logger_read), take(KeptRole::logger_write)};
+        if (s6_ && pipe.read && pipe.write) {
+            logger_ = std::make_unique<S6Logger>(commands_owner(), s6_->path, std::move(pipe));
+            logger_->start();
+        }
+    }
+    Fd report = take(KeptRole::report);
+    Fd socket = take(KeptRole::notify_socket);
+    if (phase_ != Phase::starting && phase_ != Phase::running) return;
+    const RareFields& rare = parsed_->more();
+    if (auto sockets = owner_.context().sockets->open_all(rare.listen); !sockets)
+        say(turn, sockets.error().message);
+    else
+        sockets_ = std::move(*sockets);
+    make_liveness();
+    if (liveness_) {
+        liveness_->adopt(std::move(socket));
+        liveness_->started(process_->pid());
+        if (phase_ == Phase::running) liveness_->became_ready();
+    }
+    if (report && phase_ == Phase::starting) watch_report(std::move(report));
+}
+
+// --- starting and running ---
+
+void Instance::make_liveness() {
+    const RareFields& rare = parsed_->more();
+    liveness_.reset();
+    bool probes = !rare.health.argv.empty();
+    if (rare.start_timeout == 0 && !rare.notify_socket && !probes) return;
+    bool by_probe =
+        probes && !parsed_->ready_on_start && parsed_->notify < 0 && !rare.notify_socket;
+    Liveness::Events events;
+    events.ready = [this] { later([](Instance& self, Turn& turn) { self.became_ready(turn); }); };
+    events.failed = [this](std::string why, int signal) {
+        later([why = std::move(why), signal](Instance& self, Turn& turn) {
+            self.give_up_on(turn, why, signal);
+        });
+    };
+    events.changed = [this] {
+        later([](Instance& self, Turn& turn) { self.owner_.changed(turn); });
+    };
+    events.say = [this](std::string line) {
+        later([line = std::move(line)](Instance& self, Turn& turn) { self.say(turn, line); });
+    };
+    liveness_ = std::make_unique<Liveness>(commands_owner(), *parsed_, by_probe, std::move(events));
+    liveness_->begin();
+}
+
+void Instance::watch_report(Fd fd) {
+    report_ = std::move(fd);
+    auto watch = owner_.context().loop.watch(report_.get(), EPOLLIN, [this](uint32_t) {
+        auto said = read_report(report_.get());
+        if (!said) return;
+        report_watch_.cancel();
+        report_.reset();
+        later([why = *said](Instance& self, Turn& turn) {
+            if (self.phase_ != Phase::starting) return;
+            if (why.empty()) {
+                if (self.parsed_->ready_on_start) self.became_ready(turn);
+                return;
+            }
+            self.last_ = why; // its end comes like any other
+            self.ended(turn, false);
+        });
+    });
+    if (watch) report_watch_ = std::move(*watch);
+}
+
+// Why it was not executed, if that is still unread.
+std::string Instance::take_report() {
+    if (!report_) return {};
+    std::string why = read_report(report_.get()).value_or("");
+    report_watch_.cancel();
+    report_.reset();
+    return why;
+}
+
+void Instance::became_ready(Turn& turn) {
+    if (phase_ != Phase::starting || commands_) return;
+    const std::vector<Command>& after = parsed_->more().start_post;
+    if (after.empty()) return now_ready(turn);
+    commands_ = std::make_unique<Commands>(
+        commands_owner(), *parsed_, "startPost", after,
+        std::vector<std::string>{"MAINPID=" + std::to_string(pid())}, 0,
+        [this](const std::string& failure, int) {
+            later([failure](Instance& self, Turn& inner) {
+                self.commands_.reset();
+                if (failure.empty())
+                    self.now_ready(inner);
+                else
+                    self.give_up_on(inner, failure, self.parsed_->stop_signal);
+            });
+        });
+    commands_->start();
+}
+
+void Instance::now_ready(Turn& turn) {
+    if (phase_ != Phase::starting) return;
+    phase_ = Phase::running;
+    ready_ = true;
+    if (liveness_) liveness_->became_ready();
+    // One that is ready as soon as it runs has not yet asserted anything again.
+    if (!parsed_->ready_on_start) successor_ready();
+    owner_.changed(turn);
+}
+
+// --- its end ---
+
+// It runs, or is about to, but not as it should: an end with failure that we bring about.
+void Instance::give_up_on(Turn& turn, const std::string& why, int signal) {
+    if (phase_ != Phase::starting && phase_ != Phase::running) return;
+    if (!process_) {
+        commands_.reset();
+        return could_not_start(turn, why);
+    }
+    last_ = why;
+    Failure failure;
+    failure.kind =
+        why.starts_with("protocol: ") ? Failure::Kind::protocol : Failure::Kind::not_well;
+    failed_by(std::move(failure));
+    ended(turn, false);
+    if (!process_ || process_->gone()) return;
+    if (parsed_->more().kill_mode == KillMode::group)
+        process_->signal(signal);
+    else if (parsed_->more().kill_mode == KillMode::tree)
+        process_->signal_tree(signal);
+    else
+        process_->signal_process(signal);
+    timer_ = owner_.context().loop.after(parsed_->stop_timeout, [this] { process_->kill(); });
+}
+
+void Instance::send_stop_signal() {
+    switch (parsed_->more().kill_mode) {
+    case KillMode::group:
+        process_->signal(parsed_->stop_signal);
+        break;
+    case KillMode::tree:
+        process_->signal_tree(parsed_->stop_signal);
+        break;
+    case KillMode::mixed:
+    case KillMode::process:
+        process_->signal_process(parsed_->stop_signal);
+        break;
+    }
+}
+
+// What the process left behind.
+void Instance::end_rest() {
+    if (parsed_->more().kill_mode == KillMode::process)
+        process_->leave();
+    else
+        process_->kill();
+}
+
+bool Instance::limit_reached() const {
+    const RareFields& rare = parsed_->more();
+    return rare.restart_starts > 0 && start_times_.size() >= rare.restart_starts &&
+           monotonic_now() - start_times_.front() <= rare.restart_within;
+}
+
+// --- after it ---
+
+// Begins what is to be done when nothing of the process is left; false: there is nothing.
+bool Instance::clean_up(Turn& turn) {
+    const RareFields& rare = parsed_->more();
+    std::vector<Command> commands = rare.stop_post;
+    uint64_t limit = parsed_->stop_timeout;
+    if (s6_ && s6_->finish && last_pid_ != 0) {
+        commands.push_back(s6_->finish_command(wait_status_, last_pid_));
+        limit = s6_->finish_timeout;
+    }
+    if (commands.empty()) {
+        if (!logger_ || phase_ != Phase::stopping) return false;
+        cleaned_up(turn, "", 0);
+        return true;
+    }
+    // As systemd.exec(5) has them.
+    std::vector<std::string> environment;
+    bool signalled = wait_status_ != -1 && WIFSIGNALED(wait_status_);
+    if (wait_status_ != -1) {
+        environment.push_back(std::string("EXIT_CODE=") + (signalled ? "killed" : "exited"));
+        environment.push_back("EXIT_STATUS=" + std::to_string(signalled
+                                                                  ? WTERMSIG(wait_status_)
+                                                                  : WEXITSTATUS(wait_status_)));
+    }
+    environment.push_back(
+        std::string("SERVICE_RESULT=") +
+        (phase_ == Phase::stopping || parsed_->is_success(wait_status_) ? "success" : "failure"));
+    commands_ = std::make_unique<Commands>(
+        commands_owner(), *parsed_, s6_ ? "finish" : "stopPost", std::move(commands),
+        std::move(environment), limit, [this](const std::string& failure, int status) {
+            later([failure, status](Instance& self, Turn& inner) {
+                self.cleaned_up(inner, failure, status);
+            });
+        });
+    commands_->start();
+    owner_.changed(turn);
+    return true;
+}
+
+void Instance::cleaned_up(Turn& turn, const std::string& failure, int status) {
+    commands_.reset();
+    if (s6_ && status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == 125) {
+        if (outcome_ == Outcome::backoff) outcome_ = Outcome::failed;
+        last_ += "; finish says that it is not to be started again";
+    } else if (!failure.empty()) {
+        say(turn, failure);
+    }
+    if (!logger_ || phase_ != Phase::stopping) return after_run(turn);
+    logger_->finish([this] {
+        later([](Instance& self, Turn& inner) {
+            self.logger_.reset();
+            self.after_run(inner);
+        });
+    });
+}
+
+void Instance::after_run(Turn& turn) {
+    if (phase_ == Phase::stopping) return idle_again(turn);
+    if (phase_ != Phase::ending) return;
+    if (outcome_ == Outcome::backoff) return back_off(turn);
+    phase_ = Phase::failed;
+    owner_.changed(turn);
+}
+
+} // namespace muster::services

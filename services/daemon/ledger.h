@@ -1,0 +1,130 @@
+// What a second stage must know of the runs of its daemons when it takes over from one that died:
+// a memfd that init keeps for us, mapped. By itself, outside init, there is none and nothing is
+// written.
+//
+// It holds one record for each instance (instance.h): whose it is, its specification, how far it
+// is, the slot of its process (init/records.h). The order of stores is what makes it safe to die at
+// any moment: a record counts when its `state` says so, and that is written last; `word` holds in
+// one store all that must agree with itself. The rest is either valid on its own or for people.
+//
+// Records are multiples of 64 bytes, of sizes that are powers of two, never moved; a free one is
+// used again for one of its size.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "init/base/fd.h"
+#include "init/base/result.h"
+#include "init/preserves/value.h"
+#include "init/second_stage_link.h"
+
+namespace muster::services {
+
+class Ledger {
+  public:
+    static constexpr std::string_view kept_name = "ledger";
+    static constexpr int version = 1; // of its layout
+    static constexpr size_t capacity = 16 * 1024 * 1024; // bytes; only what was used is there
+    static constexpr size_t last_size = 88;
+
+    // In the mapping. Times are CLOCK_MONOTONIC in nanoseconds.
+    struct Record {
+        uint32_t state; // 0 free, 1 used
+        uint32_t size_class;
+        uint32_t id_size; // bytes of canonical Preserves, behind this
+        uint32_t spec_size;
+        uint64_t word; // Word, packed
+        uint32_t slot;
+        uint32_t generation; // of the process's slot; 0: there is none
+        int32_t wait_status; // if Word::ended
+        uint32_t reserved;
+        uint64_t starts;
+        uint64_t started_at;
+        uint64_t next_delay;
+        uint64_t next_start;
+        uint64_t stop_by;     // when what is left is killed
+        char last[last_size]; // Instance::last, cut; ended by a NUL
+        uint64_t reserved2[3];
+    };
+    static_assert(sizeof(Record) == 192);
+
+    // What has to be stored at once.
+    struct Word {
+        uint8_t phase = 0;   // Instance::Phase
+        uint8_t outcome = 0; // Instance::Outcome
+        bool ready = false;
+        bool retired = false;
+        bool ended = false;     // the process has, with wait_status
+        bool gone = false;      // nothing of its tree is left
+        bool judged = false;    // what its end means was decided: `outcome`
+        bool signalled = false; // the stop signal was sent
+        bool killed = false;    // by us, after its time
+        bool notifying = false; // the readiness pipe is being read
+
+        uint64_t pack() const;
+        static Word unpack(uint64_t word);
+    };
+
+    Ledger() = default; // none
+    Ledger(Ledger&& other) noexcept { *this = std::move(other); }
+    Ledger& operator=(Ledger&& other) noexcept;
+    ~Ledger();
+
+    // A new one, given to init to keep.
+    static Result<Ledger> create(SecondStageLink& link);
+    // That of a predecessor. ERRORS: it is none of this version.
+    static Result<Ledger> take_over(Fd memory);
+    explicit operator bool() const { return base_ != nullptr; }
+
+    // Both values without capabilities. ERRORS: it is full.
+    Result<Record*> add(preserves::View id, preserves::View spec);
+    void remove(Record* record);
+
+    // All that there are, once after take_over.
+    std::vector<Record*> all();
+    static std::string_view id_of(const Record& record);
+    static std::string_view spec_of(const Record& record);
+
+  private:
+    struct Header;
+    static Result<Ledger> map(Fd memory);
+    Header& header() const;
+
+    unsigned char* base_ = nullptr;
+    std::vector<std::vector<Record*>> free_; // by size class
+};
+
+// One record, removed with this unless init is to keep it. May be none: then nothing is written.
+class LedgerEntry {
+  public:
+    LedgerEntry() = default;
+    LedgerEntry(Ledger& ledger, Ledger::Record* record) : ledger_(&ledger), record_(record) {}
+    LedgerEntry(LedgerEntry&& other) noexcept
+        : ledger_(other.ledger_), record_(std::exchange(other.record_, nullptr)) {}
+    LedgerEntry& operator=(LedgerEntry&& other) noexcept {
+        std::swap(ledger_, other.ledger_);
+        std::swap(record_, other.record_);
+        return *this;
+    }
+    ~LedgerEntry() {
+        if (record_ != nullptr) ledger_->remove(record_);
+    }
+    explicit operator bool() const { return record_ != nullptr; }
+    Ledger::Record* operator->() const { return record_; }
+
+    Ledger::Word word() const { return Ledger::Word::unpack(record_->word); }
+    // After everything else that was stored.
+    void set_word(const Ledger::Word& word) const {
+        __atomic_store_n(&record_->word, word.pack(), __ATOMIC_RELEASE);
+    }
+    void set_last(std::string_view last) const;
+
+  private:
+    Ledger* ledger_ = nullptr;
+    Ledger::Record* record_ = nullptr;
+};
+
+} // namespace muster::services

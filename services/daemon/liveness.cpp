@@ -1,0 +1,183 @@
+#include "services/daemon/liveness.h"
+
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstring>
+
+namespace muster::services {
+
+std::string seconds_text(uint64_t nanoseconds) {
+    uint64_t tenths = (nanoseconds + 50 * millisecond) / (100 * millisecond);
+    std::string text = std::to_string(tenths / 10);
+    if (tenths % 10 != 0) text += "." + std::to_string(tenths % 10);
+    return text + " s";
+}
+
+Liveness::Liveness(Commands::Owner owner, const DaemonSpec& spec, bool ready_by_probe,
+                   Events events)
+    : owner_(std::move(owner)), spec_(spec), ready_by_probe_(ready_by_probe),
+      events_(std::move(events)), watchdog_(spec.more().watchdog) {}
+
+Result<> Liveness::open(std::vector<std::string>& environment,
+                        std::vector<std::string>& pid_variables) {
+    const RareFields& rare = spec_.more();
+    if (!rare.notify_socket) return {};
+    auto opened = NotifySocket::open(rare.net_namespace);
+    if (!opened) return opened.error();
+    socket_ = std::move(*opened);
+    environment.push_back("NOTIFY_SOCKET=" + socket_.address());
+    if (watchdog_ > 0) {
+        environment.push_back("WATCHDOG_USEC=" + std::to_string(watchdog_ / 1000));
+        pid_variables.push_back("WATCHDOG_PID");
+    }
+    return {};
+}
+
+void Liveness::begin() {
+    uint64_t limit = spec_.more().start_timeout;
+    if (limit == 0) return;
+    start_timer_ = owner_.context.loop.after(
+        limit, [this, limit] { fail("not ready in " + seconds_text(limit), spec_.stop_signal); });
+}
+
+void Liveness::started(pid_t pid) {
+    pid_ = pid;
+    listen();
+    if (ready_by_probe_) probe_later(0);
+}
+
+void Liveness::listen() {
+    if (socket_.fd() < 0) return;
+    auto watch = owner_.context.loop.watch(socket_.fd(), EPOLLIN, [this](uint32_t) {
+        // A few at a time: others want to be heard too.
+        for (int i = 0; i < 16 && !over_; ++i) {
+            auto said = socket_.receive(pid_);
+            if (!said) return;
+            take(*said);
+        }
+    });
+    if (watch)
+        socket_watch_ = std::move(*watch);
+    else
+        events_.say("notify socket: " + watch.error().message);
+}
+
+void Liveness::take(const Notification& said) {
+    bool changed = false;
+    if (said.status && *said.status != status_) {
+        status_ = *said.status;
+        changed = true;
+    }
+    if (said.error_number)
+        events_.say("it reports an error: " + std::string(std::strerror(*said.error_number)));
+    if (said.fd_store)
+        events_.say("FDSTORE=1 is refused: " + *said.fd_store + " is closed, not kept");
+    if (said.main_pid != 0 && said.main_pid != main_pid_ && said.main_pid != pid_) {
+        follow(said.main_pid);
+        changed = true;
+    }
+    if (said.extend_timeout > 0 && start_timer_.pending()) {
+        uint64_t limit = said.extend_timeout;
+        start_timer_ = owner_.context.loop.after(limit, [this, limit] {
+            fail("not ready in the " + seconds_text(limit) + " that it asked for",
+                 spec_.stop_signal);
+        });
+    }
+    if (said.watchdog_time > 0) watchdog_ = said.watchdog_time;
+    if (said.reloading != reloading_ && (said.reloading || said.ready)) {
+        reloading_ = said.reloading;
+        changed = true;
+    }
+    if (said.stopping && !stopping_) {
+        stopping_ = true;
+        changed = true;
+    }
+    if (changed) events_.changed();
+    if (said.ready) events_.ready();
+    if (said.watchdog_trigger) return fail("watchdog: it asked to be ended", SIGABRT);
+    if (said.watchdog || said.watchdog_time > 0) arm_watchdog();
+}
+
+// Only one of its own is believed: its end is the end of the service.
+void Liveness::follow(pid_t pid) {
+    Fd pidfd(static_cast<int>(::syscall(434 /* pidfd_open */, pid, 0)));
+    if (!pidfd) return events_.say("MAINPID=" + std::to_string(pid) + ": no such process");
+    main_watch_.cancel();
+    main_pidfd_ = std::move(pidfd);
+    main_pid_ = pid;
+    auto watch = owner_.context.loop.watch(main_pidfd_.get(), EPOLLIN, [this, pid](uint32_t) {
+        main_watch_.cancel();
+        fail("its main process " + std::to_string(pid) + " has ended", spec_.stop_signal);
+    });
+    if (watch) main_watch_ = std::move(*watch);
+}
+
+void Liveness::became_ready() {
+    if (std::exchange(ready_, true)) return;
+    start_timer_.cancel();
+    arm_watchdog();
+    if (!ready_by_probe_) probe_later(spec_.more().health.interval);
+}
+
+void Liveness::arm_watchdog() {
+    if (watchdog_ == 0 || !ready_) return;
+    watchdog_timer_ = owner_.context.loop.after(watchdog_, [this] {
+        fail("watchdog: nothing was heard for " + seconds_text(watchdog_), SIGABRT);
+    });
+}
+
+void Liveness::probe_later(uint64_t delay) {
+    if (spec_.more().health.argv.empty() || over_) return;
+    probe_timer_ = owner_.context.loop.after(delay, [this] { probe(); });
+}
+
+void Liveness::probe() {
+    const RareFields::Health& health = spec_.more().health;
+    probe_ = std::make_unique<Commands>(
+        owner_, spec_, "health", std::vector<Command>{health.argv},
+        std::vector<std::string>{"MAINPID=" + std::to_string(main_pid_ != 0 ? main_pid_ : pid_)},
+        health.timeout, [this](const std::string& failure, int) { probed(failure); });
+    probe_->start();
+}
+
+void Liveness::probed(const std::string& failure) {
+    const RareFields::Health& health = spec_.more().health;
+    // The commands call us: they go when that is over.
+    probe_later(failure.empty() || ready_ ? health.interval : std::min(health.interval, second));
+    if (failure.empty()) {
+        misses_ = 0;
+        if (ready_by_probe_ && !ready_) events_.ready();
+        return;
+    }
+    if (!ready_) return; // not yet: the start has its own limit
+    ++misses_;
+    if (misses_ >= health.retries)
+        fail(failure + ", " + std::to_string(misses_) + (misses_ == 1 ? " time" : " times"),
+             spec_.stop_signal);
+    else
+        events_.say(failure + " (" + std::to_string(misses_) + " of " +
+                    std::to_string(health.retries) + ")");
+}
+
+void Liveness::fail(std::string why, int signal) {
+    if (over_) return;
+    over_ = true;
+    start_timer_.cancel();
+    watchdog_timer_.cancel();
+    probe_timer_.cancel();
+    events_.failed(std::move(why), signal);
+}
+
+void Liveness::end() {
+    over_ = true;
+    start_timer_.cancel();
+    watchdog_timer_.cancel();
+    probe_timer_.cancel();
+    probe_.reset();
+    main_watch_.cancel();
+    socket_watch_.cancel();
+}
+
+} // namespace muster::services

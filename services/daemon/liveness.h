@@ -1,0 +1,90 @@
+// How a service with more than a process to show is watched: the time it may take to become ready,
+// what it says on NOTIFY_SOCKET, its watchdog, its health probe.
+//
+//   begun     its time to become ready runs
+//     |  READY=1; or a probe that succeeds, if that is what makes it ready -> `ready`
+//     v
+//   ready     the watchdog waits for WATCHDOG=1, probes are made
+//     |  too late, too often unhealthy -> `failed`, once
+//     v
+//   over
+//
+// All events come from the event loop; none comes after `end`.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "services/daemon/commands.h"
+#include "services/daemon/notify_socket.h"
+
+namespace muster::services {
+
+class Liveness {
+  public:
+    struct Events {
+        std::function<void()> ready;
+        // `signal`: what it is to be ended with.
+        std::function<void(std::string why, int signal)> failed;
+        std::function<void()> changed; // what people see: `status`, `main_pid`, `reloading`
+        std::function<void(std::string line)> say;
+    };
+
+    // `spec` must outlive it. `ready_by_probe`: nothing else makes it ready.
+    Liveness(Commands::Owner owner, const DaemonSpec& spec, bool ready_by_probe, Events events);
+
+    // Before the start: what its environment and its descriptors need.
+    Result<> open(std::vector<std::string>& environment, std::vector<std::string>& pid_variables);
+    // Instead of `open`, for a process that runs already.
+    void adopt(Fd socket) { socket_ = NotifySocket::adopt(std::move(socket)); }
+    const NotifySocket& socket() const { return socket_; }
+
+    void begin();
+    void started(pid_t pid);
+    void became_ready();
+    void end();
+
+    const std::string& status() const { return status_; }
+    bool reloading() const { return reloading_; }
+    bool stopping() const { return stopping_; }
+    // The process that it named as the one that counts; 0: none.
+    pid_t main_pid() const { return main_pid_; }
+
+  private:
+    void listen();
+    void take(const Notification& said);
+    void follow(pid_t pid);
+    void arm_watchdog();
+    void probe_later(uint64_t delay);
+    void probe();
+    void probed(const std::string& failure);
+    void fail(std::string why, int signal);
+
+    Commands::Owner owner_;
+    const DaemonSpec& spec_;
+    bool ready_by_probe_;
+    Events events_;
+    NotifySocket socket_;
+    Watch socket_watch_;
+    Timer start_timer_;
+    Timer watchdog_timer_;
+    Timer probe_timer_;
+    std::unique_ptr<Commands> probe_;
+    Fd main_pidfd_;
+    Watch main_watch_;
+    pid_t pid_ = 0;
+    pid_t main_pid_ = 0;
+    uint64_t watchdog_;
+    unsigned misses_ = 0;
+    bool ready_ = false;
+    bool reloading_ = false;
+    bool stopping_ = false;
+    bool over_ = false;
+    std::string status_;
+};
+
+// "2.5 s"
+std::string seconds_text(uint64_t nanoseconds);
+
+} // namespace muster::services

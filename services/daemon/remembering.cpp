@@ -1,0 +1,241 @@
+// What an instance writes to the ledger, and how one goes on from there (instance.h).
+#include <fcntl.h>
+#include <poll.h>
+
+#include <algorithm>
+
+#include "services/daemon/daemon.h"
+#include "services/tracker/service.h"
+
+namespace muster::services {
+
+// --- written ---
+
+// Room in the ledger, from the first start on.
+Result<> Instance::register_run() {
+    Adoption* adoption = owner_.context().adoption;
+    if (adoption == nullptr || !adoption->ledger() || entry_) return {};
+    Value id = without_capabilities(owner_.id());
+    Value spec = without_capabilities(spec_);
+    auto record = adoption->ledger().add(id, spec);
+    if (!record) return record.error();
+    entry_ = LedgerEntry(adoption->ledger(), *record);
+    return {};
+}
+
+// Before the process is made: whoever finds the slot without a pid knows that it never was.
+void Instance::claimed(SlotRef slot) const {
+    if (!entry_) return;
+    entry_->slot = slot.index;
+    entry_->generation = slot.generation;
+    entry_->starts = starts_;
+    entry_->started_at = started_at_;
+    entry_->next_delay = next_delay_;
+    Ledger::Word word;
+    word.phase = static_cast<uint8_t>(Phase::starting);
+    entry_.set_word(word);
+}
+
+void Instance::remember() const {
+    if (!entry_) return;
+    Ledger::Word word = entry_.word();
+    word.phase = static_cast<uint8_t>(phase_);
+    word.outcome = static_cast<uint8_t>(outcome_);
+    word.ready = ready_;
+    word.retired = retired_;
+    word.judged = phase_ == Phase::ending || phase_ == Phase::complete;
+    word.killed = killed_;
+    if (phase_ != Phase::stopping) word.signalled = false;
+    entry_->starts = starts_;
+    entry_->started_at = started_at_;
+    entry_->next_delay = next_delay_;
+    entry_->next_start = next_start_;
+    entry_.set_last(last_);
+    if (!process_) {
+        word.ended = word.gone = word.notifying = false;
+        entry_->generation = 0;
+    }
+    entry_.set_word(word);
+}
+
+void Instance::remember_stop(uint64_t grace) const {
+    if (!entry_) return;
+    entry_->stop_by = monotonic_now() + grace;
+    remember();
+}
+
+void Instance::remember_signalled() const {
+    if (!entry_) return;
+    Ledger::Word word = entry_.word();
+    word.signalled = true;
+    entry_.set_word(word);
+}
+
+// A line that was read and not yet acted upon is nowhere else.
+void Instance::note_notifying(bool yes) const {
+    if (!entry_) return;
+    Ledger::Word word = entry_.word();
+    word.notifying = yes;
+    entry_.set_word(word);
+}
+
+Process::Events Instance::process_events(bool end_known) {
+    Process::Events events;
+    if (!end_known)
+        events.exited = [this](int status) {
+            if (entry_) {
+                Ledger::Word word = entry_.word();
+                entry_->wait_status = status;
+                word.ended = true;
+                entry_.set_word(word);
+            }
+            later([status](Instance& self, Turn& turn) { self.process_ended(turn, status); });
+        };
+    events.gone = [this] {
+        if (entry_) {
+            Ledger::Word word = entry_.word();
+            word.gone = true;
+            entry_.set_word(word);
+        }
+        // All that it wrote comes before the news of its end.
+        if (log_lines_) log_lines_->finish();
+        later([](Instance& self, Turn& turn) { self.tree_gone(turn); });
+    };
+    return events;
+}
+
+// --- read ---
+
+void Instance::adopt(Turn& turn, LedgerEntry entry) {
+    entry_ = std::move(entry);
+    unconfirmed_ = true;
+    Ledger::Word word = entry_.word();
+    starts_ = entry_->starts;
+    started_at_ = entry_->started_at;
+    next_delay_ = std::max(entry_->next_delay, first_delay());
+    next_start_ = entry_->next_start;
+    last_ = std::string(entry_->last, strnlen(entry_->last, Ledger::last_size));
+    retired_ = word.retired;
+    killed_ = word.killed;
+    outcome_ = word.outcome <= static_cast<uint8_t>(Outcome::failed)
+                   ? static_cast<Outcome>(word.outcome)
+                   : Outcome::none;
+    phase_ = word.phase <= static_cast<uint8_t>(Phase::failed) ? static_cast<Phase>(word.phase)
+                                                               : Phase::idle;
+    Processes& processes = owner_.context().processes;
+    Ref<Process> process;
+    if (entry_->generation != 0) {
+        process = processes.claim_adopted({entry_->slot, entry_->generation});
+        if (!process && word.ended) process = processes.gone_already(entry_->wait_status);
+    }
+    if (!parsed_) { // by this program: nothing can be done with it but end it
+        if (process) process->abandon();
+        process = nullptr;
+        phase_ = Phase::idle;
+    }
+    if (process) {
+        adopt_process(turn, std::move(process));
+    } else if (phase_ == Phase::backoff) {
+        delay_ = next_start_ > monotonic_now() ? next_start_ - monotonic_now() : 0;
+        back_off(turn);
+    } else if (phase_ != Phase::complete && phase_ != Phase::failed) {
+        // Between the intent and the process, or just to be started.
+        if (phase_ == Phase::starting && starts_ > 0) --starts_;
+        phase_ = Phase::idle;
+        if (retired_) return owner_.instance_gone(turn, *this);
+    }
+    owner_.changed(turn);
+}
+
+void Instance::adopt_process(Turn& turn, Ref<Process> process) {
+    const Ledger::Word word = entry_.word();
+    const Context& context = owner_.context();
+    ++run_;
+    process_ = std::move(process);
+    tree_gone_ = false;
+    over_ = false;
+    ready_ = word.ready;
+    log_lines_ =
+        std::make_unique<LogLines>(owner_.engine(), context.loop, owner_.facet(), context.log,
+                                   owner_.service(), owner_.name(), context.journal, parsed_->log);
+    log_lines_->set_pid(process_->pid());
+    turn.in(*owner_.facet(), [this](Turn& inner) {
+        run_facet_ = inner.facet([](Turn&) {});
+        run_keep_ = dataspace::KeepAlive(run_facet_);
+    });
+    adopt_descriptors(turn, word.notifying);
+    adopt_company(turn);
+    process_->attach(process_events(word.judged));
+    switch (phase_) {
+    case Phase::starting:
+        // Not before `init --exec` has said that it runs.
+        if (parsed_->ready_on_start && !report_) became_ready(turn);
+        break;
+    case Phase::ending:
+        if (!process_->running()) end_rest();
+        break;
+    case Phase::stopping: {
+        if (!word.signalled) send_stop_signal();
+        uint64_t now = monotonic_now();
+        timer_ = context.loop.after(entry_->stop_by > now ? entry_->stop_by - now : 0, [this] {
+            killed_ = process_->running();
+            process_->kill();
+        });
+        break;
+    }
+    default:
+        break;
+    }
+}
+
+void Instance::adopt_descriptors(Turn& turn, bool notifying) {
+    auto take = [this](KeptRole role) { return process_->take_kept(static_cast<uint8_t>(role)); };
+    if (Fd fd = take(KeptRole::standard_output)) (void)log_lines_->add(std::move(fd), "stdout");
+    if (Fd fd = take(KeptRole::standard_error)) (void)log_lines_->add(std::move(fd), "stderr");
+    if (Fd fd = take(KeptRole::notify); fd && phase_ == Phase::starting) {
+        pollfd waiting{fd.get(), POLLIN, 0};
+        bool more = ::poll(&waiting, 1, 0) > 0 && (waiting.revents & POLLIN) != 0;
+        if (notifying && !more)
+            became_ready(turn);
+        else
+            watch_notify(std::move(fd));
+    }
+    bool runs = phase_ == Phase::starting || phase_ == Phase::running;
+    kept_input_ = take(KeptRole::channel_input);
+    kept_output_ = take(KeptRole::channel_output);
+    if (!runs || parsed_->protocol == Protocol::none) return;
+    if (kept_input_ && kept_output_) {
+        resuming_ = std::make_unique<Adoption::Peer>(*owner_.context().adoption);
+        // What was granted besides is known when the configuration is.
+        if (!parsed_->grant.valid()) resume_channel(turn);
+        return;
+    }
+    // It found the end of its input, and ends by itself or is asked to.
+    timer_ = owner_.context().loop.after(parsed_->stop_timeout, [this] {
+        later([](Instance& self, Turn& inner) {
+            if (self.process_ && self.process_->running())
+                self.channel_closed(inner, "it cannot resume");
+        });
+    });
+}
+
+void Instance::resume_channel(Turn& turn) {
+    if (!kept_input_ || !process_) return;
+    open_channel(turn, std::move(kept_input_), std::move(kept_output_), true);
+}
+
+bool Instance::runs(const Value& spec) const {
+    return unconfirmed_ ? without_capabilities(spec) == spec_ : spec == spec_;
+}
+
+void Instance::confirm(Turn& turn, Value spec) {
+    unconfirmed_ = false;
+    spec_ = std::move(spec);
+    parsed_ = parse_spec(spec_);
+    if (s6_)
+        if (auto read = reread_s6(); !read) say(turn, read.error().message);
+    if (phase_ == Phase::starting || phase_ == Phase::running) resume_channel(turn);
+    owner_.changed(turn);
+}
+
+} // namespace muster::services

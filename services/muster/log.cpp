@@ -1,0 +1,274 @@
+#include "services/muster/log.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <set>
+
+#include "init/dataspace/pattern.h"
+#include "init/preserves/text_writer.h"
+#include "init/preserves/utf8.h"
+#include "services/log/reader.h"
+#include "services/muster/bus.h"
+#include "services/muster/notation.h"
+#include "services/tracker/service.h"
+
+namespace muster::command {
+
+namespace pat = dataspace::pattern;
+using logs::Entry;
+
+namespace {
+
+constexpr const char* usage =
+    "usage: muster log [-f] [-n NUMBER] [--since TIME] [--json] [SERVICE...]\n"
+    "\n"
+    "  -f, --follow      go on with what is said from now on; 10 lines of before without -n\n"
+    "  -n NUMBER         no more than the last lines\n"
+    "  --since TIME      10m, 2h, 3d ago; 2026-11-22; \"2026-11-22 01:02:03\" (UTC)\n"
+    "  --json            a JSON object a line\n"
+    "  --directory PATH  log files that are somewhere else\n";
+
+struct Options {
+    logs::Query query;
+    bool follow = false;
+    bool json = false;
+    size_t most = SIZE_MAX;
+};
+
+[[noreturn]] void wrong(const std::string& what) {
+    std::fprintf(stderr, "muster: log: %s\n", what.c_str());
+    std::exit(2);
+}
+
+// A service as its lines name it.
+std::string name_of(const std::string& word) {
+    auto service = parse_service(word);
+    return service ? services::display_name(*service) : word;
+}
+
+Options parse(int argc, char** argv) {
+    Options options;
+    bool only_names = false, number = false;
+    for (int i = 1; i < argc; ++i) {
+        std::string word = argv[i];
+        auto argument = [&]() -> std::string {
+            if (i + 1 >= argc) wrong(word + " needs an argument");
+            return argv[++i];
+        };
+        if (only_names || word.empty() || word[0] != '-')
+            options.query.services.push_back(name_of(word));
+        else if (word == "--")
+            only_names = true;
+        else if (word == "-h" || word == "--help") {
+            std::fputs(usage, stdout);
+            std::exit(0);
+        } else if (word == "-f" || word == "--follow")
+            options.follow = true;
+        else if (word == "--json")
+            options.json = true;
+        else if (word == "--directory")
+            options.query.folder = argument();
+        else if (word == "--since") {
+            auto since = logs::parse_since(argument(), logs::realtime_us());
+            if (!since) wrong("--since: " + since.error().message);
+            options.query.since_us = *since;
+        } else if (word.starts_with("-n")) {
+            std::string text = word == "-n" ? argument() : word.substr(2);
+            char* end = nullptr;
+            unsigned long value = std::strtoul(text.c_str(), &end, 10);
+            if (text.empty() || *end || text[0] == '-') wrong("-n: " + text + " is no number");
+            options.most = value;
+            number = true;
+        } else
+            wrong("unknown option " + word + "; see muster log --help");
+    }
+    if (options.follow && !number && options.query.since_us == 0) options.most = 10;
+    return options;
+}
+
+void append_json(std::string& out, std::string_view text) {
+    out += '"';
+    for (size_t i = 0; i < text.size();) {
+        auto byte = static_cast<unsigned char>(text[i]);
+        size_t length = byte < 0x80    ? 1
+                        : byte >= 0xf0 ? 4
+                        : byte >= 0xe0 ? 3
+                        : byte >= 0xc0 ? 2
+                                       : 0;
+        bool sound = length > 0 && i + length <= text.size() &&
+                     (length == 1 || preserves::is_utf8(text.substr(i, length)));
+        if (!sound) {
+            out += "\\ufffd";
+            ++i;
+            continue;
+        }
+        if (byte == '"' || byte == '\\') {
+            out += '\\';
+            out += text[i];
+        } else if (byte < 0x20 || byte == 0x7f) {
+            char code[8];
+            std::snprintf(code, sizeof code, "\\u%04x", byte);
+            out += code;
+        } else {
+            out.append(text.substr(i, length));
+        }
+        i += length;
+    }
+    out += '"';
+}
+
+class Printer {
+  public:
+    explicit Printer(const Options& options)
+        : json_(options.json), terminal_(::isatty(STDOUT_FILENO) == 1) {}
+
+    void print(const Entry& entry) const {
+        std::string out;
+        if (json_)
+            json(out, entry);
+        else
+            text(out, entry);
+        out += '\n';
+        std::fwrite(out.data(), 1, out.size(), stdout);
+    }
+
+  private:
+    static void json(std::string& out, const Entry& entry) {
+        out += "{\"time\":\"" + logs::time_text(entry.time_us) + "\",\"service\":";
+        append_json(out, entry.service);
+        out += ",\"stream\":";
+        append_json(out, entry.stream);
+        if (entry.pid > 0) out += ",\"pid\":" + std::to_string(entry.pid);
+        out += ",\"line\":";
+        append_json(out, entry.text);
+        out += '}';
+    }
+
+    void text(std::string& out, const Entry& entry) const {
+        bool said_of_it = entry.stream == "supervisor" || entry.service == "muster";
+        const char* color = said_of_it ? "\033[33m" : entry.stream == "stderr" ? "\033[31m" : "";
+        std::string time = logs::time_text(entry.time_us);
+        time[10] = ' ';
+        time.resize(23); // milliseconds
+        if (terminal_) out += "\033[2m";
+        out += time;
+        if (terminal_) out += "\033[0m\033[36m";
+        out += ' ' + entry.service;
+        if (entry.pid > 0) out += "[" + std::to_string(entry.pid) + "]";
+        if (terminal_) out += "\033[0m";
+        out += ": ";
+        if (terminal_) out += color;
+        for (char c : entry.text) // a service must not drive the terminal
+            out += terminal_ && static_cast<unsigned char>(c) < ' ' && c != '\t' ? '?' : c;
+        if (terminal_ && *color) out += "\033[0m";
+    }
+
+    bool json_;
+    bool terminal_;
+};
+
+using Key = std::pair<uint64_t, std::string>;
+
+Key key_of(const Entry& entry) { return {entry.time_us, entry.service + "\n" + entry.text}; }
+
+// The newest lines, as many as were asked for.
+class Tail {
+  public:
+    Tail(const Printer& printer, size_t most) : printer_(printer), most_(most) {}
+    void add(const Entry& entry) {
+        if (most_ == SIZE_MAX) return printer_.print(entry);
+        kept_.push_back(entry);
+        if (kept_.size() > most_) kept_.pop_front();
+    }
+    void finish() {
+        for (const Entry& entry : kept_)
+            printer_.print(entry);
+        kept_.clear();
+        std::fflush(stdout);
+    }
+
+  private:
+    const Printer& printer_;
+    size_t most_;
+    std::deque<Entry> kept_;
+};
+
+int failed(const Error& error) {
+    std::fprintf(stderr, "muster: log: %s\n", error.message.c_str());
+    return 1;
+}
+
+Entry entry_of(View stamp, View details) {
+    Entry entry;
+    View service = details.get("service");
+    entry.service = service.valid() ? services::display_name(service) : "unknown";
+    if (auto time = logs::parse_time(stamp.as_string().value_or(""))) entry.time_us = *time;
+    entry.pid = static_cast<int32_t>(details.get("pid").as_int().value_or(0));
+    entry.stream = details.get("stream").as_symbol().value_or("message");
+    View said = details.get("line");
+    if (auto text = said.as_string())
+        entry.text = *text;
+    else if (auto bytes = said.as_bytes())
+        entry.text.assign(reinterpret_cast<const char*>(bytes->data()), bytes->size());
+    else
+        entry.text = preserves::to_text(services::without_capabilities(details));
+    return entry;
+}
+
+int follow(const char* path, const Options& options, const Printer& printer) {
+    auto bus = Bus::connect(path);
+    if (!bus) return failed(bus.error());
+    if (!(*bus)->capability("log")) return failed(Error{"permission denied: only root may follow"});
+    bool live = false;
+    std::deque<Entry> waiting;
+    const auto& names = options.query.services;
+    auto take = [&](View message) {
+        Entry entry = entry_of(message.at(0), message.at(1));
+        if (!names.empty() && std::find(names.begin(), names.end(), entry.service) == names.end())
+            return;
+        if (!live) return waiting.push_back(std::move(entry));
+        printer.print(entry);
+        std::fflush(stdout);
+    };
+    // First to hear what comes, then to read what was: a line may be seen twice, and is then left
+    // out.
+    auto follower =
+        Follower::start(**bus, {"log"}, pat::record("log", {pat::discard(), pat::discard()}),
+                        {.appeared = {}, .gone = {}, .message = take});
+    if (auto settled = (*bus)->settle(); !settled) return failed(settled.error());
+    std::set<Key> seen;
+    uint64_t began = logs::realtime_us() - 5'000'000;
+    Tail tail(printer, options.most);
+    auto read = logs::read_logs(options.query, [&](const Entry& entry) {
+        if (entry.time_us >= began) seen.insert(key_of(entry));
+        tail.add(entry);
+    });
+    if (!read) return failed(read.error());
+    if (auto settled = (*bus)->settle(); !settled) return failed(settled.error());
+    for (const Entry& entry : waiting)
+        if (!seen.contains(key_of(entry))) tail.add(entry);
+    tail.finish();
+    live = true;
+    auto done = (*bus)->run_until([] { return false; });
+    return done ? 0 : failed(done.error());
+}
+
+} // namespace
+
+int log_command(const char* bus, int argc, char** argv) {
+    Options options = parse(argc, argv);
+    Printer printer(options);
+    if (options.follow) return follow(bus, options, printer);
+    Tail tail(printer, options.most);
+    auto read = logs::read_logs(options.query, [&](const Entry& entry) { tail.add(entry); });
+    if (!read) return failed(read.error());
+    tail.finish();
+    return 0;
+}
+
+} // namespace muster::command

@@ -1,0 +1,17 @@
+// Telling everybody at a terminal.
+#pragma once
+
+#include <set>
+#include <string>
+
+namespace muster::command {
+
+// The terminals that some session has as its own.
+std::set<std::string> terminals_in_use();
+// Writes without waiting for it; what it does not take is lost.
+void write_to_terminal(const std::string& path, const std::string& text);
+
+// Both.
+void write_to_all(const std::string& text);
+
+} // namespace muster::command

@@ -1,0 +1,95 @@
+// Processes that another second stage had started (process.h).
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "services/process/process.h"
+
+namespace muster::services {
+
+void Processes::adopt(std::vector<SecondStageLink::Kept::Slot> kept) {
+    std::unordered_set<std::string> used;
+    for (std::uint32_t index = 0; index < records::kSlots; ++index) {
+        pid_t pid = link_.pid(index);
+        if (pid <= 1) continue; // the slots that were never used are not touched
+        const records::Slot& slot = link_.slot(index);
+        if (slot.state != records::kSlotClaimed) continue;
+        Ref<Process> process(new Process(*this));
+        process->slot_ = {index, slot.generation};
+        process->pid_ = pid;
+        process->waiting_ = true;
+        // It may have been reaped, and its number be somebody else's: its status says so, and comes
+        // before anything is done with it.
+        process->pidfd_.reset(static_cast<int>(::syscall(434 /* pidfd_open */, pid, 0)));
+        std::string path(slot.cgroup, strnlen(slot.cgroup, sizeof slot.cgroup));
+        if (tree_ && !path.empty()) {
+            used.insert(path);
+            if (auto group = tree_.reopen(path)) {
+                process->cgroup_ = std::move(*group);
+                process->in_cgroup_ = process->cgroup_.populated();
+            }
+        }
+        by_slot_[index] = process;
+        processes_[process.get()] = process;
+        adopted_[index] = process;
+    }
+    if (tree_) tree_.remove_empty(used);
+    for (SecondStageLink::Kept::Slot& each : kept) {
+        auto found = adopted_.find(each.slot.index);
+        if (found == adopted_.end() || found->second->slot_.generation != each.slot.generation) {
+            (void)link_.drop_slot_fds(each.slot);
+            continue;
+        }
+        for (size_t i = 0; i < each.fds.size(); ++i)
+            found->second->kept_.emplace_back(each.roles[i], std::move(each.fds[i]));
+    }
+}
+
+Ref<Process> Processes::claim_adopted(SlotRef slot) {
+    auto found = adopted_.find(slot.index);
+    if (found == adopted_.end() || found->second->slot_.generation != slot.generation) return {};
+    Ref<Process> process = std::move(found->second);
+    adopted_.erase(found);
+    return process;
+}
+
+Ref<Process> Processes::gone_already(int wait_status) {
+    Ref<Process> process(new Process(*this));
+    process->running_ = false;
+    process->waiting_ = true;
+    process->acknowledged_ = true;
+    process->status_.wait_status = wait_status;
+    return process;
+}
+
+size_t Processes::end_unclaimed() {
+    auto rest = std::move(adopted_);
+    adopted_.clear();
+    for (auto& [index, process] : rest) {
+        process->abandon();
+        process->attach({});
+    }
+    return rest.size();
+}
+
+void Process::attach(Events events) {
+    waiting_ = false;
+    exited_ = std::move(events.exited);
+    gone_callback_ = std::move(events.gone);
+    watch_cgroup();
+    if (running_) return;
+    owner_.loop_.next_round(
+        [self = Ref<Process>(this)] { self->ended(self->status_.wait_status); });
+}
+
+Fd Process::take_kept(std::uint8_t role) {
+    auto found = std::find_if(kept_.begin(), kept_.end(),
+                              [&](const auto& each) { return each.first == role; });
+    if (found == kept_.end()) return {};
+    Fd fd = std::move(found->second);
+    kept_.erase(found);
+    return fd;
+}
+
+} // namespace muster::services

@@ -1,0 +1,47 @@
+// The main service of a container: the one that the container is there for. Its end is the
+// container's, which ends with its status; signals that do not end the container reach it.
+//
+//   init --container -- COMMAND…     it is <daemon main>, defined here: COMMAND with the
+//   environment
+//                                    and the standard descriptors of the container, run once
+//   init --container --main NAME     it is <daemon NAME> of the configuration
+//
+// However it ends, and whatever its restart policy says, it is over then.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "init/dataspace/engine.h"
+
+namespace muster::services {
+
+class MainService {
+  public:
+    // Defines it in the current facet, which must outlive this. One of `name` and `command` is
+    // given. `init_program`: for `init --exec`. `ended` is called when it has ended by itself or
+    // because it was told to.
+    MainService(dataspace::Turn& turn, const dataspace::CapRef& config, const std::string& name,
+                const std::vector<std::string>& command, const std::string& init_program,
+                std::function<void()> ended);
+
+    // Now that the configuration, which says what it waits for, is known: it is to run.
+    void require(dataspace::Turn& turn);
+
+    // Once it has ended: its exit status as a shell has it, 128 and the signal's number for one
+    // that was killed.
+    std::optional<int> status() const { return status_; }
+    // To its process, if it runs.
+    void signal(int number) const;
+
+  private:
+    dataspace::CapRef config_;
+    preserves::Value service_;
+    std::optional<int> status_;
+    int64_t pid_ = 0;
+    std::function<void()> ended_;
+};
+
+} // namespace muster::services

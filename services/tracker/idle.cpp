@@ -1,0 +1,75 @@
+#include "init/dataspace/engine.h"
+#include "init/dataspace/pattern.h"
+#include "init/preserves/text_writer.h"
+#include "services/tracker/tracking.h"
+
+namespace muster::services {
+
+namespace pat = dataspace::pattern;
+
+namespace {
+
+constexpr double longest_idle = 1e9; // seconds
+
+// In nanoseconds; 0 if it is no number of seconds.
+uint64_t nanoseconds_of(View seconds) {
+    double number = seconds.as_number().value_or(0);
+    if (auto whole = seconds.as_int()) number = static_cast<double>(*whole);
+    return number > 0 && number <= longest_idle ? static_cast<uint64_t>(number * 1e9) : 0;
+}
+
+} // namespace
+
+void Tracker::observe_idle_stops(Turn& turn) {
+    Ref<Tracker> self(this);
+    observe(
+        turn, spaces_.config, pat::record("idle-stop", {pat::bind(), pat::bind()}),
+        [self](Turn& t, View seen) {
+            Service& each = self->service(seen.at(0));
+            each.idle_after = nanoseconds_of(seen.at(1));
+            if (each.idle_after == 0)
+                self->log(t, "idle-stop of " + display_name(each.name) + ": " +
+                                 preserves::to_text(without_capabilities(seen.at(1))) +
+                                 " is no number of seconds above 0");
+            self->touch(t, each);
+        },
+        [self](Turn& t, View seen) {
+            Service& each = self->service(seen.at(0));
+            if (each.idle_after != nanoseconds_of(seen.at(1))) return; // another one came instead
+            each.idle_after = 0;
+            self->mark(t, each);
+        });
+}
+
+bool Tracker::stays_for_a_while(const Service& each) const {
+    return each.idle_after > 0 && each.run && !each.is_point() && each.allowed() && spaces_.loop &&
+           !shutting_down_;
+}
+
+// Called when it is judged: whether it is to go on although nobody needs it.
+bool Tracker::goes_on(Service& each) {
+    if (each.needed) each.idle_over = false;
+    if (each.needed || each.idle_over || !stays_for_a_while(each)) {
+        each.idle.cancel();
+        return false;
+    }
+    if (!each.idle.pending())
+        each.idle = later(each.idle_after, each.name, [](Tracker& self, Turn& t, Service& idle) {
+            idle.idle_over = true;
+            self.mark(t, idle);
+        });
+    return true;
+}
+
+Timer Tracker::later(uint64_t nanoseconds, const Value& name,
+                     std::function<void(Tracker&, Turn&, Service&)> action) {
+    return spaces_.loop->after(nanoseconds, [this, name, action = std::move(action)] {
+        facet_->actor().engine().external(facet_,
+                                          [self = Ref<Tracker>(this), name, action](Turn& turn) {
+                                              if (Service* each = self->known(name))
+                                                  action(*self, turn, *each);
+                                          });
+    });
+}
+
+} // namespace muster::services

@@ -1,0 +1,77 @@
+#include "init/dataspace/engine.h"
+#include "services/tracker/tracking.h"
+
+namespace muster::services {
+
+// What it asks for and is there at its start is what it depends on until it ends, whatever becomes
+// of the configuration meanwhile.
+void Tracker::note_order(Service& service) const {
+    service.after.clear();
+    for (const auto& [key, dependency] : service.dependencies) {
+        bool order = dependency.bond != Bond::gives_way && dependency.bond != Bond::displaces;
+        if (order && dependency.service.valid() && dependency.met)
+            service.after.push_back(dependency.service);
+    }
+}
+
+void Tracker::stop_all(Turn& turn, std::function<void()> stopped) {
+    shutting_down_ = true;
+    stopped_ = std::move(stopped);
+    for (auto& [name, each] : services_) {
+        if (each.run)
+            for (const Value& dependee : each.after)
+                started_after_[dependee].push_back(name);
+        mark(turn, each);
+    }
+    if (services_.empty()) check_all_stopped(turn);
+}
+
+void Tracker::give_up(Turn& turn, const Value& name) {
+    Service* each = known(name);
+    if (!each || !shutting_down_) return;
+    each->given_up = true;
+    mark_dependencies_at_the_end(turn, *each);
+}
+
+bool Tracker::still_up(const Service& service) const {
+    return (service.active() && !service.given_up) || service.milestone_ready != 0;
+}
+
+void Tracker::check_all_stopped(Turn& turn) {
+    if (!shutting_down_ || !stopped_) return;
+    bool any = false;
+    bool under_way = !dirty_.empty();
+    for (const auto& [name, each] : services_) {
+        bool active = each.active() && !each.given_up;
+        any = any || active || (each.run && (each.is_daemon() || each.is_point()));
+        under_way = under_way || (active && !each.run);
+    }
+    if (any && !under_way && !std::exchange(all_at_once_, true)) {
+        // What runs depends on itself in a circle: nobody would ever be the first to go.
+        for (auto& [name, each] : services_)
+            if (each.run) mark(turn, each);
+    }
+    if (any) return;
+    std::function<void()> stopped = std::move(stopped_);
+    stopped_ = nullptr;
+    stopped();
+}
+
+bool Tracker::has_active_dependents(View name) const {
+    auto found = started_after_.find(name);
+    if (found == started_after_.end()) return false;
+    for (const Value& dependent : found->second) {
+        auto each = services_.find(dependent);
+        if (each != services_.end() && still_up(each->second)) return true;
+    }
+    return false;
+}
+
+void Tracker::mark_dependencies_at_the_end(Turn& turn, Service& service) {
+    if (!shutting_down_) return;
+    mark(turn, service);
+    for (const Value& dependee : service.after)
+        if (Service* other = known(dependee)) mark(turn, *other);
+}
+
+} // namespace muster::services

@@ -1,0 +1,173 @@
+#include "services/tracker/triggers.h"
+
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "init/base/rfc3339.h"
+#include "init/dataspace/pattern.h"
+#include "init/preserves/text_writer.h"
+#include "services/tracker/service.h"
+
+namespace muster::services {
+
+using dataspace::CapRef;
+using dataspace::Turn;
+namespace pat = dataspace::pattern;
+
+namespace {
+
+// How often a new trigger goes through the dataspaces until what it finds is something new: facts
+// that are there because it asks for them have come by then.
+constexpr int rounds_until_new = 8;
+
+void say(Turn& turn, const CapRef& log, const std::string& line) {
+    Value text = preserves::string(line);
+    Value source = preserves::symbol("muster");
+    Value entry = preserves::dictionary({{"line", text}, {"service", source}});
+    Value stamp = preserves::string(rfc3339_now());
+    turn.message(log, preserves::record("log", {stamp, entry}));
+}
+
+// A service that something starts. It lives as long as its facet.
+class Started final : public Counted {
+  public:
+    Started(CapRef config, CapRef machine, CapRef log, Value name)
+        : config_(std::move(config)), machine_(std::move(machine)), log_(std::move(log)),
+          name_(std::move(name)) {}
+
+    void serve(Turn& turn) {
+        facet_ = Ref<dataspace::Facet>(&turn.current());
+        Value literal = pat::literal(name_);
+        if (!literal.valid())
+            return say(turn, log_,
+                       preserves::to_text(without_capabilities(name_)) +
+                           " is started by nothing: its name holds a set");
+        Value name = pat::bind(literal); // which also stands for what begins like it
+        Ref<Started> self(this);
+        during(turn, config_, pat::record("started-by", {name, pat::bind()}),
+               [self](Turn& t, View seen) {
+                   if (seen.at(0) == self->name_.view()) self->add(t, seen.at(1));
+               });
+        watch(turn, pat::record("service-state", {name, pat::bind()}),
+              [self](Turn& t, View seen, bool present) {
+                  auto word = seen.at(1).as_symbol();
+                  if (word && present)
+                      self->states_.insert(std::string(*word));
+                  else if (word)
+                      self->states_.erase(std::string(*word));
+                  // It was begun before we were there.
+                  if (present && !self->settled_) self->begin(t, false);
+              });
+        watch(turn, pat::record("idle-stop", {name, pat::discard()}),
+              [self](Turn&, View, bool present) { self->stops_when_idle_ = present; });
+        Value down = pat::literal(preserves::symbol("down"));
+        watch(turn, pat::record("service-override", {name, down}),
+              [self](Turn&, View, bool present) { self->held_down_ = present; });
+        wait(turn, rounds_until_new, [self] { self->settled_ = true; });
+    }
+
+  private:
+    void watch(Turn& turn, const Value& pattern, std::function<void(Turn&, View, bool)> change) {
+        auto told = [self = Ref<Started>(this), change](bool present) {
+            return [self, change, present](Turn& t, View seen) {
+                if (!(seen.at(0) == self->name_.view())) return;
+                change(t, seen, present);
+                self->consider(t);
+            };
+        };
+        observe(turn, config_, pattern, told(true), told(false));
+    }
+
+    // In a facet of its own, for as long as the condition is there.
+    void add(Turn& turn, View condition) {
+        bool present = condition.is_record("present", 1);
+        Value pattern =
+            present || condition.is_record("message", 1) ? strip_binds(condition.at(0)) : Value();
+        if (!pattern.valid() || !dataspace::Pattern::parse(pattern)) {
+            say(turn, log_,
+                display_name(name_) + " is started by " +
+                    preserves::to_text(without_capabilities(condition)) +
+                    ", which is neither <present PATTERN> nor <message PATTERN>");
+            return;
+        }
+        Ref<Started> self(this);
+        auto is_new = std::make_shared<bool>(false);
+        wait(turn, rounds_until_new, [is_new] { *is_new = true; });
+        auto matches = std::make_shared<size_t>(0);
+        Value whole = pat::bind(pattern);
+        for (const CapRef& space : {config_, machine_}) {
+            if (!present) {
+                on_message(turn, space, whole, [self](Turn& t, View) { self->begin(t, true); });
+                continue;
+            }
+            observe(
+                turn, space, whole,
+                [self, is_new, matches](Turn& t, View) {
+                    ++*matches;
+                    ++self->matches_;
+                    self->begin(t, *is_new);
+                },
+                [self, matches](Turn& t, View) {
+                    --*matches;
+                    --self->matches_;
+                    self->consider(t);
+                });
+        }
+        turn.on_stop([self, matches](Turn& t) {
+            self->matches_ -= *matches;
+            self->consider(t);
+        });
+    }
+
+    void wait(Turn& turn, int rounds, std::function<void()> then) {
+        turn.sync(config_, [self = Ref<Started>(this), rounds, then](Turn& t) {
+            t.sync(self->machine_, [self, rounds, then](Turn& later) {
+                if (rounds == 1) return then();
+                self->wait(later, rounds - 1, then);
+            });
+        });
+    }
+
+    // `again`: if it has been run already, it is once more.
+    void begin(Turn& turn, bool again) {
+        if (held_down_ || !facet_->alive()) return;
+        if (need_ == 0)
+            turn.in(*facet_, [&](Turn& t) {
+                need_ = t.assert_(config_, preserves::record("require-service", {name_}));
+            });
+        if (again && (has("complete") || has("failed")))
+            turn.message(config_, preserves::record("restart-service", {name_}));
+    }
+
+    void consider(Turn& turn) {
+        bool idle = stops_when_idle_ && has("ready") && matches_ == 0;
+        if (held_down_ || idle) turn.retract(std::exchange(need_, 0));
+    }
+
+    bool has(const char* state) const { return states_.count(state) != 0; }
+
+    CapRef config_;
+    CapRef machine_;
+    CapRef log_;
+    Value name_;
+    Ref<dataspace::Facet> facet_;
+    std::set<std::string> states_;
+    size_t matches_ = 0;
+    bool stops_when_idle_ = false;
+    bool held_down_ = false;
+    bool settled_ = false; // what was there at first has been seen
+    Handle need_ = 0;
+};
+
+} // namespace
+
+void serve_triggers(Turn& turn, const CapRef& config, const CapRef& machine, const CapRef& log) {
+    during(turn, config, pat::record("started-by", {pat::bind(), pat::discard()}),
+           [config, machine, log](Turn& inner, View seen) {
+               make_ref<Started>(config, machine, log, Value(seen.at(0)))->serve(inner);
+           });
+}
+
+} // namespace muster::services
