@@ -257,9 +257,9 @@ void Instance::process_ended(Turn& turn, int wait_status) {
     }
     // What it wrote comes before the news of its end.
     if (log_lines_) log_lines_->drain(turn);
+    if (liveness_) liveness_->hear();
     // It has made another one the one that counts, whose end is watched too.
-    if (wait_status == 0 && liveness_ && liveness_->main_pid() != 0 && !process_->gone() &&
-        phase_ != Phase::stopping)
+    if (wait_status == 0 && liveness_ && liveness_->main_pid() != 0 && phase_ != Phase::stopping)
         return owner_.changed(turn);
     Failure failure = failure_of(wait_status, process_->out_of_memory());
     last_ = take_report();

@@ -50,18 +50,20 @@ void Liveness::started(pid_t pid) {
 
 void Liveness::listen() {
     if (socket_.fd() < 0) return;
-    auto watch = owner_.context.loop.watch(socket_.fd(), EPOLLIN, [this](uint32_t) {
-        // A few at a time: others want to be heard too.
-        for (int i = 0; i < 16 && !over_; ++i) {
-            auto said = socket_.receive(pid_);
-            if (!said) return;
-            take(*said);
-        }
-    });
+    auto watch = owner_.context.loop.watch(socket_.fd(), EPOLLIN, [this](uint32_t) { hear(); });
     if (watch)
         socket_watch_ = std::move(*watch);
     else
         events_.say("notify socket: " + watch.error().message);
+}
+
+void Liveness::hear() {
+    // A few at a time: others want to be heard too.
+    for (int i = 0; i < 16 && !over_ && socket_.fd() >= 0; ++i) {
+        auto said = socket_.receive(pid_);
+        if (!said) return;
+        take(*said);
+    }
 }
 
 void Liveness::take(const Notification& said) {

@@ -44,6 +44,8 @@ class Liveness {
     void started(pid_t pid);
     void became_ready();
     void end();
+    // Takes what was said and not read yet: the last words of a process come before its end.
+    void hear();
 
     const std::string& status() const { return status_; }
     bool reloading() const { return reloading_; }
