@@ -74,18 +74,18 @@ TEST_CASE("s6: a logger reads all, and outlives the service") {
                  "#!/bin/sh\ntrap 'echo last words; exit' TERM\necho line $$\nwhile :; do sleep "
                  "0.01; done\n",
                  0755);
-    folder.write("log/run", "#!/bin/sh\necho logger\nexec cat >>all\n", 0755);
+    folder.write("log/run",
+                 "#!/bin/sh\nwhile read -r l; do echo \"$l\" >>all; echo \"got $l\"; done\n", 0755);
     World world;
     world.run("x", service(folder));
     world.until_state("x ready");
-    world.until_line("x logger: logger");
     int64_t first = world.number("x", "pid");
-    world.until([&] { return folder.read("log/all").find('\n') != std::string::npos; });
+    world.until_line("x logger: got line " + std::to_string(first));
     ::kill(static_cast<pid_t>(first), SIGKILL);
     world.until([&] { return world.number("x", "pid") > 0 && world.number("x", "pid") != first; });
     int64_t second = world.number("x", "pid");
     std::string line = "line " + std::to_string(second) + "\n";
-    world.until([&] { return folder.read("log/all").find(line) != std::string::npos; });
+    world.until_line("x logger: got line " + std::to_string(second));
     world.stop("x");
     world.until_gone("x");
     CHECK(folder.read("log/all") == "line " + std::to_string(first) + "\n" + line + "last words\n");
