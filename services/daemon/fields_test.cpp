@@ -126,7 +126,8 @@ TEST_CASE("fields: privileges") {
 
 TEST_CASE("fields: namespaces") {
     if (!root()) return;
-    CHECK(printed("namespaces: [pid]", "echo $$; ls /proc | grep -c '^[0-9]*$'") == "1|3|");
+    CHECK(printed("namespaces: [pid]", "echo $$; [ $(readlink /proc/self) -lt 20 ] && echo few") ==
+          "1|few|");
     CHECK(printed("namespaces: [net ipc uts]",
                   "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '") == "lo|");
 }
@@ -148,7 +149,8 @@ TEST_CASE("fields: standard descriptors") {
     CHECK(folder.read("out") == "first\nsecond\nthird\n");
     once("c", "stdout: <file " + file + "> stderr: null", "echo anew; echo gone >&2");
     CHECK(folder.read("out") == "anew\n");
-    once("d", "stdout: null", "echo gone; [ /proc/self/fd/1 -ef /dev/null ] && echo null >&2; true");
+    once("d", "stdout: null",
+         "echo gone; [ /proc/self/fd/1 -ef /dev/null ] && echo null >&2; true");
     world.until_line("d stderr: null");
 }
 
