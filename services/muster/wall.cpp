@@ -2,6 +2,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -20,25 +22,41 @@ std::string read_file(const std::string& path) {
     return std::string(text, size > 0 ? static_cast<size_t>(size) : 0);
 }
 
-// The terminal of a process as proc(5) has it, the seventh field of stat; 0: none.
-unsigned terminal_of(const std::string& stat) {
+// The terminal of a session by its leader's stat of proc(5), whose fourth field is the session and
+// whose fifth its terminal; 0: none, or not a leader.
+unsigned terminal_of(const std::string& pid, const std::string& stat) {
     size_t after_name = stat.rfind(')');
     if (after_name == std::string::npos) return 0;
     char state = 0;
     int parent = 0, group = 0, session = 0, number = 0;
     if (std::sscanf(stat.c_str() + after_name + 1, " %c %d %d %d %d", &state, &parent, &group,
-                    &session, &number) != 5)
+                    &session, &number) != 5 ||
+        std::to_string(session) != pid)
         return 0;
     return static_cast<unsigned>(number);
 }
 
+// As proc(5) packs them.
+unsigned major_of(unsigned number) { return number >> 8 & 0xfff; }
+unsigned minor_of(unsigned number) { return (number & 0xff) | (number >> 12 & 0xfff00); }
+
+// A service that opens a serial port for its data gets it as its terminal too, unless it takes
+// care; only where somebody types it is standard input.
+bool is_typed_at(const std::string& pid, unsigned number) {
+    struct stat input {};
+    if (::stat(("/proc/" + pid + "/fd/0").c_str(), &input) != 0 || !S_ISCHR(input.st_mode))
+        return false;
+    constexpr unsigned alternates = 5; // /dev/tty, /dev/console
+    return major(input.st_rdev) == alternates ||
+           (major(input.st_rdev) == major_of(number) && minor(input.st_rdev) == minor_of(number));
+}
+
 std::string device_of(unsigned number) {
-    unsigned major = number >> 8 & 0xfff;
-    unsigned minor = (number & 0xff) | (number >> 12 & 0xfff00);
-    if (major >= 136 && major <= 143)
-        return "/dev/pts/" + std::to_string((major - 136) * 256 + minor);
-    std::string facts = read_file("/sys/dev/char/" + std::to_string(major) + ":" +
-                                  std::to_string(minor) + "/uevent");
+    unsigned major_number = major_of(number), minor_number = minor_of(number);
+    if (major_number >= 136 && major_number <= 143)
+        return "/dev/pts/" + std::to_string((major_number - 136) * 256 + minor_number);
+    std::string facts = read_file("/sys/dev/char/" + std::to_string(major_number) + ":" +
+                                  std::to_string(minor_number) + "/uevent");
     size_t name = facts.find("DEVNAME=");
     if (name == std::string::npos) return {};
     name += 8;
@@ -54,8 +72,9 @@ std::set<std::string> terminals_in_use() {
     std::set<unsigned> numbers;
     while (const dirent* entry = ::readdir(processes)) {
         if (entry->d_name[0] < '0' || entry->d_name[0] > '9') continue;
-        std::string stat = read_file(std::string("/proc/") + entry->d_name + "/stat");
-        if (unsigned number = terminal_of(stat)) numbers.insert(number);
+        std::string pid = entry->d_name;
+        unsigned number = terminal_of(pid, read_file("/proc/" + pid + "/stat"));
+        if (number != 0 && is_typed_at(pid, number)) numbers.insert(number);
     }
     ::closedir(processes);
     for (unsigned number : numbers)

@@ -6,7 +6,7 @@
 
 namespace muster::command {
 
-// The terminals that some session has as its own.
+// The terminals at which some session reads what is typed.
 std::set<std::string> terminals_in_use();
 // Writes without waiting for it; what it does not take is lost.
 void write_to_terminal(const std::string& path, const std::string& text);
