@@ -6,7 +6,7 @@
 //   held       the supervisor of daemons has made its instances from the ledger, in the states they
 //              were in. Nothing of what was adopted is stopped for want of a need, since needs are
 //              still being read. Ends when the configuration is read, every peer that resumes has
-//              said everything anew, and things have been quiet for a moment; or after 5 s; or when
+//              said everything anew, and things have been quiet for a moment; or after 30 s; or when
 //              the system goes down.
 //   released   what nobody needs is stopped, what changed is replaced
 //
@@ -27,7 +27,7 @@ namespace muster::services {
 class Adoption {
   public:
     // How long is waited for the configuration and the peers, and for quiet after that.
-    static constexpr uint64_t longest_hold = 5 * second;
+    static constexpr uint64_t longest_hold = 30 * second;
     static constexpr uint64_t quiet = 250 * millisecond;
 
     // Reads what init kept. All must outlive this. ERRORS: init cannot be understood.

@@ -34,6 +34,7 @@ struct World {
     dataspace::CapRef config = dataspace::spawn_dataspace(*engine, "config");
     dataspace::CapRef machine = dataspace::spawn_dataspace(*engine, "machine");
     dataspace::CapRef log = dataspace::spawn_dataspace(*engine, "log");
+    std::shared_ptr<ListenSockets> sockets = std::make_shared<ListenSockets>();
     Ref<dataspace::Actor> actor;
     std::map<std::string, dataspace::Handle> said;
 
@@ -59,7 +60,9 @@ struct World {
         loop->set_after_round([this] { return engine->run(); });
         actor = engine->spawn("test", [this, timing](dataspace::Turn& turn) {
             watch(turn);
-            serve_daemons(turn, Context{*loop, *processes, config, machine, log, {}, timing});
+            Context context{*loop, *processes, config, machine, log, {}, timing};
+            context.sockets = sockets;
+            serve_daemons(turn, context);
         });
         loop->run_once(false);
     }

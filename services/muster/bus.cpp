@@ -40,7 +40,8 @@ Result<Fd> connect_to_bus(const std::string& path, const std::string& what) {
 }
 
 Result<std::unique_ptr<Bus>> Bus::connect(const std::string& path, bool repeat) {
-    constexpr uint64_t longest_restart = 500 * millisecond;
+    // Who expects another second stage knows that one will come.
+    const uint64_t longest_restart = (repeat ? 30 : 3) * second;
     const uint64_t start = monotonic_now();
     Result<Fd> socket = connect_to_bus(path);
     while (!socket && errno == ECONNREFUSED && monotonic_now() - start < longest_restart) {

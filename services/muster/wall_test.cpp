@@ -28,6 +28,7 @@ TEST_CASE("wall: the terminal of a session is found, and what is written arrives
     if (session == 0) {
         ::setsid();
         int terminal = ::open(path, O_RDWR);
+        ::dup2(terminal, STDIN_FILENO);
         ::ioctl(terminal, TIOCSCTTY, 0);
         if (::write(ready[1], "x", 1) != 1) ::_exit(1);
         for (;;)

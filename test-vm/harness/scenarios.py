@@ -74,7 +74,7 @@ class Worker:
     def _work(self):
         """Exit status: 0 well, 77 skipped, 1 not; the reason in the file `reason`."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: sys.exit(1))
+            signal.signal(number, stop_once)
         linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
         child = os.fork()
@@ -82,6 +82,9 @@ class Worker:
             self._become_scenario()
         try:
             reason, skipped = self._wait(child)
+        except SystemExit:
+            end_group(child)
+            raise
         finally:
             left = end_children()
         if left and not reason:
@@ -116,11 +119,7 @@ class Worker:
         watch = select.poll()
         watch.register(os.pidfd_open(child), select.POLLIN)
         if not watch.poll(self.scenario.limit * 1000):
-            # asks first, so that the harness can clear up
-            os.killpg(child, signal.SIGTERM)
-            if not watch.poll(15000):
-                os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+            end_group(child)
             return f"not done after {self.scenario.limit:g} s", False
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if status == SKIP:
@@ -171,6 +170,23 @@ def groups_of(run):
         return [name for name in os.listdir(own_folder()) if name.startswith(prefix(run))]
     except (OSError, Failure):
         return []
+
+
+def stop_once(*_):
+    """A second one would end the clearing up."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(1)
+
+
+def end_group(child):
+    """Asks first, so that the harness can clear up."""
+    watch = select.poll()
+    watch.register(os.pidfd_open(child), select.POLLIN)
+    os.killpg(child, signal.SIGTERM)
+    if not watch.poll(15000):
+        os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
 
 
 def end_children():
@@ -241,6 +257,10 @@ def main(arguments):
 
 
 def run_all(scenarios, jobs):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
     waiting, running = list(scenarios), {}
     counts = {"ok": 0, "failed": 0, "skip": 0}
     try:
@@ -254,6 +274,7 @@ def run_all(scenarios, jobs):
             for descriptor, _ in watch.poll():
                 counts[running.pop(descriptor).report()] += 1
     except KeyboardInterrupt:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for worker in running.values():
             os.kill(worker.pid, signal.SIGTERM)
             worker.report()
