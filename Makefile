@@ -9,7 +9,9 @@ make unit            the unit tests alone
 make bench           every measurement; one alone: bench-boot bench-dataspace bench-services
                      bench-packages
 make fuzz TIME=60    every fuzzer for that many seconds
+make packages        Alpine packages of all this and a signed repository, build/packages/
 make man             man pages into build/man/
+make install         into DESTDIR, which is / if not given
 make format          formats the C++ source
 make clean           removes build/
 endef
@@ -24,8 +26,8 @@ TIME ?= 60
 # --- targets that make other targets (they may first have to install what those need) ----------
 
 BENCHES := dataspace services packages boot
-FRONT := run test bench $(BENCHES:%=bench-%) fuzz man format clean help
-.PHONY: all unit image $(FRONT)
+FRONT := run test bench $(BENCHES:%=bench-%) fuzz packages man format clean help
+.PHONY: all unit initrd install repository $(FRONT)
 
 # As many jobs as processors, unless told otherwise; makes that are called share them.
 ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
@@ -34,7 +36,7 @@ endif
 
 run:
 	@$(NEEDS) install build vm
-	@$(MAKE) image
+	@$(MAKE) initrd
 	@exec test-vm/boot $(BOOT)
 
 test:
@@ -45,13 +47,17 @@ bench: # one after the other
 
 $(BENCHES:%=bench-%):
 	@$(NEEDS) install build vm
-	@$(MAKE) image programs-of-$@ >&2
+	@$(MAKE) initrd programs-of-$@ >&2
 	@.ci/bench $(@:bench-%=%)
 
 fuzz:
 	@$(NEEDS) install build vm test fuzz
 	@$(MAKE) fuzzers
 	@.ci/fuzz $(TIME)
+
+packages:
+	@$(NEEDS) install build vm
+	@$(MAKE) repository
 
 man:
 	@$(NEEDS) install man
@@ -157,12 +163,36 @@ $(eval $(call program,dataspace,init))
 $(eval $(call program,netlink,netlink,-lmnl))
 $(eval $(call program,muster,services))
 
+PAGES := $(wildcard *.scd */*.scd */*/*.scd)
+
 # --- the host's side --------------------------------------------------------------------------
 
 .PHONY: host-tools fuzzers replays man-pages $(BENCHES:%=programs-of-bench-%)
 
-image: all host-tools
+initrd: all host-tools
 	@initrd/build
+
+repository: all man-pages build/host/apk_build
+	@alpine-packages/build-packages
+
+# --- installing ---------------------------------------------------------------------------------
+
+# What a system other than our own initrd needs; nothing has the name of another program's file.
+DESTDIR ?=
+LIBEXEC := $(DESTDIR)/usr/libexec/muster
+DATA := $(DESTDIR)/usr/lib/muster
+BASE := $(filter-out %.md %.sh %.cpp,$(wildcard services/base/*))
+install: all man-pages
+	@install -D -m 755 -t $(LIBEXEC) build/bin/init build/bin/dataspace build/bin/netlink
+	@install -D -m 755 -t $(DESTDIR)/usr/bin build/bin/muster
+	@install -D -m 644 -t $(DATA) $(filter-out %_test.sh,$(wildcard services/lib/*.sh))
+	@install -D -m 755 -t $(DATA)/base $(BASE)
+	@for layer in boot core services; do \
+	    install -D -m 644 -t $(DESTDIR)/etc/muster/$$layer $$(ls services/etc/muster/$$layer/*.pr | \
+	        grep -v /demo.pr) || exit; done
+	@for page in $(PAGES:.scd=); do page=$${page##*/}; \
+	    install -D -m 644 build/man/$$page \
+	        $(DESTDIR)/usr/share/man/man$${page##*.}/$$page || exit; done
 
 name_of = $(notdir $(1:$2.cpp=))
 
@@ -243,7 +273,6 @@ programs-of-bench-boot:
 
 # --- man pages --------------------------------------------------------------------------------
 
-PAGES := $(wildcard *.scd */*.scd */*/*.scd)
 man-pages: $(foreach p,$(PAGES),build/man/$(notdir $(p:.scd=)))
 define page
 build/man/$(notdir $(1:.scd=)): $1

@@ -153,6 +153,14 @@ class Signer {
         return std::string(text, static_cast<std::size_t>(size));
     }
 
+    std::string private_pem() const {
+        std::unique_ptr<BIO, decltype(&BIO_free)> bio(BIO_new(BIO_s_mem()), &BIO_free);
+        PEM_write_bio_PrivateKey(bio.get(), key_.get(), nullptr, nullptr, 0, nullptr, nullptr);
+        char* text = nullptr;
+        long size = BIO_get_mem_data(bio.get(), &text);
+        return std::string(text, static_cast<std::size_t>(size));
+    }
+
     // The first member of a package or an index.
     std::string sign(std::string_view data, const std::string& key_name,
                      const std::string& kind = "RSA") const {
