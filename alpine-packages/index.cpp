@@ -14,11 +14,7 @@ constexpr std::size_t largest_index = std::size_t{512} << 20; // bytes, unpacked
 
 std::vector<std::string> words(std::string_view text) {
     std::vector<std::string> out;
-    while (!text.empty()) {
-        std::size_t size = std::min(text.find(' '), text.size());
-        if (size > 0) out.emplace_back(text.substr(0, size));
-        text.remove_prefix(std::min(size + 1, text.size()));
-    }
+    each_word(text, [&](std::string_view word) { out.emplace_back(word); });
     return out;
 }
 
@@ -28,18 +24,9 @@ bool read_number(std::string_view text, Number& out) {
     return wrong == std::errc() && end == text.data() + text.size();
 }
 
-// The name becomes part of a path and of messages.
-bool plain(std::string_view text) {
-    return !text.empty() && text.front() != '.' &&
-           std::all_of(text.begin(), text.end(),
-                       [](char c) { return c > ' ' && c < 127 && c != '/'; });
-}
-
-// One "X:value" line; "" or what is wrong.
-std::string take_line(std::string_view line, IndexEntry& entry) {
-    if (line.size() < 2 || line[1] != ':') return "not \"X:value\"";
-    std::string_view value = line.substr(2);
-    switch (line[0]) {
+// "" or what is wrong.
+std::string take_line(char letter, std::string_view value, IndexEntry& entry) {
+    switch (letter) {
     case 'P':
         entry.name = value;
         break;
@@ -61,6 +48,9 @@ std::string take_line(std::string_view line, IndexEntry& entry) {
     case 'p':
         entry.provides = words(value);
         break;
+    case 'i':
+        entry.install_if = words(value);
+        break;
     case 'S':
         if (!read_number(value, entry.size)) return "S: is no number";
         break;
@@ -78,35 +68,63 @@ std::string take_line(std::string_view line, IndexEntry& entry) {
 
 } // namespace
 
+bool next_line(std::string_view& text, char& letter, std::string_view& value) {
+    if (text.empty()) return false;
+    std::size_t size = std::min(text.find('\n'), text.size());
+    if (size == 0) {
+        letter = 0;
+        value = {};
+    } else {
+        if (size < 2 || text[1] != ':') return false;
+        letter = text[0];
+        value = text.substr(2, size - 2);
+    }
+    text.remove_prefix(std::min(size + 1, text.size()));
+    return true;
+}
+
+bool is_plain(std::string_view text) {
+    return !text.empty() && text.front() != '.' &&
+           std::all_of(text.begin(), text.end(),
+                       [](char c) { return c > ' ' && c < 127 && c != '/'; });
+}
+
+Result<IndexEntry> parse_record(std::string_view text) {
+    IndexEntry entry;
+    char letter = 0;
+    std::string_view value;
+    while (next_line(text, letter, value))
+        if (std::string why = take_line(letter, value, entry); !why.empty()) return Error{why};
+    if (!text.empty()) return Error{"not \"X:value\""};
+    if (!is_plain(entry.name) || !is_plain(entry.version))
+        return Error{"the record has no usable name and version"};
+    if (!entry.identity.starts_with("Q1"))
+        return Error{entry.full_name() + " has no identity (C:) that is understood"};
+    return entry;
+}
+
 Result<std::vector<IndexEntry>> parse_index(std::string_view text) {
     std::vector<IndexEntry> entries;
-    IndexEntry entry;
-    bool some = false;
-    int number = 0;
-    while (!text.empty() || some) {
-        ++number;
-        std::size_t size = std::min(text.find('\n'), text.size());
-        std::string_view line = text.substr(0, size);
-        text.remove_prefix(std::min(size + 1, text.size()));
-        std::string where = "APKINDEX line " + std::to_string(number) + ": ";
-        if (!line.empty()) {
-            some = true;
-            if (std::string why = take_line(line, entry); !why.empty()) return Error{where + why};
-            continue;
+    std::string_view rest = text;
+    while (!rest.empty()) {
+        std::size_t size = std::min(rest.find("\n\n"), rest.size());
+        std::string_view record = rest.substr(0, size);
+        if (!record.empty() && record != "\n") {
+            auto entry = parse_record(record);
+            if (!entry) {
+                auto before = text.substr(0, text.size() - rest.size());
+                auto line = std::count(before.begin(), before.end(), '\n') + 1;
+                return entry.error().with_context("APKINDEX, record at line " +
+                                                  std::to_string(line));
+            }
+            entries.push_back(std::move(*entry));
         }
-        if (!some) continue;
-        if (!plain(entry.name) || !plain(entry.version))
-            return Error{where + "the record above has no usable name and version"};
-        if (!entry.identity.starts_with("Q1"))
-            return Error{where + entry.full_name() + " has no identity (C:) that is understood"};
-        entries.push_back(std::move(entry));
-        entry = {};
-        some = false;
+        rest.remove_prefix(std::min(size + 2, rest.size()));
     }
     return entries;
 }
 
-Result<std::vector<IndexEntry>> read_index(std::string_view file, const KeyRing* keys) {
+Result<std::string> index_text(std::string_view file, const KeyRing* keys) {
     auto members = split_gzip(file, largest_index);
     if (!members) return members.error();
     if (members->size() != 2)
@@ -118,9 +136,23 @@ Result<std::vector<IndexEntry>> read_index(std::string_view file, const KeyRing*
     }
     auto files = read_tar((*members)[1].data, true);
     if (!files) return files.error();
-    for (const TarEntry& entry : *files)
-        if (entry.path == "APKINDEX") return parse_index(entry.data);
+    for (const TarEntry& entry : *files) {
+        if (entry.path != "APKINDEX") continue;
+        std::string& archive = (*members)[1].data;
+        std::size_t begin = static_cast<std::size_t>(entry.data.data() - archive.data());
+        std::size_t size = entry.data.size();
+        std::string text = std::move(archive);
+        text.resize(begin + size);
+        text.erase(0, begin);
+        return text;
+    }
     return Error{"no file APKINDEX inside"};
+}
+
+Result<std::vector<IndexEntry>> read_index(std::string_view file, const KeyRing* keys) {
+    auto text = index_text(file, keys);
+    if (!text) return text.error();
+    return parse_index(*text);
 }
 
 } // namespace muster::apk

@@ -3,9 +3,11 @@
 #include <string>
 #include <string_view>
 
+#include "alpine-packages/catalog.h"
 #include "alpine-packages/gzip.h"
 #include "alpine-packages/index.h"
 #include "alpine-packages/package.h"
+#include "alpine-packages/solver.h"
 #include "alpine-packages/tar.h"
 #include "alpine-packages/version.h"
 
@@ -17,6 +19,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
     (void)read_tar(data, true).ok();
     (void)read_tar(data, false).ok();
     (void)parse_index(data).ok();
+    if (auto catalog = Catalog::build({std::string(data)}, {"x"}); catalog.ok()) {
+        std::vector<std::string> wanted;
+        for (PackageId id = 0; id < catalog->package_count() && id < 8; ++id)
+            wanted.emplace_back(catalog->name(catalog->package(id).name));
+        (void)solve(*catalog, wanted).ok();
+    }
     (void)parse_pkginfo(data).ok();
     (void)read_package(data, KeyRing()).ok();
     (void)keys_in_package(data).ok();

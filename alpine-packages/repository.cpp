@@ -4,11 +4,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <ctime>
 #include <optional>
+#include <thread>
 
 #include "alpine-packages/files.h"
+#include "alpine-packages/solver.h"
 #include "alpine-packages/version.h"
 
 namespace muster::apk {
@@ -76,6 +79,7 @@ Result<> Mirror::find_keys(const std::vector<std::string>& index_files,
             if (entry.name != "alpine-keys") continue;
             std::string path;
             auto file = fetch(i, entry, path);
+            if (!file && !keys_.empty()) continue; // those that are here may do
             if (!file) return file.error();
             auto found = keys_in_package(*file);
             if (!found) return found.error().with_context(path);
@@ -131,27 +135,67 @@ Result<Mirror> Mirror::open(const std::string& location, const MirrorOptions& op
         forget();
         return done.error();
     }
-    for (std::size_t i = 0; i < files.size(); ++i) {
-        auto index = read_index(files[i], &mirror.keys_);
-        if (!index) {
-            forget();
-            return index.error().with_context(mirror.repositories_[i] + "/APKINDEX.tar.gz");
-        }
-        mirror.indexes_.push_back(std::move(*index));
+    if (auto done = mirror.read_indexes(files); !done) {
+        forget();
+        return done.error();
     }
     return mirror;
 }
 
-Result<Chosen> Mirror::find(const std::string& name) const {
-    Chosen best;
-    for (std::size_t i = 0; i < indexes_.size(); ++i)
-        for (const IndexEntry& entry : indexes_[i])
-            if (entry.name == name &&
-                (!best.entry ||
-                 compare_versions(entry.version, best.entry->version) == Order::greater))
-                best = {&entry, i};
-    if (!best.entry) return Error{name + ": no such package in " + repositories_.front()};
-    return best;
+// Each index is unpacked and verified by a thread of its own.
+Result<> Mirror::read_indexes(const std::vector<std::string>& files) {
+    std::vector<Result<std::string>> read(files.size(), Error{"not read"});
+    std::vector<std::thread> others;
+    auto one = [&](std::size_t i) { read[i] = index_text(files[i], &keys_); };
+    for (std::size_t i = 1; i < files.size(); ++i)
+        others.emplace_back(one, i);
+    one(0);
+    for (std::thread& other : others)
+        other.join();
+    std::vector<std::string> texts, where;
+    for (std::size_t i = 0; i < files.size(); ++i) {
+        where.push_back(repositories_[i] + "/APKINDEX.tar.gz");
+        if (!read[i]) return read[i].error().with_context(where[i]);
+        texts.push_back(std::move(*read[i]));
+    }
+    auto catalog = Catalog::build(std::move(texts), where);
+    if (!catalog) return catalog.error();
+    catalog_ = std::move(*catalog);
+    return {};
+}
+
+Chosen Mirror::chosen(PackageId package) {
+    std::uint64_t in = catalog_->package(package).repositories;
+    return {&catalog_->entry(package), static_cast<std::size_t>(std::countr_zero(in))};
+}
+
+Result<std::vector<Chosen>> Mirror::closure(const std::vector<std::string>& wanted) {
+    auto found = solution(wanted);
+    if (found)
+        std::sort(found->begin(), found->end(),
+                  [](const Chosen& a, const Chosen& b) { return a.entry->name < b.entry->name; });
+    return found;
+}
+
+Result<std::vector<Chosen>> Mirror::solution(const std::vector<std::string>& wanted) {
+    auto found = solve(*catalog_, wanted);
+    if (!found) return found.error();
+    std::vector<Chosen> out;
+    for (PackageId package : *found)
+        out.push_back(chosen(package));
+    return out;
+}
+
+Result<Chosen> Mirror::find(const std::string& name) {
+    PackageId best = nobody;
+    NameId id = catalog_->find(name);
+    for (const Offer& offer : id == nobody ? std::span<const Offer>() : catalog_->offers(id))
+        if (offer.own &&
+            (best == nobody ||
+             compare_versions(offer.version, catalog_->package(best).version) == Order::greater))
+            best = offer.package;
+    if (best == nobody) return Error{name + ": no such package in " + repositories_.front()};
+    return chosen(best);
 }
 
 Result<std::string> Mirror::fetch(std::size_t repository, const IndexEntry& entry,

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "alpine-packages/closure.h"
+#include "alpine-packages/catalog.h"
 #include "alpine-packages/index.h"
 #include "alpine-packages/package.h"
 #include "init/base/result.h"
@@ -29,12 +29,14 @@ class Mirror {
     static Result<Mirror> open(const std::string& location, const MirrorOptions& options,
                                bool& reached);
 
-    Result<std::vector<Chosen>> closure(const std::vector<std::string>& wanted) const {
-        return find_closure(indexes_, wanted);
-    }
+    // What is wanted and all it needs, sorted by name: the same whatever order it is wanted in.
+    // The entries stay as long as the mirror.
+    Result<std::vector<Chosen>> closure(const std::vector<std::string>& wanted);
+    // The same in the order of installation.
+    Result<std::vector<Chosen>> solution(const std::vector<std::string>& wanted);
 
     // The newest package of that very name, without its dependencies. Error if there is none.
-    Result<Chosen> find(const std::string& name) const;
+    Result<Chosen> find(const std::string& name);
 
     // Fetches, verifies against the keys and against the index, reads.
     Result<Package> load(const Chosen& chosen) const;
@@ -45,9 +47,11 @@ class Mirror {
     Result<std::string> fetch(std::size_t repository, const IndexEntry& entry,
                               std::string& path) const;
     Result<> find_keys(const std::vector<std::string>& index_files, const MirrorOptions& options);
+    Result<> read_indexes(const std::vector<std::string>& files);
+    Chosen chosen(PackageId package);
 
     std::vector<std::string> repositories_; // folder or URL of each
-    std::vector<std::vector<IndexEntry>> indexes_;
+    std::optional<Catalog> catalog_;
     KeyRing keys_;
     std::string cache_;
 };

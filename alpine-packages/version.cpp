@@ -163,17 +163,21 @@ Order compare_versions(std::string_view a, std::string_view b, bool prefix) {
 }
 
 std::string Dependency::text() const {
-    std::string out = conflict ? "!" + name : name;
+    std::string out = conflict ? "!" : "";
+    out += name;
+    if (!tag.empty()) (out += '@') += tag;
+    if (identity) return (out += "><") += version;
     if (less) out += '<';
     if (greater) out += '>';
     if (prefix)
         out += '~';
     else if (equal)
         out += '=';
-    return out + version;
+    return out += version;
 }
 
-bool Dependency::allows(std::string_view offered) const {
+bool Dependency::allows(std::string_view offered, std::string_view identity_offered) const {
+    if (identity) return identity_offered == version;
     if (!less && !equal && !greater) return true;
     if (!version_is_valid(offered)) return false;
     switch (compare_versions(offered, version, prefix)) {
@@ -198,17 +202,26 @@ Result<Dependency> parse_dependency(std::string_view text) {
     out.name = rest.substr(0, name_size);
     rest.remove_prefix(name_size);
     if (!name_is_valid(out.name)) return wrong("no name");
-    if (rest.starts_with('@')) return wrong("repository tags are not understood");
+    if (rest.starts_with('@')) {
+        std::size_t size = std::min(rest.find_first_of("<>=~"), rest.size());
+        out.tag = rest.substr(1, size - 1);
+        rest.remove_prefix(size);
+        if (!name_is_valid(out.tag)) return wrong("the tag is not understood");
+    }
     if (rest.empty()) return out;
     std::size_t op_size = std::min(rest.find_first_not_of("<>=~"), rest.size());
     std::string_view op = rest.substr(0, op_size);
-    if (op.find("><") != std::string_view::npos) return wrong("identity hashes are not understood");
+    out.version = rest.substr(op_size);
+    if (op == "><") {
+        out.identity = true;
+        if (!out.version.starts_with("Q1")) return wrong("the identity is not understood");
+        return out;
+    }
     out.less = op.find('<') != std::string_view::npos;
     out.greater = op.find('>') != std::string_view::npos;
     out.prefix = op.find('~') != std::string_view::npos;
     out.equal = out.prefix || op.find('=') != std::string_view::npos;
     if (op.size() > 2 || (out.less && out.greater)) return wrong("the operator is not understood");
-    out.version = rest.substr(op_size);
     if (!version_is_valid(out.version)) return wrong("the version is not understood");
     return out;
 }

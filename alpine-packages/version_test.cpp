@@ -60,10 +60,14 @@ TEST_CASE("dependencies and the versions they allow") {
     }
     CHECK(parse_dependency("!vlan")->conflict);
     CHECK(parse_dependency("/bin/sh")->name == "/bin/sh");
+    CHECK(parse_dependency("a@edge>=2")->tag == "edge");
+    CHECK(parse_dependency("a@edge>=2")->text() == "a@edge>=2");
+    CHECK(parse_dependency("a><Q1abc=")->allows("", "Q1abc="));
+    CHECK_FALSE(parse_dependency("a><Q1abc=")->allows("1", "Q1abd="));
 }
 
 TEST_CASE("dependencies that are not understood say so") {
-    for (const char* text : {"", "!", "=1", "a@edge", "a><Q1abc", "a=", "a=x", "a>=>1", "a<>1"}) {
+    for (const char* text : {"", "!", "=1", "a@", "a@=1", "a><abc", "a=", "a=x", "a>=>1", "a<>1"}) {
         auto dependency = parse_dependency(text);
         REQUIRE_FALSE(dependency.ok());
         CHECK(dependency.error().message.find("\"" + std::string(text) + "\"") !=
