@@ -87,6 +87,22 @@ std::string start_text(const services::Rise& rise, bool restarted) {
            " of waiting for others";
 }
 
+std::string joined(const std::vector<std::string>& names) {
+    std::string text;
+    for (const std::string& each : names)
+        text += (text.empty() ? "" : ", ") + each;
+    return text;
+}
+
+// "3 since it was last stopped, the last one: exit code 3", as `<failure S {…}>` has them.
+std::string failures_text(const Value& failure) {
+    if (!failure.valid()) return "";
+    View facts = failure.view().at(1);
+    return std::to_string(facts.get("count").as_int().value_or(0)) +
+           " since it was last stopped, the last one: " +
+           printable(facts.get("how").as_string().value_or(""));
+}
+
 } // namespace
 
 std::vector<std::string> detail_lines(const World& world, const Detail& detail,
@@ -128,6 +144,8 @@ std::vector<std::string> detail_lines(const World& world, const Detail& detail,
         lines.add("last end", last, unit.is("failed") ? Colour::red : Colour::plain);
     if (int64_t delay = unit.number("delayMs"); delay > 0)
         lines.add("next start", duration(static_cast<uint64_t>(delay) * 1'000) + " after that");
+    lines.add("failures", failures_text(detail.failure));
+    lines.add("took down", joined(detail.took_down));
 
     // Without the service's own line, and only the first steps: `muster why` tells all.
     size_t said = 0;
@@ -147,6 +165,14 @@ std::vector<std::string> detail_lines(const World& world, const Detail& detail,
     }
     lines.add("needs", neighbours(world, unit.needs, true, 12));
     lines.add("needed by", neighbours(world, unit.needed_by, false, 12));
+    for (const logs::Entry& each : detail.lines) {
+        std::string text = time_of_day(each.time_us).substr(11) + " " + printable(each.text);
+        bool first = &each == &detail.lines.front();
+        bool by_itself = each.stream != "supervisor";
+        lines.line(screen.paint(Colour::dim, right(first ? "log" : "", label_width)) + "  " +
+                   screen.paint(by_itself ? Colour::plain : Colour::yellow,
+                                screen.cut(text, screen.width - label_width - 2)));
+    }
     return lines.take();
 }
 
@@ -231,6 +257,28 @@ void write_json(Json& json, const World& world, const Detail& detail) {
         const Unit& other = world.units()[world.edges()[edge].from];
         json.object().pair("service", other.shown).pair("state", other.word()).end();
     }
+    json.end();
+    if (detail.failure.valid()) {
+        View facts = detail.failure.view().at(1);
+        json.key("failure").object();
+        for (const char* key : {"how", "kind", "time", "next"}) {
+            View fact = facts.get(key);
+            auto text = fact.as_string() ? fact.as_string() : fact.as_symbol();
+            if (text) json.pair(key, std::string(*text));
+        }
+        json.pair("count", facts.get("count").as_int().value_or(0));
+        json.key("took_down").array();
+        for (const std::string& each : detail.took_down)
+            json.string(each);
+        json.end().end();
+    }
+    json.key("log").array();
+    for (const logs::Entry& each : detail.lines)
+        json.object()
+            .pair("time", logs::time_text(each.time_us))
+            .pair("stream", each.stream)
+            .pair("line", each.text)
+            .end();
     json.end();
     json.key("why");
     write_json(json, why(world, detail.unit, detail.places, detail.now));

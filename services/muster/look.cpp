@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 
 #include "init/dataspace/pattern.h"
 #include "services/muster/graph.h"
@@ -16,6 +17,7 @@
 #include "services/muster/top.h"
 #include "services/muster/views.h"
 #include "services/muster/why.h"
+#include "services/tracker/service.h"
 
 namespace muster::command {
 
@@ -65,10 +67,44 @@ std::string command_of(Bus& bus, const Unit& unit, const Places& places) {
     return "";
 }
 
+void add_failure(Bus& bus, View name, Detail& detail) {
+    if (!bus.is_root()) return;
+    auto failures =
+        bus.query({"config"}, pat::record("failure", {pat::literal(name), pat::discard()}));
+    if (failures && !failures->empty()) detail.failure = (*failures)[0];
+    auto downs =
+        bus.query({"config"}, pat::record("taken-down", {pat::discard(), pat::literal(name)}));
+    if (!downs) return;
+    for (const Value& each : *downs)
+        detail.took_down.push_back(services::display_name(each.view().at(0)));
+}
+
+// The newest lines of a day. Who may not read the logs is shown none.
+std::vector<logs::Entry> newest_lines(View name) {
+    constexpr uint64_t day = 86'400'000'000;
+    constexpr size_t most = 5;
+    logs::Query query;
+    query.services = {services::display_name(name)};
+    query.since_us = logs::realtime_us() - day;
+    std::deque<logs::Entry> lines;
+    auto read = logs::read_logs(query, [&](const logs::Entry& entry) {
+        lines.push_back(entry);
+        if (lines.size() > most) lines.pop_front();
+    });
+    if (!read) lines.clear();
+    return {lines.begin(), lines.end()};
+}
+
 int detail(Bus& bus, const World& world, size_t unit, bool as_json) {
-    Detail detail{
-        .unit = unit, .command = {}, .places = Places::read(world.config_paths()), .now = now_us()};
+    Detail detail{.unit = unit,
+                  .command = {},
+                  .places = Places::read(world.config_paths()),
+                  .now = now_us(),
+                  .failure = {},
+                  .took_down = {},
+                  .lines = newest_lines(world.units()[unit].name())};
     detail.command = command_of(bus, world.units()[unit], detail.places);
+    add_failure(bus, world.units()[unit].name(), detail);
     if (as_json) {
         Json json;
         write_json(json, world, detail);

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "services/log/reader.h"
 #include "services/muster/figures.h"
 #include "services/muster/json.h"
 #include "services/muster/outline.h"
@@ -55,6 +56,10 @@ struct Detail {
     std::string command;
     Places places;
     uint64_t now = 0;
+    // What only some may see, or nothing:
+    Value failure;                      // `<failure S {…}>` (daemon/failure.h)
+    std::vector<std::string> took_down; // what was stopped since it went away
+    std::vector<logs::Entry> lines;     // what it wrote last
 };
 
 std::vector<std::string> detail_lines(const World& world, const Detail& detail,
