@@ -44,7 +44,9 @@ Result<std::unique_ptr<Bus>> Bus::connect(const std::string& path, bool repeat) 
     const uint64_t longest_restart = (repeat ? 30 : 3) * second;
     const uint64_t start = monotonic_now();
     Result<Fd> socket = connect_to_bus(path);
-    while (!socket && errno == ECONNREFUSED && monotonic_now() - start < longest_restart) {
+    // Who ends in order takes the name of the socket away.
+    auto between = [&] { return errno == ECONNREFUSED || (repeat && errno == ENOENT); };
+    while (!socket && between() && monotonic_now() - start < longest_restart) {
         poll(nullptr, 0, 2);
         socket = connect_to_bus(path);
     }
