@@ -9,6 +9,7 @@ make unit            the unit tests alone
 make bench           every measurement; one alone: bench-boot bench-dataspace bench-services
                      bench-packages
 make fuzz TIME=60    every fuzzer for that many seconds
+make installer       build/installer/initrd.img, which puts a system onto a disk
 make packages        Alpine packages of all this and a signed repository, build/packages/
 make man             man pages into build/man/
 make install         into DESTDIR, which is / if not given
@@ -26,8 +27,8 @@ TIME ?= 60
 # --- targets that make other targets (they may first have to install what those need) ----------
 
 BENCHES := dataspace services packages boot
-FRONT := run test bench $(BENCHES:%=bench-%) fuzz packages man format clean help
-.PHONY: all unit initrd install repository $(FRONT)
+FRONT := run test bench $(BENCHES:%=bench-%) fuzz packages installer man format clean help
+.PHONY: all unit initrd install repository medium $(FRONT)
 
 # As many jobs as processors, unless told otherwise; makes that are called share them.
 ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
@@ -58,6 +59,10 @@ fuzz:
 packages:
 	@$(NEEDS) install build vm
 	@$(MAKE) repository
+
+installer:
+	@$(NEEDS) install build vm
+	@$(MAKE) medium
 
 man:
 	@$(NEEDS) install man
@@ -174,6 +179,9 @@ initrd: all host-tools
 
 repository: all man-pages build/host/apk_build
 	@alpine-packages/build-packages
+
+medium: initrd repository
+	@initrd/installer/build
 
 # --- installing ---------------------------------------------------------------------------------
 

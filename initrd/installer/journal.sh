@@ -1,0 +1,90 @@
+# The journal of an installation, on the disk that is installed to, between the partition table and
+# the first partition: two slots of 16 KiB, at 512 and 528 KiB, which are written in turn, each with
+# a number and a check sum. So one of them is whole whenever the power goes. It says which disk it
+# belongs to, which steps are done, and until the end also the answers.
+# shellcheck shell=sh
+
+slot_size=16384 slot_first=32
+
+# field NAME: of the journal that was read
+field() { sed -n "s/^$1 //p" "$work/journal" | tail -n 1; }
+
+# slot DISK NUMBER: the text in it, if it is whole
+slot() {
+    dd if="/dev/$1" bs=$slot_size skip=$((slot_first + $2)) count=1 2>/dev/null |
+        tr -d '\0' >"$work/slot"
+    [ "$(head -n 1 "$work/slot")" = "muster-installer 1" ] || return 1
+    sum=$(sed -n '$s/^sum //p' "$work/slot")
+    [ "$(sed '$d' "$work/slot" | sha256sum)" = "$sum  -" ] || return 1
+    cat "$work/slot"
+}
+
+# journal_read DISK: into $work/journal the newest one of it; fails if there is none. Of another disk:
+# $journal_stranger tells which.
+journal_read() {
+    journal_stranger='' newest=0
+    rm -f "$work/journal"
+    for number in 0 1; do
+        slot "$1" $number >"$work/candidate" || continue
+        sequence=$(sed -n 's/^sequence //p' "$work/candidate")
+        [ "$sequence" -gt "$newest" ] || continue
+        newest=$sequence
+        mv "$work/candidate" "$work/journal"
+    done
+    [ -s "$work/journal" ] || return 1
+    [ "$(field disk)" != "$(identity "$1")" ] || return 0
+    journal_stranger=$(field disk)
+    journal_stranger="serial ${journal_stranger#* }"
+    rm -f "$work/journal"
+    return 1
+}
+
+# journal_write DISK: $work/journal, with the next number; on the disk when this returns.
+journal_write() {
+    sequence=$(($(field sequence) + 1))
+    sed -i -e "s/^sequence .*/sequence $sequence/" -e '/^sum /d' "$work/journal"
+    { cat "$work/journal"; echo "sum $(sha256sum <"$work/journal" | cut -d' ' -f1)"; } >"$work/record"
+    [ "$(wc -c <"$work/record")" -le $slot_size ] || { say "The answers are too long."; return 1; }
+    dd if="$work/record" of="/dev/$1" bs=$slot_size seek=$((slot_first + sequence % 2)) count=1 \
+        conv=sync,notrunc,fsync status=none 2>>"$log"
+}
+
+# journal_begin DISK: a new one, with the answers in it. What was there before is overtaken.
+journal_begin() {
+    sequence=0
+    if journal_read "$1" || [ -n "$journal_stranger" ]; then sequence=$newest; fi
+    {
+        echo "muster-installer 1"
+        echo "sequence $sequence"
+        echo "disk $(identity "$1")"
+        for name in table boot system root swap; do
+            echo "$name $(cat /proc/sys/kernel/random/uuid)"
+        done
+        sed 's/^/answer /' "$work/answers"
+    } >"$work/journal"
+    journal_write "$1"
+}
+
+# What a step has begun and done.
+journal_mark() { # DISK begun|done STEP
+    echo "$2 $3" >>"$work/journal"
+    journal_write "$1"
+}
+journal_done() { grep -q -x "done $1" "$work/journal"; }
+
+# The last word: the answers, which may hold secrets, go from both slots.
+journal_close() {
+    sed -i '/^answer /d' "$work/journal"
+    echo "complete $(date -u +%Y-%m-%dT%H:%M:%SZ)" >>"$work/journal"
+    journal_write "$1" && journal_write "$1"
+}
+
+journal_answer() { sed -n "s/^answer $1=//p" "$work/journal" | tail -n 1; }
+
+journal_summary() {
+    if grep -q '^complete ' "$work/journal"; then
+        echo "complete since $(field complete)"
+    else
+        echo "not complete: $(grep -c '^done ' "$work/journal") of $(echo "$steps" | wc -w) steps are done"
+    fi
+}
