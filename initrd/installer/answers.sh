@@ -15,12 +15,26 @@ set_answer() { # KEY VALUE
 
 # read_answers FILE NAME: KEY = VALUE lines; # begins a comment, at the start of a line only
 read_answers() {
-    sed -e 's/\r$//' -e '/^[[:space:]]*#/d' -e '/^[[:space:]]*$/d' "$1" | sed -n \
-        's/^[[:space:]]*\([a-z-]*\)[[:space:]]*=[[:space:]]*\(.*[^[:space:]]\)\{0,1\}[[:space:]]*$/\1=\2/p' \
-        >"$work/answers"
-    bad=$(grep -n -v -E '^[[:space:]]*(#|$|[a-z-]+[[:space:]]*=)' "$1" | head -n 1)
-    [ -z "$bad" ] || { say "$2:${bad%%:*}: not KEY = VALUE: ${bad#*:}"; return 1; }
+    : >"$work/answers"
+    : >"$work/lines"
+    bad=$(awk -v answers="$work/answers" -v lines="$work/lines" '
+        { sub(/\r$/, "") }
+        /^[ \t]*(#|$)/ { next }
+        !/^[ \t]*[a-z-]+[ \t]*=/ { print NR ": not KEY = VALUE: " $0; exit }
+        {
+            at = index($0, "=")
+            key = substr($0, 1, at - 1)
+            value = substr($0, at + 1)
+            gsub(/[ \t]/, "", key)
+            gsub(/^[ \t]+|[ \t]+$/, "", value)
+            print key "=" value >answers
+            print NR >lines
+        }' "$1")
+    [ -z "$bad" ] || { say "$2:$bad"; return 1; }
     check_answers "$2"
+    status=$?
+    rm -f "$work/lines"
+    return $status
 }
 
 # From a word of the kernel command line: key=value,key=value, where %20 is a space.
@@ -31,7 +45,7 @@ read_word() {
 }
 
 wrong() {
-    say "$source: $1"
+    say "$source$([ "$count" = 0 ] || sed -n "${count}s/^/:/p" "$work/lines" 2>/dev/null): $1"
     correct=
 }
 
@@ -39,10 +53,10 @@ wrong() {
 matches() { echo "$1" | grep -q -x -E -e "$2"; }
 
 check_answers() { # NAME
-    source=$1 correct=1 user=
+    source=$1 correct=1 user='' count=0
     name='[a-z_][a-z0-9_-]{0,30}' ip='[0-9]{1,3}(\.[0-9]{1,3}){3}'
     while IFS='=' read -r key value; do
-        good=
+        good='' count=$((count + 1))
         case $key in
         disk) good='(/dev/)?[a-z0-9-]+|empty|serial:[A-Za-z0-9._-]+|(LABEL|UUID)=.+' ;;
         erase) good='yes|no' ;;
@@ -71,6 +85,7 @@ check_answers() { # NAME
         esac
         matches "$value" "$good" || wrong "$key: this cannot be: $value"
     done <"$work/answers"
+    count=0
     if [ "$(answer network)" = static ] && [ -z "$(answer address)" ]; then
         wrong "network is static, but there is no address"
     fi
@@ -114,5 +129,6 @@ mount_read_only() { # DEVICE FOLDER
 network_up() {
     [ -z "${networked:-}" ] || return 0
     say "Asking for an address on $(answer interface eth0) ..."
-    udhcpc -q -n -i "$(answer interface eth0)" >>"$log" 2>&1 && networked=1
+    ip link set "$(answer interface eth0)" up 2>>"$log" &&
+        udhcpc -q -n -i "$(answer interface eth0)" >>"$log" 2>&1 && networked=1
 }

@@ -165,7 +165,7 @@ network_settings() {
         >"$target/etc/resolv.conf"
     case $(answer network dhcp) in
     none) rm -f "$file" && return ;;
-    dhcp) command="{argv: [\"/sbin/udhcpc\" \"-f\" \"-i\" \"$interface\"]}" ;;
+    dhcp) command="\"ip link set $interface up && exec udhcpc -f -i $interface\"" ;;
     static)
         command="ip link set $interface up && ip address replace $(answer address) dev $interface"
         [ -z "$(answer gateway)" ] || command="$command && ip route replace default via $(answer gateway)"

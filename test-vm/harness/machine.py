@@ -19,12 +19,13 @@ UEFI = (("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
         ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"))
 CUT = 128 + signal.SIGKILL
 OPTIONS = ("--firmware", "--kernel", "--initrd", "--append", "--disk", "--forward", "--qmp",
-           "--console", "--timeout", "--cut")
+           "--console", "--timeout", "--cut", "--count")
 
 
 class Options:
     def __init__(self, arguments, usage):
         self.firmware, self.kernel, self.qmp, self.console, self.cut = "bios", None, None, None, None
+        self.count = None
         self.initrds, self.append, self.disks, self.forwards = [], [], [], []
         self.network, self.timeout = False, 600.0
         rest = list(arguments)
@@ -49,6 +50,8 @@ class Options:
             elif name == "--cut":
                 disk, _, writes = value.partition(":")
                 self.cut = (int(disk), int(writes))
+            elif name == "--count":
+                self.count = int(value)
             else:
                 setattr(self, name[2:], value)
         if self.firmware not in ("bios", "uefi"):
@@ -153,21 +156,26 @@ class Monitor:
                 return answer["return"]
 
 
-def cut(machine, path, disk, writes, deadline):
-    """Kills the machine as soon as that disk was written to often enough. False: it ended before."""
+def follow(machine, path, disk, writes, deadline):
+    """Follows how often that disk is written to, and kills the machine as soon as that was often
+    enough. Returns how often it was, as far as was seen."""
+    seen = 0
     while not os.path.exists(path):
         if machine.poll() is not None:
-            return False
+            return seen
     try:
         monitor = Monitor(path)
         while time.monotonic() < deadline:
             for each in monitor.do("query-blockstats"):
-                if each.get("device") == f"file{disk}" and each["stats"]["wr_operations"] >= writes:
-                    machine.kill()
-                    return True
+                if each.get("device") == f"file{disk}":
+                    seen = each["stats"]["wr_operations"]
+            if writes and seen >= writes:
+                machine.kill()
+                return seen
+            time.sleep(0.005)  # nobody tells
     except (OSError, ValueError):
         pass  # it is gone, or on its way
-    return False
+    return seen
 
 
 def run(options):
@@ -181,9 +189,13 @@ def run(options):
         machine = subprocess.Popen(
             command, stdin=None if not options.console else subprocess.DEVNULL,
             preexec_fn=lambda: linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL))
-        if options.cut and cut(machine, os.path.join(folder, "qmp"), *options.cut, deadline):
+        monitor = os.path.join(folder, "qmp")
+        if options.cut and follow(machine, monitor, *options.cut, deadline) >= options.cut[1]:
+            machine.kill()
             machine.wait()
             return CUT
+        if options.count is not None:
+            print(follow(machine, monitor, options.count, None, deadline))
         try:
             return machine.wait(max(1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
