@@ -3,6 +3,7 @@
 
 sys=${INSTALLER_SYS:-/sys}
 boot_size=264 # MiB: the smallest FAT32 with clusters of 4 KiB
+minimum=$((boot_size + 33)) # MiB, with the least that a root needs
 
 # The names of the disks that netlink asserts, one a line; not those that are no place for a system.
 disks() {
@@ -105,7 +106,7 @@ twins() {
 
 # holders KEY NAME: the devices that have that LABEL or UUID
 holders() {
-    blkid 2>/dev/null | grep -F " $1=\"$2\"" | cut -d: -f1
+    blkid 2>/dev/null | grep -F " $1=\"$2\"" | cut -d: -f1 | sort
 }
 
 # one_device TEXT: the device that /dev/NAME, UUID=… or LABEL=… means; else says why not and fails

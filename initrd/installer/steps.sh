@@ -64,6 +64,7 @@ LABEL muster
     INITRD /initrd.img
     APPEND $words
 END
+        (cd "$target.boot" && fsync EFI/BOOT/BOOTX64.EFI vmlinuz initrd.img syslinux.cfg) &&
         unmount "$target.boot"
 }
 
@@ -242,6 +243,9 @@ open_target() {
     mount -t ext4 "/dev/$root" "$target"
 }
 
+# What the disk did not take, as the kernel says. Writing through a file system, nobody else is told.
+write_errors() { dmesg | grep -c "error, dev $disk,"; }
+
 # On the disk when this returns.
 unmount() { sync && umount "$@"; }
 
@@ -254,7 +258,7 @@ let_go() {
 
 # Why a step may have failed, in words.
 diagnose() { # STEP
-    if dmesg | grep -q "error, dev $disk,"; then
+    if [ "$(write_errors)" -gt "${errors:-0}" ]; then
         say "$disk does not take what is written to it: $(dmesg | grep "error, dev $disk," | tail -n 1 |
             sed 's/.*error, dev/error, dev/; s/ op .*//')."
     elif [ "$(df -P "$target" 2>/dev/null | awk -v at="$target" '$6 == at { print ($4 < 512) }')" = 1 ]; then
@@ -277,9 +281,10 @@ run_steps() {
         journal_done "$step" && { say "Step $number of $count, $step: done before"; continue; }
         say "Step $number of $count, $step: $((count - number)) to go after it, $(remaining)"
         now
-        began=$now
+        began=$now errors=$(write_errors)
         journal_mark "$disk" begun "$step" || return 1
-        "step_$(echo "$step" | tr - _)" 2>>"$log" || return 1
+        "step_$(echo "$step" | tr - _)" 2>>"$log" && [ "$(write_errors)" = "$errors" ] ||
+            return 1
         journal_mark "$disk" "done" "$step" || return 1
         now
         spent=$((spent + now - began)) earned=$((earned + $(weight "$step")))
