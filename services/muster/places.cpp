@@ -205,11 +205,12 @@ std::vector<Place> Places::demands(View service) const {
     return found;
 }
 
-std::vector<Place> Places::dependencies(View service) const {
+std::vector<Place> Places::ties(std::string_view label, View service, View other) const {
     std::vector<Place> found;
     for (const File& file : files_)
         for_each_said(file.forms, [&](const Form& form) {
-            if (is_record(form, "depends-on", 2) && names(form.items[1], service))
+            if (is_record(form, label, 2) && names(form.items[1], service) &&
+                (!other.valid() || names(form.items[2], other)))
                 found.push_back({file.name, form.at, ""});
         });
     return found;

@@ -37,7 +37,10 @@ class Places {
     // `<require-service S>` or `<RequireService S>`.
     std::vector<Place> demands(View service) const;
     // `<depends-on S …>`.
-    std::vector<Place> dependencies(View service) const;
+    std::vector<Place> dependencies(View service) const { return ties("depends-on", service); }
+    // `<LABEL S OTHER>`, as <started-by S …>, <provides S OTHER>; with any OTHER, unless it is
+    // given.
+    std::vector<Place> ties(std::string_view label, View service, View other = {}) const;
 
   private:
     struct File {

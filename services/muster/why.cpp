@@ -12,6 +12,13 @@ namespace {
 // How many of those that need a service, or that it waits for, are named.
 constexpr size_t most_named = 6;
 
+std::string joined(const std::vector<Place>& places) {
+    std::string text;
+    for (const Place& place : places)
+        text += (text.empty() ? "" : ", ") + place.shown();
+    return text;
+}
+
 class Explainer {
   public:
     Explainer(const World& world, const Places& places, uint64_t now)
@@ -155,7 +162,11 @@ void Explainer::condition(size_t first, size_t depth) {
         } else if (inner && unit.is("stopped") && !unit.needed()) {
             say(level, "nobody", "nobody needs it");
         } else if (inner && unit.up() && each.missing.valid()) {
-            say(level, "note", "it is " + unit.word() + ", which is not what is waited for");
+            std::string conflict =
+                joined(places_.ties("conflicts", world_.units()[each.unit].name(), unit.name()));
+            say(level, "note",
+                conflict.empty() ? "it is " + unit.word() + ", which is not what is waited for"
+                                 : "they exclude each other, and it goes first: " + conflict);
         }
         View waiting = facts.get("waiting-for");
         if (!waiting.valid()) continue;
@@ -207,9 +218,7 @@ void Explainer::demands(size_t first, size_t depth) {
             say(level, "operator", "somebody said `muster start`");
             asked = true;
         }
-        std::string files;
-        for (const Place& place : places_.demands(unit.name()))
-            files += (files.empty() ? "" : ", ") + place.shown();
+        std::string files = joined(places_.demands(unit.name()));
         if (!files.empty()) say(level, "configuration", "asked for in " + files);
         asked = asked || !files.empty();
         std::vector<size_t> above;
@@ -219,6 +228,15 @@ void Explainer::demands(size_t first, size_t depth) {
             if (from != each.unit && !again && world_.units()[from].pursues())
                 above.push_back(from);
         }
+        // A name that it provides is needed in its place.
+        for (size_t i = 0; i < world_.units().size(); ++i) {
+            const Unit& other = world_.units()[i];
+            bool again = std::find(above.begin(), above.end(), i) != above.end();
+            View provider = other.facts().get("provider");
+            if (i != each.unit && !again && other.pursues() && provider.valid() &&
+                provider == unit.name())
+                above.push_back(i);
+        }
         // Those that were not shown yet first, and milestones before all.
         std::stable_sort(above.begin(), above.end(), [&](size_t a, size_t b) {
             auto rank = [&](size_t i) {
@@ -227,7 +245,10 @@ void Explainer::demands(size_t first, size_t depth) {
             return rank(a) < rank(b);
         });
         if (above.empty() && !asked) {
-            if (unit.needed() && unit.number("demands") > 0)
+            std::string by = joined(places_.ties("started-by", unit.name()));
+            if (unit.needed() && !by.empty())
+                say(level, "trigger", "started by what is named in " + by);
+            else if (unit.needed() && unit.number("demands") > 0)
                 say(level, "program", "a program asks for it, by an assertion or by its interest");
             else if (unit.needed())
                 say(level, "program", "a program asserts <require-service ...> for it");
@@ -252,6 +273,8 @@ void Explainer::nobody(size_t unit, size_t depth) {
         said = true;
     }
     if (!said) say(depth, "nobody", "nobody needs it");
+    if (std::string by = joined(places_.ties("started-by", each.name())); !by.empty())
+        say(depth, "note", "it is started by what is named in " + by);
     for (const Place& place : places_.demands(each.name()))
         say(depth, "note", "asked for in " + place.shown() + ", which is not in force now");
 }
