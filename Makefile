@@ -10,6 +10,8 @@ make bench           every measurement; one alone: bench-boot bench-dataspace be
                      bench-packages
 make fuzz TIME=60    every fuzzer for that many seconds
 make installer       build/installer/initrd.img, which puts a system onto a disk
+make image           a disk that boots by itself, build/muster.img, of what IMAGE=FILE says
+                     (initrd/muster.image)
 make packages        Alpine packages of all this and a signed repository, build/packages/
 make man             man pages into build/man/
 make install         into DESTDIR, which is / if not given
@@ -27,8 +29,8 @@ TIME ?= 60
 # --- targets that make other targets (they may first have to install what those need) ----------
 
 BENCHES := dataspace services packages boot
-FRONT := run test bench $(BENCHES:%=bench-%) fuzz packages installer man format clean help
-.PHONY: all unit initrd install repository medium $(FRONT)
+FRONT := run test bench $(BENCHES:%=bench-%) fuzz packages image installer man format clean help
+.PHONY: all unit initrd install repository disk medium $(FRONT)
 
 # As many jobs as processors, unless told otherwise; makes that are called share them.
 ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
@@ -64,6 +66,10 @@ installer:
 	@$(NEEDS) install build vm
 	@$(MAKE) medium
 
+image:
+	@$(NEEDS) install build vm image
+	@$(MAKE) disk
+
 man:
 	@$(NEEDS) install man
 	@$(MAKE) man-pages
@@ -84,7 +90,7 @@ ifneq ($(filter-out $(FRONT),$(or $(MAKECMDGOALS),all)),)
 # Every .cpp in a room belongs to the library, except those whose names say otherwise.
 OTHERS := %_main.cpp %_test.cpp %_bench.cpp %_fuzz.cpp
 ROOMS := $(wildcard init/ init/*/ init/*/*/ services/ services/*/ netlink/ netlink/*/)
-HOST_ROOMS := $(wildcard alpine-packages/ alpine-packages/*/)
+HOST_ROOMS := $(wildcard alpine-packages/ alpine-packages/*/ initrd/)
 in = $(wildcard $(addsuffix $2,$1))
 LIBRARY := $(filter-out $(OTHERS),$(call in,$(ROOMS),*.cpp))
 HOST_LIBRARY := $(filter-out $(OTHERS),$(call in,$(HOST_ROOMS) init/base/,*.cpp))
@@ -182,6 +188,9 @@ repository: all man-pages build/host/apk_build
 
 medium: initrd repository
 	@initrd/installer/build
+
+disk: initrd repository
+	@initrd/image $(IMAGE)
 
 # --- installing ---------------------------------------------------------------------------------
 

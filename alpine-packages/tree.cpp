@@ -118,6 +118,16 @@ Result<> Tree::add_text(const std::string& text, const std::string& guest, std::
     return put(guest, std::move(node));
 }
 
+Result<> Tree::give(const std::string& guest, const std::string& user, const std::string& group) {
+    auto path = place(guest);
+    if (!path) return path.error();
+    auto found = nodes_.find(*path);
+    if (found == nodes_.end()) return Error{guest + ": is not there"};
+    found->second.user = user;
+    if (!group.empty()) found->second.group = group;
+    return {};
+}
+
 Result<> Tree::remove(const std::string& guest) {
     auto path = guest_path(guest);
     if (!path) return path.error();

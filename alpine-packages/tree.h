@@ -46,6 +46,10 @@ class Tree {
     Result<> add_text(const std::string& text, const std::string& guest, std::uint32_t mode);
     Result<> remove(const std::string& guest); // with everything below
 
+    // Whose GUEST is, by names that finish() looks up; GROUP "": the group stays. It has to be
+    // there.
+    Result<> give(const std::string& guest, const std::string& user, const std::string& group);
+
     // Links every path of LIST (one a line) to TARGET where the tree has nothing yet.
     Result<> add_applets(std::string_view list, const std::string& target);
 
