@@ -1,0 +1,62 @@
+#!/bin/bash
+# Images: the same input gives the same bytes, the bill of materials lists what is in there, wrong
+# descriptions are refused with their line, the initrd stays small.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+work=$(mktemp -d build/.image-test-XXXXXX)
+trap 'rm -rf "$work"' EXIT
+not_ok() { echo "not ok image: $*"; exit 1; }
+
+# The initrd without kernel modules: what these take when they are compressed the same way is taken off.
+modules=$(tar -C build/initrd -c modules | zstd -q -12 -c | wc -c)
+size=$(($(stat -c %s build/initrd/initrd.img) - modules))
+[ $size -lt 6000000 ] || not_ok "the initrd without modules has $size bytes"
+echo "ok image: the initrd without modules has $((size / 1000)) KB"
+
+[ -s build/initrd/mirror ] || { echo "skip image: no Alpine packages"; exit 0; }
+{ init/toolchain/needs install image && make repository; } >"$work/log" 2>&1 ||
+    { cat "$work/log"; not_ok "what images need is not there"; }
+
+# Nothing is shared between the two, and the clock goes on.
+for time in first second; do
+    MUSTER_CACHE=$work/$time.cache initrd/image initrd/muster.image "$work/$time" >"$work/log" 2>&1 ||
+        { cat "$work/log"; not_ok "no image"; }
+done
+cmp "$work/first" "$work/second" && cmp "$work/first.spdx.json" "$work/second.spdx.json" ||
+    not_ok "the same input gives other bytes"
+echo "ok image: the same input gives the same bytes"
+
+python3 - "$work/first" <<'PYTHON' || not_ok "the bill of materials"
+import json, re, sys
+name = sys.argv[1]
+bill = json.load(open(name + ".spdx.json"))
+listed = {p["name"] + "-" + p["versionInfo"] for p in bill["packages"]}
+there = {line.split("\t")[0] for line in open(name + ".packages.txt")}
+assert bill["spdxVersion"] == "SPDX-2.3" and bill["SPDXID"] == "SPDXRef-DOCUMENT"
+assert there <= listed, there - listed
+assert any(n.startswith("muster-0") for n in listed)
+assert any(n.startswith("linux-") for n in listed - there), listed - there
+ids = [p["SPDXID"] for p in bill["packages"]]
+assert len(ids) == len(set(ids)) == len(bill["relationships"])
+for p in bill["packages"]:
+    assert p["downloadLocation"] and p["licenseDeclared"] and p["externalRefs"]
+    assert re.fullmatch(r"SPDXRef-[A-Za-z0-9.-]+", p["SPDXID"])
+PYTHON
+echo "ok image: the bill of materials lists every package"
+
+# DESCRIPTION MESSAGE: it is refused, and nothing is left
+refused() {
+    printf '%b' "$1" >"$work/x.image"
+    ! initrd/image "$work/x.image" "$work/x" >"$work/log" 2>&1 || not_ok "accepted: $1"
+    grep -q -F -e "$2" "$work/log" || { cat "$work/log"; not_ok "not said: $2"; }
+    [ ! -e "$work/x" ] && [ -z "$(ls -d "$work"/.image-* 2>/dev/null)" ] || not_ok "something is left"
+}
+refused 'packages busybox\nlayout tape\n' "x.image:2: layout is disk or memory"
+refused 'packages no-such-thing busybox\n' "no-such-thing"
+refused 'packages alpine-baselayout busybox busybox-binsh\nuser ann groups=nobodys\n' \
+    "user ann: there is no group nobodys"
+refused 'packages alpine-baselayout busybox busybox-binsh\nkey ann ssh-ed25519 AAAA\n' \
+    "key ann: there is no such user"
+refused 'packages alpine-baselayout busybox busybox-binsh\nfile nothing /etc/x\n' "nothing: No such file"
+refused 'packages alpine-baselayout busybox busybox-binsh\nsize 1M\n' "image: "
+echo "ok image: wrong descriptions are refused with a reason"
