@@ -63,7 +63,7 @@ packages:
 	@$(MAKE) repository
 
 installer:
-	@$(NEEDS) install build vm
+	@$(NEEDS) install build vm image
 	@$(MAKE) medium
 
 image:
