@@ -1,4 +1,5 @@
 // apk_image: from package names and own files to an archive that the kernel can boot.
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
@@ -6,6 +7,7 @@
 #include <vector>
 
 #include "alpine-packages/files.h"
+#include "alpine-packages/install.h"
 #include "alpine-packages/repository.h"
 #include "alpine-packages/tree.h"
 
@@ -17,6 +19,8 @@ constexpr const char* usage =
     "  image    packages NAME... with their dependencies, and own files, as a newc archive\n"
     "  closure  prints the packages that NAME... needs: name, version, repository\n"
     "  find     prints the packages of just these names: name, version, identity\n"
+    "  install  packages NAME... with their dependencies into the root --tree, as apk does it:\n"
+    "           scripts run in it, in namespaces; the real apk can go on from there\n"
     "  unpack   the files of the packages NAME... alone, into the folder --tree\n"
     "  verify   checks the package files NAME... against the keys\n"
     "options:\n"
@@ -34,6 +38,8 @@ constexpr const char* usage =
     "  --folder GUEST[:MODE], --link TARGET:GUEST\n"
     "  --output FILE        the archive\n"
     "  --tree FOLDER        the same as a folder\n"
+    "  --repository LINE    install: a line for /etc/apk/repositories\n"
+    "  --no-scripts         install: runs none\n"
     "  --list FILE          name and version of each package, for the record\n"
     "exit: 0, 1 something is wrong with packages or files, 2 usage, 3 the mirror does not answer\n";
 
@@ -46,7 +52,8 @@ struct Option {
 struct Arguments {
     std::string command, mirror, output, tree, list;
     MirrorOptions options;
-    bool busybox = false;
+    bool busybox = false, scripts = true;
+    std::vector<std::string> repositories;
     std::vector<std::string> names;
     std::vector<Option> steps; // what changes the tree, in order
 };
@@ -83,6 +90,10 @@ Result<Arguments> parse(int argc, char** argv) {
             out.busybox = true;
             continue;
         }
+        if (name == "--no-scripts") {
+            out.scripts = false;
+            continue;
+        }
         if (i + 1 == argc) return Error{name + ": needs a value"};
         std::string value = argv[++i];
         if (name == "--mirror")
@@ -103,6 +114,8 @@ Result<Arguments> parse(int argc, char** argv) {
             out.tree = value;
         else if (name == "--list")
             out.list = value;
+        else if (name == "--repository")
+            out.repositories.push_back(value);
         else if (name == "--packages") {
             auto text = read_file(value);
             if (!text) return text.error();
@@ -167,8 +180,43 @@ int run_verify(const Arguments& arguments) {
     return status;
 }
 
+int run_install(const Arguments& arguments) {
+    if (arguments.mirror.empty() || arguments.tree.empty() || arguments.names.empty())
+        return complain(Error{"install needs --mirror, --tree and NAME..."}, misuse);
+    bool reached = false;
+    auto mirror = Mirror::open(arguments.mirror, arguments.options, reached);
+    if (!mirror) return complain(mirror.error(), reached ? wrong : unreachable);
+    auto chosen = mirror->solution(arguments.names);
+    if (!chosen) return complain(chosen.error(), wrong);
+    auto loaded = mirror->load_all(*chosen);
+    if (!loaded) return complain(loaded.error(), wrong);
+    std::vector<ToInstall> packages;
+    for (std::size_t i = 0; i < chosen->size(); ++i)
+        packages.push_back({std::move((*loaded)[i]), mirror->record((*chosen)[i])});
+    InstallOptions options;
+    options.world = arguments.names;
+    options.repositories = arguments.repositories;
+    options.arch = arguments.options.arch;
+    options.scripts = arguments.scripts;
+    options.progress = [](std::size_t done, std::size_t all, const std::string& what) {
+        std::fprintf(stderr, "(%zu/%zu) %s\n", std::min(done + 1, all), all, what.c_str());
+    };
+    for (const std::string& folder : arguments.options.key_folders) {
+        auto names = list_folder(folder);
+        for (const std::string& name : names ? *names : std::vector<std::string>())
+            if (auto pem = read_file(folder + "/" + name); pem && name.ends_with(".pub"))
+                options.keys.emplace_back(name, *pem);
+    }
+    std::vector<std::string> notes;
+    auto done = install(std::move(packages), arguments.tree, options, notes);
+    for (const std::string& note : notes)
+        std::fprintf(stderr, "note: %s\n", note.c_str());
+    return done ? good : complain(done.error(), wrong);
+}
+
 int run(const Arguments& arguments) {
     if (arguments.command == "verify") return run_verify(arguments);
+    if (arguments.command == "install") return run_install(arguments);
     bool find = arguments.command == "find";
     bool alone = arguments.command == "unpack" || find;
     bool print = arguments.command == "closure" || find;

@@ -54,6 +54,8 @@ Result<PackageInfo> parse_pkginfo(std::string_view text) {
         if (key == "depend") info.depends.emplace_back(value);
         if (key == "provides") info.provides.emplace_back(value);
         if (key == "replaces") add_words(value, info.replaces);
+        if (key == "replaces_priority") info.replaces_priority = value;
+        if (key == "triggers") add_words(value, info.triggers);
     }
     if (info.name.empty() || info.version.empty()) return Error{".PKGINFO: no name or no version"};
     return info;

@@ -16,6 +16,8 @@ namespace muster::apk {
 struct PackageInfo {
     std::string name, version, arch, origin, datahash;
     std::vector<std::string> depends, provides, replaces;
+    std::vector<std::string> triggers;  // globs of absolute folders
+    std::string replaces_priority = ""; // as written
 
     std::string full_name() const { return name + "-" + version; }
 };
@@ -28,7 +30,7 @@ struct Package {
     PackageInfo info;
     std::string identity; // "Q1…", what the index calls C:
     std::vector<TarEntry> files;
-    std::vector<TarEntry> control; // .PKGINFO and the scripts, which nothing here runs
+    std::vector<TarEntry> control; // .PKGINFO and the scripts
     std::string data_, control_data_;
 
     Package() = default;

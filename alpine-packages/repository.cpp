@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstdio>
 #include <ctime>
@@ -234,6 +235,38 @@ Result<Package> Mirror::load(const Chosen& chosen) const {
         return broken(
             Error{"is " + package->info.full_name() + ", the index says " + entry.full_name()});
     return package;
+}
+
+Result<std::vector<Package>> Mirror::load_all(const std::vector<Chosen>& chosen) const {
+    std::vector<Result<Package>> loaded;
+    for (std::size_t i = 0; i < chosen.size(); ++i)
+        loaded.push_back(Error{"not loaded"});
+    std::atomic<std::size_t> next{0};
+    auto work = [&] {
+        for (std::size_t i = next++; i < chosen.size(); i = next++)
+            loaded[i] = load(chosen[i]);
+    };
+    std::vector<std::thread> others;
+    unsigned count = std::min(8u, std::max(1u, std::thread::hardware_concurrency()));
+    for (unsigned i = 1; i < count && i < chosen.size(); ++i)
+        others.emplace_back(work);
+    work();
+    for (std::thread& other : others)
+        other.join();
+    std::vector<Package> out;
+    for (Result<Package>& one : loaded) {
+        if (!one) return one.error();
+        out.push_back(std::move(*one));
+    }
+    return out;
+}
+
+std::string Mirror::record(const Chosen& chosen) const {
+    NameId name = catalog_->find(chosen.entry->name);
+    for (const Offer& offer : catalog_->offers(name))
+        if (offer.own && catalog_->package(offer.package).identity == chosen.entry->identity)
+            return std::string(catalog_->package(offer.package).record);
+    return "";
 }
 
 } // namespace muster::apk

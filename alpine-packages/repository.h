@@ -41,6 +41,12 @@ class Mirror {
     // Fetches, verifies against the keys and against the index, reads.
     Result<Package> load(const Chosen& chosen) const;
 
+    // All of them, by several threads; the first error there is.
+    Result<std::vector<Package>> load_all(const std::vector<Chosen>& chosen) const;
+
+    // The record of the index, as it is written there.
+    std::string record(const Chosen& chosen) const;
+
     const std::vector<std::string>& repositories() const { return repositories_; }
 
   private:
