@@ -9,8 +9,9 @@
 # their modules, host name, lo, clock, sysctl, /etc/fstab, seed), crond, one getty. Both ends are lines in
 # the kernel's log: one that a script writes before it becomes the init of that disk, one that the program
 # writes that getty starts to ask for a name. With us the getty waits until crond runs, as it does there.
-# QEMU counts instructions, as in test-vm/bench-boot; CLOCK=wall is the host's clock. RUNS of each take turns; what is
-# printed are medians.
+# QEMU counts instructions, as in test-vm/bench-boot; CLOCK=wall is the host's clock. When there is nothing
+# to do but to wait for the disk, its clock jumps to the next timer; that only ever adds, so the least
+# of RUNS of each is what counts.
 set -euo pipefail
 export TMPDIR=${TMPDIR:-/tmp}
 PLACE=vm
@@ -91,6 +92,5 @@ for ((run = 1; run <= runs; run++)); do
         rm "$work/console"
     done
 done
-median() { sort -n | awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int((NR + 2) / 2)]) / 2 }'; }
-awk -v ours="$(cat "$work"/ours-* | median)" -v peer="$(cat "$work"/peer-* | median)" \
+awk -v ours="$(sort -n "$work"/ours-* | head -n 1)" -v peer="$(sort -n "$work"/peer-* | head -n 1)" \
     'BEGIN { printf "login\t%.2f\t%.2f\t%.2f\n", ours, peer, peer / ours }'

@@ -84,6 +84,7 @@ questions() {
     answer_to services "Services, of: $(known_services | paste -sd ' ' -) (empty: none)" ''
     answer_to packages "More packages (empty: none)" ''
     answer_to repository "Packages from (medium, a URL, DEVICE:/FOLDER)" medium
+    answer_to append "More words for its kernel (empty: none)" ''
     say
     say "This is what will be done:"
     grep -v '^[a-z-]*password=' "$work/answers" | sed 's/=/: /; s/^/    /'
