@@ -220,6 +220,7 @@ build/host/tool/muster.a: $(call objects,host/tool,$(HOST_LIBRARY)) build/source
 
 define host_program
 build/host/$1: $(call objects,host/tool,$2) build/host/tool/muster.a
+	@mkdir -p $$(@D)
 	@echo "link  $$@"
 	@$$(HOSTCXX) $$(filter %.o %.a,$$^) -lz -lcrypto -o $$@
 endef
