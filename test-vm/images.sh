@@ -17,7 +17,7 @@ image() {
 # starts bios|uefi|kernel DISK [WORD...]: runs the machine until it powers off; its console is shown
 # and lies in $console. kernel: build/initrd starts it, with these words.
 starts() {
-    local firmware=$1 disk=$2 more=()
+    local firmware=$1 disk=$2 first=,bootindex=0 more=()
     shift 2
     case $firmware in
     uefi)
@@ -26,14 +26,14 @@ starts() {
         more=(-drive "if=pflash,format=raw,unit=0,readonly=on,file=$code")
         ;;
     kernel)
-        more=(-kernel "$project/build/initrd/vmlinuz" -initrd "$project/build/initrd/initrd.img"
+        first= more=(-kernel "$project/build/initrd/vmlinuz" -initrd "$project/build/initrd/initrd.img"
             -append "console=ttyS0 panic=-1 loglevel=4 no_timer_check cryptomgr.notests $*")
         ;;
     esac
     qemu-system-x86_64 -accel tcg -M q35 -cpu qemu64 -m 512 -nodefaults -no-user-config \
         -vga std -display none -serial "file:$console" "${more[@]}" \
         -drive "file=$disk,format=raw,if=none,id=disk,cache=unsafe" \
-        -device virtio-blk-pci,drive=disk,bootindex=0 </dev/null || fail "QEMU: status $?"
+        -device "virtio-blk-pci,drive=disk$first" </dev/null || fail "QEMU: status $?"
     tr -d '\r' <"$console" >"$console.text"
     mv "$console.text" "$console"
     echo "--- $firmware"
