@@ -188,7 +188,10 @@ int run_install(const Arguments& arguments) {
     if (!mirror) return complain(mirror.error(), reached ? wrong : unreachable);
     auto chosen = mirror->solution(arguments.names);
     if (!chosen) return complain(chosen.error(), wrong);
-    auto loaded = mirror->load_all(*chosen);
+    auto loaded = mirror->load_all(*chosen, [](std::uint64_t done, std::uint64_t all) {
+        std::fprintf(stderr, "downloaded %ju of %ju KiB\n", std::uintmax_t{done / 1024},
+                     std::uintmax_t{all / 1024});
+    });
     if (!loaded) return complain(loaded.error(), wrong);
     std::vector<ToInstall> packages;
     for (std::size_t i = 0; i < chosen->size(); ++i)

@@ -16,6 +16,10 @@ struct GzipMember {
     std::string data;
 };
 
+// Takes the first member off FILE and inflates it; at most LIMIT bytes. A truncated member, a wrong
+// check sum or what is no member is an error.
+Result<GzipMember> take_gzip(std::string_view& file, std::size_t limit);
+
 // Splits FILE into its members and inflates each; at most LIMIT bytes in all. Trailing bytes that
 // are no member, a truncated member or a wrong check sum are errors.
 Result<std::vector<GzipMember>> split_gzip(std::string_view file, std::size_t limit);

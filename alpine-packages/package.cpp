@@ -7,7 +7,10 @@
 namespace muster::apk {
 namespace {
 
-constexpr std::size_t largest_package = std::size_t{2} << 30; // bytes, unpacked
+// Bytes, unpacked.
+constexpr std::size_t largest_signature = 1 << 20;
+constexpr std::size_t largest_control = 64 << 20;
+constexpr std::size_t largest_package = std::size_t{2} << 30;
 
 void add_words(std::string_view text, std::vector<std::string>& out) {
     while (!text.empty()) {
@@ -92,18 +95,20 @@ Result<> check_signature(std::string_view signature, std::string_view signed_byt
 }
 
 Result<Package> read_package(std::string_view file, const KeyRing& keys) {
-    auto members = split_gzip(file, largest_package);
-    if (!members) return members.error();
-    if (members->size() != 3)
-        return Error{std::to_string(members->size()) +
-                     " gzip members where a signed package has 3 (signature, control, data)"};
-    GzipMember &signature = (*members)[0], &control = (*members)[1], &data = (*members)[2];
-    if (auto good = check_signature(signature.data, control.compressed, keys); !good)
+    // Only what is verified is unpacked, but for the first two, which are small.
+    std::string_view rest = file;
+    auto signature = take_gzip(rest, largest_signature);
+    if (!signature) return signature.error().with_context("gzip member 1");
+    auto control = take_gzip(rest, largest_control);
+    if (!control) return control.error().with_context("gzip member 2");
+    if (rest.empty())
+        return Error{"2 gzip members where a signed package has 3 (signature, control, data)"};
+    if (auto good = check_signature(signature->data, control->compressed, keys); !good)
         return good.error();
 
     Package package;
-    package.identity = q1(sha1(control.compressed));
-    package.control_data_ = std::move(control.data);
+    package.identity = q1(sha1(control->compressed));
+    package.control_data_ = std::move(control->data);
     auto control_entries = read_tar(package.control_data_, false);
     if (!control_entries) return control_entries.error().with_context("control");
     package.control = std::move(*control_entries);
@@ -114,9 +119,12 @@ Result<Package> read_package(std::string_view file, const KeyRing& keys) {
     package.info = std::move(*info);
 
     if (package.info.datahash.empty()) return Error{".PKGINFO: no datahash"};
-    if (hex(sha256(data.compressed)) != package.info.datahash)
+    if (hex(sha256(rest)) != package.info.datahash)
         return Error{"data: check sum is not the one in .PKGINFO"};
-    package.data_ = std::move(data.data);
+    auto data = take_gzip(rest, largest_package);
+    if (!data) return data.error().with_context("gzip member 3");
+    if (!rest.empty()) return Error{"data: more than one gzip member"};
+    package.data_ = std::move(data->data);
     auto files = read_tar(package.data_, true);
     if (!files) return files.error().with_context("data");
     if (auto good = check_sums(*files); !good) return good.error().with_context("data");

@@ -199,29 +199,42 @@ Result<Chosen> Mirror::find(const std::string& name) {
     return chosen(best);
 }
 
+// Downloads are kept by identity, so a name that comes again with another content is another file.
+std::string Mirror::place_of(std::size_t repository, const IndexEntry& entry) const {
+    const std::string& where = repositories_[repository];
+    if (!is_url(where)) return where + "/" + entry.file_name();
+    return cache_ + "/alpine/packages/" + hex(sha1(entry.identity)).substr(0, 16) + "-" +
+           entry.file_name();
+}
+
+Result<> Mirror::fetch_all(const std::vector<Chosen>& chosen,
+                           const DownloadProgress& progress) const {
+    std::vector<WantedFile> files;
+    for (const Chosen& one : chosen)
+        if (const std::string& where = repositories_[one.repository]; is_url(where))
+            files.push_back({where + "/" + one.entry->file_name(),
+                             place_of(one.repository, *one.entry), one.entry->size});
+    if (files.empty()) return {};
+    if (auto done = make_folders(cache_ + "/alpine/packages"); !done) return done;
+    return download_all(files, progress);
+}
+
 Result<std::string> Mirror::fetch(std::size_t repository, const IndexEntry& entry,
                                   std::string& path) const {
-    const std::string& where = repositories_[repository];
-    if (!is_url(where)) {
-        path = where + "/" + entry.file_name();
-        return read_file(path);
-    }
-    std::string folder = cache_ + "/alpine/packages";
-    if (auto done = make_folders(folder); !done) return done.error();
-    path = folder + "/" + hex(sha1(entry.identity)).substr(0, 16) + "-" + entry.file_name();
-    std::string message;
-    if (!exists(path) && download(where + "/" + entry.file_name(), path, message) != Download::done)
-        return Error{message};
+    path = place_of(repository, entry);
+    if (!exists(path))
+        if (auto done = fetch_all({{&entry, repository}}, {}); !done) return done.error();
     return read_file(path);
 }
 
-Result<Package> Mirror::load(const Chosen& chosen) const {
+Result<Package> Mirror::load_once(const Chosen& chosen, bool& from_cache) const {
     const IndexEntry& entry = *chosen.entry;
     std::string path;
+    from_cache = is_url(repositories_[chosen.repository]);
     auto file = fetch(chosen.repository, entry, path);
-    if (!file) return file.error();
+    if (!file) return from_cache = false, file.error();
     auto broken = [&](const Error& error) {
-        if (is_url(repositories_[chosen.repository])) unlink(path.c_str());
+        if (from_cache) unlink(path.c_str());
         return error.with_context(path);
     };
     if (file->size() != entry.size)
@@ -237,7 +250,17 @@ Result<Package> Mirror::load(const Chosen& chosen) const {
     return package;
 }
 
-Result<std::vector<Package>> Mirror::load_all(const std::vector<Chosen>& chosen) const {
+// What is wrong in the cache is fetched once more.
+Result<Package> Mirror::load(const Chosen& chosen) const {
+    bool from_cache = false;
+    auto package = load_once(chosen, from_cache);
+    if (package || !from_cache) return package;
+    return load_once(chosen, from_cache);
+}
+
+Result<std::vector<Package>> Mirror::load_all(const std::vector<Chosen>& chosen,
+                                              const DownloadProgress& progress) const {
+    if (auto done = fetch_all(chosen, progress); !done) return done.error();
     std::vector<Result<Package>> loaded;
     for (std::size_t i = 0; i < chosen.size(); ++i)
         loaded.push_back(Error{"not loaded"});

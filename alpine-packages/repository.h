@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "alpine-packages/catalog.h"
+#include "alpine-packages/downloads.h"
 #include "alpine-packages/index.h"
 #include "alpine-packages/package.h"
 #include "init/base/result.h"
@@ -41,8 +42,9 @@ class Mirror {
     // Fetches, verifies against the keys and against the index, reads.
     Result<Package> load(const Chosen& chosen) const;
 
-    // All of them, by several threads; the first error there is.
-    Result<std::vector<Package>> load_all(const std::vector<Chosen>& chosen) const;
+    // All of them, downloaded at once and read by several threads; the first error there is.
+    Result<std::vector<Package>> load_all(const std::vector<Chosen>& chosen,
+                                          const DownloadProgress& progress = {}) const;
 
     // The record of the index, as it is written there.
     std::string record(const Chosen& chosen) const;
@@ -50,8 +52,11 @@ class Mirror {
     const std::vector<std::string>& repositories() const { return repositories_; }
 
   private:
+    std::string place_of(std::size_t repository, const IndexEntry& entry) const;
+    Result<> fetch_all(const std::vector<Chosen>& chosen, const DownloadProgress& progress) const;
     Result<std::string> fetch(std::size_t repository, const IndexEntry& entry,
                               std::string& path) const;
+    Result<Package> load_once(const Chosen& chosen, bool& from_cache) const;
     Result<> find_keys(const std::vector<std::string>& index_files, const MirrorOptions& options);
     Result<> read_indexes(const std::vector<std::string>& files);
     Chosen chosen(PackageId package);

@@ -1,0 +1,209 @@
+#include "alpine-packages/downloads.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <set>
+
+#include "alpine-packages/files.h"
+#include "init/base/fd.h"
+
+extern char** environ;
+
+namespace muster::apk {
+namespace {
+
+constexpr int most_rounds = 6;
+
+std::uint64_t size_of(const std::string& path) {
+    struct stat st {};
+    return stat(path.c_str(), &st) == 0 ? static_cast<std::uint64_t>(st.st_size) : 0;
+}
+
+std::string part(const WantedFile& file) { return file.path + ".part"; }
+
+// A value in one of curl's configuration files.
+std::string quoted(const std::string& text) {
+    std::string out = "\"";
+    for (char c : text) {
+        if (c == '"' || c == '\\') out += '\\';
+        out += c;
+    }
+    return out + "\"";
+}
+
+class Downloads {
+  public:
+    Downloads(const std::vector<WantedFile>& files, const DownloadProgress& progress)
+        : progress_(progress) {
+        for (const WantedFile& file : files) {
+            all_ += file.size;
+            if (size_of(file.path) == file.size && exists(file.path))
+                have_ += file.size;
+            else
+                missing_.push_back(&file);
+        }
+    }
+
+    Result<> run() {
+        std::set<const WantedFile*> anew; // were begun from the start once more
+        for (int round = 0; round < most_rounds && !missing_.empty(); ++round) {
+            std::vector<std::uint64_t> before;
+            for (const WantedFile* file : missing_)
+                before.push_back(size_of(part(*file)));
+            auto status = fetch();
+            if (!status) return status.error();
+            if (*status == 127) return one_by_one();
+            std::vector<const WantedFile*> left;
+            bool moved = false;
+            for (std::size_t i = 0; i < missing_.size(); ++i) {
+                const WantedFile& file = *missing_[i];
+                std::uint64_t size = size_of(part(file));
+                if (take(file, size)) continue;
+                left.push_back(&file);
+                if (size > before[i] && size < file.size) {
+                    moved = true;
+                } else if (size > 0 && anew.insert(&file).second) {
+                    // what is there may be wrong, or the server cannot go on in the middle
+                    unlink(part(file).c_str());
+                    moved = true;
+                }
+            }
+            missing_ = std::move(left);
+            if (!moved && round > 0) break; // twice without a byte
+        }
+        report();
+        return missing_.empty() ? Result<>() : complain();
+    }
+
+  private:
+    bool take(const WantedFile& file, std::uint64_t size) {
+        if (size != file.size || rename(part(file).c_str(), file.path.c_str()) != 0) return false;
+        have_ += size;
+        return true;
+    }
+
+    void report() {
+        if (!progress_) return;
+        std::uint64_t now = have_;
+        for (const WantedFile* file : missing_)
+            now += std::min(size_of(part(*file)), file->size);
+        progress_(now, all_);
+    }
+
+    // curl's exit status, 127 when there is none. What it complained about is in errors_.
+    Result<int> fetch() {
+        std::string stem = missing_.front()->path + ".curl" + std::to_string(getpid());
+        std::string config = stem + ".config", errors = stem + ".errors", text;
+        for (const WantedFile* file : missing_)
+            text += "url = " + quoted(file->url) + "\noutput = " + quoted(part(*file)) + "\n";
+        if (auto done = write_file(config, text); !done) return done.error();
+        std::vector<std::string> words = {"curl",
+                                          "-q",
+                                          "--silent",
+                                          "--show-error",
+                                          "--fail",
+                                          "--location",
+                                          "--globoff",
+                                          "--parallel",
+                                          "--parallel-max",
+                                          "6",
+                                          "--continue-at",
+                                          "-",
+                                          "--connect-timeout",
+                                          "10",
+                                          "--speed-limit",
+                                          "1",
+                                          "--speed-time",
+                                          "20",
+                                          "--proto",
+                                          "=http,https,ftp,file",
+                                          "--stderr",
+                                          errors,
+                                          "--config",
+                                          config};
+        auto status = spawn(words);
+        if (auto said = read_file(errors)) errors_ = *said;
+        unlink(config.c_str());
+        unlink(errors.c_str());
+        return status;
+    }
+
+    Result<int> spawn(const std::vector<std::string>& words) {
+        std::vector<char*> argv;
+        for (const std::string& word : words)
+            argv.push_back(const_cast<char*>(word.c_str()));
+        argv.push_back(nullptr);
+        posix_spawn_file_actions_t actions;
+        posix_spawn_file_actions_init(&actions);
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+        posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+        pid_t pid = 0;
+        int failed = posix_spawnp(&pid, argv[0], &actions, nullptr, argv.data(), environ);
+        posix_spawn_file_actions_destroy(&actions);
+        if (failed == ENOENT) return 127;
+        if (failed != 0) return system_error("run curl", failed);
+        Fd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+        pollfd wait{process.get(), POLLIN, 0};
+        while (poll(&wait, 1, 500) == 0)
+            report();
+        int status = 0;
+        while (waitpid(pid, &status, 0) < 0)
+            if (errno != EINTR) return system_error("wait for curl", errno);
+        return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    }
+
+    Result<> one_by_one() {
+        for (const WantedFile* file : missing_) {
+            std::string message;
+            if (download(file->url, file->path, message) != Download::done) return Error{message};
+            if (std::uint64_t size = size_of(file->path); size != file->size) {
+                unlink(file->path.c_str());
+                return Error{wrong_size(*file, size)};
+            }
+            have_ += file->size;
+        }
+        missing_.clear();
+        report();
+        return {};
+    }
+
+    static std::string wrong_size(const WantedFile& file, std::uint64_t size) {
+        return "download " + file.url + ": " + std::to_string(size) +
+               " bytes came, the index says " + std::to_string(file.size);
+    }
+
+    Error complain() const {
+        std::string message;
+        for (const WantedFile* file : missing_) {
+            if (!message.empty()) message += "\n  ";
+            std::uint64_t size = size_of(part(*file));
+            message +=
+                size > 0 ? wrong_size(*file, size) : "download " + file->url + ": nothing came";
+            if (size > file->size) unlink(part(*file).c_str());
+        }
+        std::string said = errors_.substr(0, std::min(errors_.find('\n'), errors_.size()));
+        return Error{message + (said.empty() ? "" : "\n  " + said)};
+    }
+
+    const DownloadProgress& progress_;
+    std::vector<const WantedFile*> missing_;
+    std::uint64_t all_ = 0, have_ = 0;
+    std::string errors_;
+};
+
+} // namespace
+
+Result<> download_all(const std::vector<WantedFile>& files, const DownloadProgress& progress) {
+    return Downloads(files, progress).run();
+}
+
+} // namespace muster::apk
