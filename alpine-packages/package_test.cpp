@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "alpine-packages/gzip.h"
 #include "alpine-packages/test_package.h"
 #include "init/base/catch.h"
 
@@ -155,4 +156,20 @@ TEST_CASE("a key counts as Alpine's only with the fingerprint that is known") {
     CHECK_FALSE(fooled.trust_if_pinned("alpine-devel@lists.alpinelinux.org-6165ee59.rsa.pub",
                                        test::signer().public_pem()));
     CHECK(fooled.empty());
+}
+
+TEST_CASE("a package that grows without end is refused, and what is not verified is not unpacked") {
+    std::string zeros(std::size_t{65} << 20, '\0');
+    std::string bomb = test::gzip(zeros);
+    std::string good = test::make_package({.name = "a", .files = {{.path = "f", .data = "x"}}});
+    std::size_t first = test::members(good)[0], second = test::members(good)[1];
+    // as control part, before any signature can be looked at
+    auto control = read_package(good.substr(0, first) + bomb + bomb, test::our_keys());
+    REQUIRE_FALSE(control.ok());
+    CHECK(control.error().message == "gzip member 2: more than 67108864 bytes unpacked");
+    // as data: its check sum is looked at first
+    auto data = read_package(good.substr(0, first + second) + bomb, test::our_keys());
+    REQUIRE_FALSE(data.ok());
+    CHECK(data.error().message == "data: check sum is not the one in .PKGINFO");
+    CHECK_FALSE(split_gzip(bomb, 1 << 20).ok());
 }
