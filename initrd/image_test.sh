@@ -39,6 +39,7 @@ assert any(n.startswith("linux-") for n in listed - there), listed - there
 ids = [p["SPDXID"] for p in bill["packages"]]
 assert len(ids) == len(set(ids)) == len(bill["relationships"])
 for p in bill["packages"]:
+    assert re.fullmatch(r"unknown|[0-9][A-Za-z0-9.+:~_-]+", p["versionInfo"]), p
     assert p["downloadLocation"] and p["licenseDeclared"] and p["externalRefs"]
     assert re.fullmatch(r"SPDXRef-[A-Za-z0-9.-]+", p["SPDXID"])
 PYTHON

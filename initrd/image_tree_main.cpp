@@ -23,7 +23,7 @@ constexpr const char* usage =
     "  --description FILE   what is in the image\n"
     "  --own FOLDER         our packages, with the keys in FOLDER/../keys\n"
     "  --modules FOLDER     goes to /lib/modules\n"
-    "  --other NAME:VERSION:PURL  something in the image that is no package of Alpine's\n"
+    "  --other \"NAME VERSION PURL\"  something in the image that is no package of Alpine's\n"
     "  --mirror LOCATION, --branch NAME, --arch NAME, --cache FOLDER, --keys FOLDER,\n"
     "  --key-source FOLDER  as for apk_image\n"
     "  --output FOLDER      empty; there come: facts (for a shell), packages.txt, spdx.json, and\n"
@@ -39,8 +39,8 @@ struct Arguments {
 };
 
 Result<Other> parse_other(const std::string& value) {
-    std::size_t first = value.find(':');
-    std::size_t second = first == value.npos ? first : value.find(':', first + 1);
+    std::size_t first = value.find(' ');
+    std::size_t second = first == value.npos ? first : value.find(' ', first + 1);
     if (second == value.npos) return Error{"--other " + value + ": needs three parts"};
     return Other{value.substr(0, first), value.substr(first + 1, second - first - 1),
                  value.substr(second + 1)};
