@@ -55,7 +55,8 @@ matches() { echo "$1" | grep -q -x -E -e "$2"; }
 check_answers() { # NAME
     source=$1 correct=1 user='' count=0
     name='[a-z_][a-z0-9_-]{0,30}' ip='[0-9]{1,3}(\.[0-9]{1,3}){3}'
-    while IFS='=' read -r key value; do
+    while IFS= read -r line; do
+        key=${line%%=*} value=${line#*=}
         good='' count=$((count + 1))
         case $key in
         disk) good='(/dev/)?[a-z0-9-]+|empty|serial:[A-Za-z0-9._-]+|(LABEL|UUID)=.+' ;;
@@ -119,7 +120,7 @@ find_answers() {
 mount_read_only() { # DEVICE FOLDER
     mkdir -p "$2"
     case $(tag TYPE "$(blkid "$1")") in
-    ext[234]) options=ro,noload ;;
+    ext[34]) options=ro,noload ;;
     *) options=ro ;;
     esac
     mount -o $options "$1" "$2" 2>>"$log" || { say "$1 cannot be mounted."; return 1; }

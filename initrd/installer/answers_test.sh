@@ -41,3 +41,5 @@ f:4: address'
 check "a word of the command line" "read_word 'disk=vda,key=ssh-rsa%20AAAA%20a%2cb' && cat \$work/answers" \
     'disk=vda
 key=ssh-rsa AAAA a,b'
+printf 'key = ssh-rsa AAAA=\n' >"$file"
+check "an equals sign at the end" "read_answers $file f && answer key" 'ssh-rsa AAAA='

@@ -46,7 +46,8 @@ tag() { echo " $2" | sed -n "s/.* $1=\"\([^\"]*\)\".*/\1/p"; }
 # What a file system's own system calls itself; mounted so that not even a journal is replayed.
 system_on() { # DEVICE TYPE
     case $2 in
-    ext[234]) options=ro,noload ;;
+    ext2) options=ro ;;
+    ext[34]) options=ro,noload ;;
     xfs) options=ro,norecovery ;;
     *) return 0 ;;
     esac
@@ -82,7 +83,7 @@ show_disks() {
             echo ', read-only')"
         found=$(contents "$disk")
         if journal_read "$disk"; then
-            say "      an installation of \"$(journal_answer hostname)\", $(journal_summary)"
+            say "      an installation of \"$(journal_hostname)\", $(journal_summary)"
         elif [ -n "$journal_stranger" ]; then
             say "      the journal of an installation onto another disk, $journal_stranger"
         fi

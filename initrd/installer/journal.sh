@@ -81,6 +81,11 @@ journal_close() {
 
 journal_answer() { sed -n "s/^answer $1=//p" "$work/journal" | tail -n 1; }
 
+journal_hostname() {
+    name=$(journal_answer hostname)
+    echo "${name:-muster}"
+}
+
 journal_summary() {
     if grep -q '^complete ' "$work/journal"; then
         echo "complete since $(field complete)"

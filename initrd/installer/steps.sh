@@ -202,8 +202,9 @@ users() {
     while IFS= read -r line; do key root /root "$line" || return 1; done <"$work/keys"
     user=
     grep '^user' "$work/answers" >"$work/users"
-    while IFS='=' read -r what value; do
-        case $what in
+    while IFS= read -r line; do
+        value=${line#*=}
+        case ${line%%=*} in
         user)
             user=$value
             grep -q "^$user:" "$target/etc/passwd" ||
@@ -261,7 +262,8 @@ diagnose() { # STEP
     if [ "$(write_errors)" -gt "${errors:-0}" ]; then
         say "$disk does not take what is written to it: $(dmesg | grep "error, dev $disk," | tail -n 1 |
             sed 's/.*error, dev/error, dev/; s/ op .*//')."
-    elif [ "$(df -P "$target" 2>/dev/null | awk -v at="$target" '$6 == at { print ($4 < 512) }')" = 1 ]; then
+    elif [ "$(df -P "$target" 2>/dev/null | awk -v at="$target" '$6 == at { print ($4 < 512) }')" = 1 ] ||
+        tail -n 40 "$log" | grep -q "No space left"; then
         say "$disk is full: choose fewer packages or a larger disk."
     else
         { grep -i error "$log"; tail -n 3 "$log"; } | tail -n 6 | sed 's/^/    /'
