@@ -27,6 +27,7 @@
 #include "services/muster/sturdy.h"
 #include "services/muster/templates.h"
 #include "services/muster/upgrade.h"
+#include "services/muster/watch.h"
 #include "services/tracker/service.h"
 
 namespace muster::command {
@@ -301,16 +302,16 @@ int list(Bus& bus, const Arguments& arguments) {
     return 0;
 }
 
-int watch(Bus& bus, const Arguments& arguments) {
+int watch_on(Bus& bus, const Arguments& arguments, Watching& watching) {
     Value pattern = pattern_argument(arguments);
     std::vector<std::string> spaces = spaces_of(arguments, pattern);
     if (std::string space = hidden_space(bus, spaces); !space.empty()) return hidden(space);
-    auto follower = Follower::start(bus, spaces, pattern,
-                                    {.appeared = [](View value) { print("+ ", value); },
-                                     .gone = [](View value) { print("- ", value); },
-                                     .message = [](View value) { print("! ", value); }});
-    Result<bool> done = bus.run_until([] { return false; });
-    return done ? 0 : failed(done.error());
+    return failed(watching.follow(bus, spaces, pattern));
+}
+
+int watch(Bus& bus, const Arguments& arguments) {
+    Watching watching(print);
+    return watch_on(bus, arguments, watching);
 }
 
 int wait(Bus& bus, const Arguments& arguments) {
@@ -507,13 +508,19 @@ const Command* find_command(const std::string& name) {
 // What only looks, or says what holds for as long as we run, is done again when the second stage
 // was started again meanwhile.
 int run_on_bus(const Command& command, const Arguments& arguments) {
-    const bool repeats = command.run == list || command.run == wait ||
+    const bool watches = command.run == watch;
+    const bool repeats = watches || command.run == list || command.run == wait ||
                          command.run == assert_values || command.run == show;
-    for (;;) {
-        auto bus = Bus::connect(arguments.bus, repeats);
+    Watching watching(print);
+    for (bool again = false;; again = true) {
+        auto bus = Bus::connect(arguments.bus, repeats, again);
         if (!bus && !bus.error().message.empty()) return failed(bus.error());
         if (!bus) continue;
-        int status = command.run(**bus, arguments);
+        if (watches && again)
+            std::fputs("muster: the second stage was started again; what follows is what is "
+                       "different now\n",
+                       stderr);
+        int status = watches ? watch_on(**bus, arguments, watching) : command.run(**bus, arguments);
         if (!repeats || !(*bus)->lost()) return status;
     }
 }

@@ -38,6 +38,12 @@ file() {
 # services NAME <TEXT: a configuration file of the services layer
 services() { file "/etc/muster/services/$1.pr"; }
 
+# program NAME SOURCE: a C++ source of this folder, compiled for the guest
+program() {
+    mkdir -p "$(dirname "$tree$1")"
+    "$(awk '{ print $NF; exit }' "$test_vm/../build/toolchain.mk")/bin/musl-c++" -std=c++20 -Os -s \
+        -fno-exceptions -fno-rtti "$test_vm/$2" -o "$tree$1"
+}
 
 # guest [OPTION...] <SCRIPT: boots with the files so far and runs the script there, as root
 guest() {

@@ -29,10 +29,13 @@ namespace {
 // How long a file that was moved away may be absent before it counts as gone.
 constexpr uint64_t absence = 100 * millisecond;
 
+// When a file that could not be read for want of descriptors or memory is tried again.
+constexpr uint64_t again_after = 1 * second;
+
 // How many different run-time errors of one file are told apart.
 constexpr size_t max_errors = 20;
 
-enum class Reading : uint8_t { good, missing, bad };
+enum class Reading : uint8_t { good, missing, bad, for_now };
 
 // Reads a regular file of a sensible size; never blocks on anything else.
 // Why a file that commands the system is not to be believed, or nullptr.
@@ -48,8 +51,9 @@ Reading read_script(const std::string& path, bool guarded, std::string& text,
     struct stat about;
     auto failed = [&](const char* what) {
         if (errno == ENOENT || errno == ENOTDIR) return Reading::missing;
+        bool passing = errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == EIO;
         problem = system_error(what, errno).message;
-        return Reading::bad;
+        return passing ? Reading::for_now : Reading::bad;
     };
     // Opening a device may do something to it: look first.
     if (stat(path.c_str(), &about) != 0) return failed("cannot be read");
@@ -114,6 +118,7 @@ class ConfigWatcher : public std::enable_shared_from_this<ConfigWatcher> {
     void on_events();
     void reload();
     void on_absence();
+    void try_again();
     void schedule();
     void apply(Turn& turn);
     void load(Turn& turn, const std::string& path);
@@ -144,6 +149,8 @@ class ConfigWatcher : public std::enable_shared_from_this<ConfigWatcher> {
     std::map<std::string, std::pair<std::string, Handle>> tree_problems_;
     FileTree::Changes pending_; // not yet applied
     Paths absent_;              // moved away, while the timer runs
+    Paths again_;               // could not be read for want of something
+    Timer again_timer_;
     std::vector<std::pair<std::string, Ref<Script>>> starting_;
     Paths stopping_;         // gone, stopped when what changed with them is in force
     bool scheduled_ = false; // a turn is on its way
@@ -213,6 +220,12 @@ void ConfigWatcher::on_absence() {
     schedule();
 }
 
+// What could not be read for want of descriptors or memory.
+void ConfigWatcher::try_again() {
+    pending_.changed.merge(std::exchange(again_, Paths()));
+    schedule();
+}
+
 void ConfigWatcher::schedule() {
     waiting_ = true;
     if (scheduled_ || rehearsing_) return;
@@ -256,6 +269,13 @@ void ConfigWatcher::load(Turn& turn, const std::string& path) {
     case Reading::missing:
         stopping_.insert(path);
         return;
+    case Reading::for_now:
+        again_.insert(path);
+        if (!again_timer_.pending())
+            again_timer_ = loop_.after(again_after, [weak = weak_from_this()] {
+                if (auto self = weak.lock()) self->try_again();
+            });
+        [[fallthrough]];
     case Reading::bad:
         tree_.look_again(path);
         set_load_errors(turn, files_[path], {problem});

@@ -1,6 +1,23 @@
 #include "services/daemon/adoption.h"
 
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
 namespace muster::services {
+
+namespace {
+
+// Of a socket that nobody listens on any more.
+void remove_file(int fd) {
+    sockaddr_un address{};
+    socklen_t size = sizeof address;
+    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0 &&
+        address.sun_family == AF_UNIX && address.sun_path[0] == '/')
+        ::unlink(address.sun_path);
+}
+
+} // namespace
 
 Result<std::unique_ptr<Adoption>> Adoption::begin(EventLoop& loop, SecondStageLink& link) {
     std::unique_ptr<Adoption> adoption(new Adoption(loop, link));
@@ -64,11 +81,14 @@ void Adoption::consider() {
 void Adoption::release() {
     quiet_.cancel();
     limit_.cancel();
+    released_ = true;
     auto action = std::move(release_);
     release_ = nullptr;
     if (action) action();
-    for (const auto& [name, fd] : kept_.named)
+    for (const auto& [name, fd] : kept_.named) {
+        remove_file(fd.get());
         (void)link_.drop_fd(name);
+    }
     kept_.named.clear();
 }
 

@@ -6,8 +6,8 @@
 //   held       the supervisor of daemons has made its instances from the ledger, in the states they
 //              were in. Nothing of what was adopted is stopped for want of a need, since needs are
 //              still being read. Ends when the configuration is read, every peer that resumes has
-//              said everything anew, and things have been quiet for a moment; or after 30 s; or when
-//              the system goes down.
+//              said everything anew, and things have been quiet for a moment; or after 30 s; or
+//              when the system goes down.
 //   released   what nobody needs is stopped, what changed is replaced
 //
 // By itself, outside init, and when nothing was before us, it is released from the beginning.
@@ -39,7 +39,7 @@ class Adoption {
     Ledger& ledger() { return ledger_; }
     std::vector<LedgerEntry> take_entries() { return std::move(entries_); }
     // A descriptor that a predecessor had kept by `SecondStageLink::store_fd`, or none. init keeps
-    // its copy. What nobody takes is given up at the release.
+    // its copy. What nobody takes is given up at the release, a socket with its file.
     Fd take_named(std::string_view name);
     // From now on init keeps `fd` over our death. ERRORS: the store is full, the name is taken.
     Result<> keep_named(std::string_view name, int fd) { return link_.store_fd(name, fd); }
@@ -50,6 +50,8 @@ class Adoption {
     // `action` is called, not in a turn, when the hold ends; at once if there is none.
     void hold(std::function<void()> action);
     bool holding() const { return static_cast<bool>(release_); }
+    // From the beginning until the hold has ended.
+    bool settling() const { return link_.attached() && epoch() > 0 && !released_; }
     void configuration_loaded();
     // Ends the hold now.
     void release();
@@ -80,6 +82,7 @@ class Adoption {
     std::vector<LedgerEntry> entries_;
     std::function<void()> release_;
     bool loaded_ = false;
+    bool released_ = false;
     size_t peers_missing_ = 0;
     Timer quiet_;
     Timer limit_;

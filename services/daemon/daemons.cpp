@@ -131,7 +131,6 @@ Ref<Daemon> Daemons::make_daemon(Turn& turn, const Value& id) {
 void Daemons::adopt(Turn& turn) {
     Adoption* adoption = context_.adoption;
     if (adoption == nullptr) return;
-    size_t count = 0;
     for (LedgerEntry& entry : adoption->take_entries()) {
         auto id = value_of(Ledger::id_of(*entry.operator->()));
         auto spec = value_of(Ledger::spec_of(*entry.operator->()));
@@ -139,7 +138,6 @@ void Daemons::adopt(Turn& turn) {
         auto found = daemons_.find(*id);
         Ref<Daemon> daemon = found != daemons_.end() ? found->second : make_daemon(turn, *id);
         daemon->adopt(turn, *spec, std::move(entry));
-        ++count;
     }
     size_t strangers = context_.processes.end_unclaimed();
     if (strangers > 0)
@@ -148,7 +146,7 @@ void Daemons::adopt(Turn& turn) {
                                 std::to_string(strangers) + " processes of an earlier second "
                                                             "stage are of nobody: ended",
                                 0));
-    if (count == 0) return;
+    if (!adoption->settling()) return;
     adoption->hold(
         [self = Ref<Daemons>(this), facet = Ref<Facet>(&turn.current()), &engine = turn.engine()] {
             engine.external(facet, [self](Turn& inner) { self->end_hold(inner); });

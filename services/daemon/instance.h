@@ -170,6 +170,11 @@ class Instance : public Counted {
     Result<> register_run();
     void claimed(SlotRef slot) const;
     void note_notifying(bool yes) const;
+    void note_heard(bool ready) const;
+    void note_logger(SlotRef slot) const;
+    void adopt_failure();
+    void adopt_logger(PipeEnds pipe);
+    std::unique_ptr<S6Logger> make_logger(PipeEnds pipe);
     void remember_stop(uint64_t grace) const;
     void remember_signalled() const;
     void adopt_process(Turn& turn, Ref<Process> process);

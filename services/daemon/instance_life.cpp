@@ -109,10 +109,10 @@ Result<> Instance::prepare_output(Ends& ends) {
     if (rare.tty) return {};
     bool output = parsed_->protocol == Protocol::none;
     if (output && s6_ && s6_->logger && rare.standard_output == Output::log) {
-        if (!logger_) {
+        if (!logger_ || !logger_->whole()) {
             auto pipe = make_pipe();
             if (!pipe) return pipe.error();
-            logger_ = std::make_unique<S6Logger>(commands_owner(), s6_->path, std::move(*pipe));
+            logger_ = make_logger(std::move(*pipe));
         }
         logger_->start();
         request.standard_output = logger_->input();
@@ -137,10 +137,7 @@ void Instance::adopt_company(Turn& turn) {
     if (!parsed_->more().s6.empty()) {
         if (auto read = reread_s6(); !read) say(turn, read.error().message);
         PipeEnds pipe{take(KeptRole::logger_read), take(KeptRole::logger_write)};
-        if (s6_ && pipe.read && pipe.write) {
-            logger_ = std::make_unique<S6Logger>(commands_owner(), s6_->path, std::move(pipe));
-            logger_->start();
-        }
+        if (s6_) adopt_logger(std::move(pipe));
     }
     Fd report = take(KeptRole::report);
     Fd socket = take(KeptRole::notify_socket);
@@ -152,9 +149,13 @@ void Instance::adopt_company(Turn& turn) {
         sockets_ = std::move(*sockets);
     make_liveness();
     if (liveness_) {
+        bool heard = socket && entry_.word().notifying;
         liveness_->adopt(std::move(socket));
+        liveness_->adopt_watchdog(entry_->watchdog_ms * millisecond);
+        liveness_->adopt_main(entry_->main_pid, entry_->main_started);
         liveness_->started(process_->pid());
         if (phase_ == Phase::running) liveness_->became_ready();
+        if (heard) became_ready(turn);
     }
     if (report && phase_ == Phase::starting) watch_report(std::move(report));
 }
@@ -178,6 +179,7 @@ void Instance::make_liveness() {
     events.changed = [this] {
         later([](Instance& self, Turn& turn) { self.owner_.changed(turn); });
     };
+    events.heard = [this](bool ready) { note_heard(ready); };
     events.say = [this](std::string line) {
         later([line = std::move(line)](Instance& self, Turn& turn) { self.say(turn, line); });
     };

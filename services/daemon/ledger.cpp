@@ -14,7 +14,7 @@ namespace muster::services {
 
 namespace {
 
-constexpr uint64_t magic = 0x31524744454c534dULL; // "MSLEDGR1"
+constexpr uint64_t magic = 0x32524744454c534dULL; // "MSLEDGR2"
 constexpr size_t unit = 64;
 constexpr uint32_t size_classes = 16; // the largest: 2 MiB
 
@@ -33,7 +33,8 @@ uint64_t Ledger::Word::pack() const {
     int bit = 16;
     for (bool each : {ready, retired, ended, gone, judged, signalled, killed, notifying})
         flags |= static_cast<uint64_t>(each) << bit++;
-    return phase | static_cast<uint64_t>(outcome) << 8 | flags;
+    return phase | static_cast<uint64_t>(outcome) << 8 | flags |
+           static_cast<uint64_t>(failure) << 24;
 }
 
 Ledger::Word Ledger::Word::unpack(uint64_t word) {
@@ -44,6 +45,7 @@ Ledger::Word Ledger::Word::unpack(uint64_t word) {
     for (bool* each : {&result.ready, &result.retired, &result.ended, &result.gone, &result.judged,
                        &result.signalled, &result.killed, &result.notifying})
         *each = (word >> bit++ & 1) != 0;
+    result.failure = static_cast<uint8_t>(word >> 24);
     return result;
 }
 

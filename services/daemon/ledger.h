@@ -26,9 +26,9 @@ namespace muster::services {
 class Ledger {
   public:
     static constexpr std::string_view kept_name = "ledger";
-    static constexpr int version = 1; // of its layout
+    static constexpr int version = 2;                    // of its layout
     static constexpr size_t capacity = 16 * 1024 * 1024; // bytes; only what was used is there
-    static constexpr size_t last_size = 88;
+    static constexpr size_t last_size = 80;
 
     // In the mapping. Times are CLOCK_MONOTONIC in nanoseconds.
     struct Record {
@@ -40,14 +40,21 @@ class Ledger {
         uint32_t slot;
         uint32_t generation; // of the process's slot; 0: there is none
         int32_t wait_status; // if Word::ended
-        uint32_t reserved;
+        // What the process named as the one that counts; 0: nothing. When nothing of it is left:
+        // its own number.
+        int32_t main_pid;
         uint64_t starts;
         uint64_t started_at;
         uint64_t next_delay;
         uint64_t next_start;
         uint64_t stop_by;     // when what is left is killed
         char last[last_size]; // Instance::last, cut; ended by a NUL
-        uint64_t reserved2[3];
+        uint32_t logger_slot; // of the logger of an s6 service directory
+        uint32_t logger_generation;
+        uint64_t main_started; // process_started(main_pid)
+        uint64_t failed_at;    // CLOCK_REALTIME, microseconds
+        uint32_t failures;     // 0: it has not failed yet
+        uint32_t watchdog_ms;  // what the process asked for; 0: nothing
     };
     static_assert(sizeof(Record) == 192);
 
@@ -62,7 +69,9 @@ class Ledger {
         bool judged = false;    // what its end means was decided: `outcome`
         bool signalled = false; // the stop signal was sent
         bool killed = false;    // by us, after its time
-        bool notifying = false; // the readiness pipe is being read
+        // The readiness pipe is being read, or READY=1 was seen and is not acted upon yet.
+        bool notifying = false;
+        uint8_t failure = 0; // Failure::Kind of the last one
 
         uint64_t pack() const;
         static Word unpack(uint64_t word);

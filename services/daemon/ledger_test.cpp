@@ -27,7 +27,7 @@ struct Memory {
         void* mine = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
         REQUIRE(mine != MAP_FAILED);
         auto* words = static_cast<uint64_t*>(mine);
-        words[0] = 0x31524744454c534dULL;
+        words[0] = 0x32524744454c534dULL;
         words[1] = 64;
         ::munmap(mine, 4096);
     }
@@ -97,11 +97,13 @@ TEST_CASE("ledger: the word keeps every part, the last text is cut between chara
     Ledger::Word word;
     word.phase = 5;
     word.outcome = 2;
+    word.failure = 6;
     word.ready = word.gone = word.notifying = true;
     auto same = Ledger::Word::unpack(word.pack());
     CHECK(same.pack() == word.pack());
     CHECK(same.phase == 5);
     CHECK(same.outcome == 2);
+    CHECK(same.failure == 6);
     CHECK((same.ready && same.gone && same.notifying));
     CHECK_FALSE((same.retired || same.ended || same.judged || same.signalled || same.killed));
 

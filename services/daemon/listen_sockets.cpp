@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -188,12 +189,20 @@ Result<Address> parse(View socket) {
     return address;
 }
 
-// The same in each second stage (FNV-1a).
-uint64_t fingerprint(View value) {
+// What it is kept by: the same in each second stage, whatever other options it has (FNV-1a).
+std::string keeping_name(const Address& address) {
     uint64_t hash = 0xcbf29ce484222325;
-    for (uint8_t byte : value.bytes())
-        hash = (hash ^ byte) * 0x100000001b3;
-    return hash;
+    auto add = [&hash](const void* bytes, size_t size) {
+        for (size_t i = 0; i < size; ++i)
+            hash = (hash ^ static_cast<const uint8_t*>(bytes)[i]) * 0x100000001b3;
+    };
+    add(&address.family, sizeof address.family);
+    add(&address.type, sizeof address.type);
+    add(&address.socket.any, address.size);
+    add(address.path.data(), address.path.size());
+    char name[32];
+    std::snprintf(name, sizeof name, "listen %016llx", static_cast<unsigned long long>(hash));
+    return name;
 }
 
 // Numbers, or what the files of the system say (passwd(5), group(5)).
@@ -256,6 +265,18 @@ Result<Fd> open_fifo(const Address& address) {
     return fd;
 }
 
+// All that may change while it is open.
+Result<> set_options(const Address& address, int fd) {
+    if (!address.path.empty()) {
+        if (auto owned = set_owner(address); !owned) return owned.error();
+        if (::chmod(address.path.c_str(), address.mode) != 0) return system_error("chmod", errno);
+    }
+    if (address.family != Address::Family::fifo && address.type != SOCK_DGRAM &&
+        ::listen(fd, address.backlog) != 0)
+        return system_error("listen", errno);
+    return {};
+}
+
 Result<Fd> make(const Address& address) {
     Fd fd;
     if (address.family == Address::Family::fifo) {
@@ -280,13 +301,7 @@ Result<Fd> make(const Address& address) {
                 return system_error("bind", errno);
         }
     }
-    if (!address.path.empty()) {
-        if (auto owned = set_owner(address); !owned) return owned.error();
-        if (::chmod(address.path.c_str(), address.mode) != 0) return system_error("chmod", errno);
-    }
-    if (address.family != Address::Family::fifo && address.type != SOCK_DGRAM &&
-        ::listen(fd.get(), address.backlog) != 0)
-        return system_error("listen", errno);
+    if (auto set = set_options(address, fd.get()); !set) return set.error();
     return fd;
 }
 
@@ -323,23 +338,32 @@ Result<Ref<ListenSocket>> ListenSockets::open(View socket) {
     made->address_ = Value(socket);
     made->name_ = address->name;
     const Keeper& keeper = open_->keeper;
-    if (keeper.take) {
-        char name[32];
-        std::snprintf(name, sizeof name, "listen %016llx",
-                      static_cast<unsigned long long>(fingerprint(socket)));
-        made->kept_ = name;
-        made->fd_ = keeper.take(made->kept_);
+    std::string name = keeping_name(*address);
+    // With other options it is the same socket, which goes over to this one.
+    auto same = std::find_if(open_->open.begin(), open_->open.end(),
+                             [&](const auto& each) { return each.second->kept_ == name; });
+    if (same != open_->open.end())
+        made->fd_.reset(::fcntl(same->second->fd_.get(), F_DUPFD_CLOEXEC, 3));
+    else if (keeper.take)
+        made->fd_ = keeper.take(name);
+    bool there = static_cast<bool>(made->fd_);
+    if (there && !address->path.empty() && ::access(address->path.c_str(), F_OK) != 0)
+        there = false; // somebody has removed it: nobody could come to it
+    Result<Fd> fd = there ? std::move(made->fd_) : make(*address);
+    if (fd && there)
+        if (auto set = set_options(*address, fd->get()); !set) fd = set.error();
+    if (!fd) return fd.error().with_context(preserves::to_text(socket));
+    made->fd_ = std::move(*fd);
+    if (same != open_->open.end()) {
+        same->second->path_.clear();
+        same->second->kept_.clear();
     }
-    if (!made->fd_) {
-        auto fd = make(*address);
-        if (!fd) {
-            made->kept_.clear();
-            return fd.error().with_context(preserves::to_text(socket));
-        }
-        made->fd_ = std::move(*fd);
-        if (keeper.store) keeper.store(made->kept_, made->fd_.get());
+    if (!there) {
+        if (keeper.drop) keeper.drop(name); // there may be none
+        if (keeper.store) keeper.store(name, made->fd_.get());
     }
     made->path_ = address->path;
+    made->kept_ = std::move(name);
     open_->open.emplace(made->address_, made.get());
     return made;
 }

@@ -1,12 +1,28 @@
 #include "services/daemon/liveness.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <cstring>
 
 namespace muster::services {
+
+// proc(5): the 22nd field of stat; the second, the name, may contain anything.
+uint64_t process_started(pid_t pid) {
+    std::string path = "/proc/" + std::to_string(pid) + "/stat";
+    Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    char text[1024];
+    ssize_t size = file ? ::read(file.get(), text, sizeof text - 1) : 0;
+    if (size <= 0) return 0;
+    text[size] = '\0';
+    const char* at = std::strrchr(text, ')');
+    for (int field = 2; at != nullptr && field < 22; ++field)
+        at = std::strchr(at + 1, ' ');
+    return at != nullptr ? std::strtoull(at, nullptr, 10) : 0;
+}
 
 std::string seconds_text(uint64_t nanoseconds) {
     uint64_t tenths = (nanoseconds + 50 * millisecond) / (100 * millisecond);
@@ -63,6 +79,8 @@ void Liveness::hear() {
         auto said = socket_.receive(pid_);
         if (!said) return;
         take(*said);
+        events_.heard(said->ready);
+        socket_.consume();
     }
 }
 
@@ -87,7 +105,7 @@ void Liveness::take(const Notification& said) {
                  spec_.stop_signal);
         });
     }
-    if (said.watchdog_time > 0) watchdog_ = said.watchdog_time;
+    if (said.watchdog_time > 0) watchdog_ = watchdog_asked_ = said.watchdog_time;
     if (said.reloading != reloading_ && (said.reloading || said.ready)) {
         reloading_ = said.reloading;
         changed = true;
@@ -111,9 +129,24 @@ void Liveness::follow(pid_t pid) {
     main_pid_ = pid;
     auto watch = owner_.context.loop.watch(main_pidfd_.get(), EPOLLIN, [this, pid](uint32_t) {
         main_watch_.cancel();
-        fail("its main process " + std::to_string(pid) + " has ended", spec_.stop_signal);
+        main_ended(pid);
     });
     if (watch) main_watch_ = std::move(*watch);
+}
+
+void Liveness::adopt_main(pid_t pid, uint64_t started) {
+    if (pid == 0) return;
+    if (uint64_t now = process_started(pid); now != 0 && now == started) return follow(pid);
+    main_pid_ = pid; // its end is the end of the service, as if it were heard of now
+    main_end_ = owner_.context.loop.after(0, [this, pid] { main_ended(pid); });
+}
+
+void Liveness::adopt_watchdog(uint64_t asked) {
+    if (asked > 0) watchdog_ = watchdog_asked_ = asked;
+}
+
+void Liveness::main_ended(pid_t pid) {
+    fail("its main process " + std::to_string(pid) + " has ended", spec_.stop_signal);
 }
 
 void Liveness::became_ready() {
@@ -179,6 +212,7 @@ void Liveness::end() {
     probe_timer_.cancel();
     probe_.reset();
     main_watch_.cancel();
+    main_end_.cancel();
     socket_watch_.cancel();
 }
 

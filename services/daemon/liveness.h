@@ -28,6 +28,8 @@ class Liveness {
         // `signal`: what it is to be ended with.
         std::function<void(std::string why, int signal)> failed;
         std::function<void()> changed; // what people see: `status`, `main_pid`, `reloading`
+        // It said something, which is gone when this returns: `main_pid`, `watchdog_asked`.
+        std::function<void(bool ready)> heard;
         std::function<void(std::string line)> say;
     };
 
@@ -38,6 +40,10 @@ class Liveness {
     Result<> open(std::vector<std::string>& environment, std::vector<std::string>& pid_variables);
     // Instead of `open`, for a process that runs already.
     void adopt(Fd socket) { socket_ = NotifySocket::adopt(std::move(socket)); }
+    // What it had said before. `started`: process_started of it, which tells it from a later one
+    // of the same number.
+    void adopt_main(pid_t pid, uint64_t started);
+    void adopt_watchdog(uint64_t asked);
     const NotifySocket& socket() const { return socket_; }
 
     void begin();
@@ -52,11 +58,14 @@ class Liveness {
     bool stopping() const { return stopping_; }
     // The process that it named as the one that counts; 0: none.
     pid_t main_pid() const { return main_pid_; }
+    // The time of its watchdog, if it asked for another one than the specification says; else 0.
+    uint64_t watchdog_asked() const { return watchdog_asked_; }
 
   private:
     void listen();
     void take(const Notification& said);
     void follow(pid_t pid);
+    void main_ended(pid_t pid);
     void arm_watchdog();
     void probe_later(uint64_t delay);
     void probe();
@@ -75,9 +84,11 @@ class Liveness {
     std::unique_ptr<Commands> probe_;
     Fd main_pidfd_;
     Watch main_watch_;
+    Timer main_end_;
     pid_t pid_ = 0;
     pid_t main_pid_ = 0;
     uint64_t watchdog_;
+    uint64_t watchdog_asked_ = 0;
     unsigned misses_ = 0;
     bool ready_ = false;
     bool reloading_ = false;
@@ -86,6 +97,8 @@ class Liveness {
     std::string status_;
 };
 
+// When it was started, in ticks since the machine was; 0: there is no such process (proc(5)).
+uint64_t process_started(pid_t pid);
 // "2.5 s"
 std::string seconds_text(uint64_t nanoseconds);
 

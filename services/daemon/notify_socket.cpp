@@ -139,7 +139,7 @@ std::optional<Notification> NotifySocket::receive(pid_t process) {
         message.msg_iovlen = 1;
         message.msg_control = control;
         message.msg_controllen = sizeof control;
-        ssize_t size = ::recvmsg(fd_.get(), &message, MSG_CMSG_CLOEXEC);
+        ssize_t size = ::recvmsg(fd_.get(), &message, MSG_CMSG_CLOEXEC | MSG_PEEK);
         if (size < 0) return {};
         bool heard = false;
         for (cmsghdr* each = CMSG_FIRSTHDR(&message); each != nullptr;
@@ -164,7 +164,10 @@ std::optional<Notification> NotifySocket::receive(pid_t process) {
             }
         }
         if (heard) return parse_notification({text, static_cast<size_t>(size)});
+        consume();
     }
 }
+
+void NotifySocket::consume() { (void)::recv(fd_.get(), nullptr, 0, MSG_DONTWAIT); }
 
 } // namespace muster::services

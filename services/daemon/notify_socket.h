@@ -49,9 +49,11 @@ class NotifySocket {
 
     int fd() const { return fd_.get(); }
     const std::string& address() const { return address_; } // as in NOTIFY_SOCKET
-    // The next message, or nothing if there is none now. `process`: whose user is heard. Messages
-    // of others are passed over.
+    // The next message, or nothing if there is none now. It stays the next until `consume`, so that
+    // it is not lost with whoever was about to act upon it. `process`: whose user is heard.
+    // Messages of others are passed over.
     std::optional<Notification> receive(pid_t process);
+    void consume();
 
   private:
     Fd fd_;

@@ -31,8 +31,11 @@ void Instance::claimed(SlotRef slot) const {
     entry_->starts = starts_;
     entry_->started_at = started_at_;
     entry_->next_delay = next_delay_;
+    entry_->main_pid = 0;
+    entry_->watchdog_ms = 0;
     Ledger::Word word;
     word.phase = static_cast<uint8_t>(Phase::starting);
+    word.failure = entry_.word().failure;
     entry_.set_word(word);
 }
 
@@ -51,7 +54,14 @@ void Instance::remember() const {
     entry_->next_delay = next_delay_;
     entry_->next_start = next_start_;
     entry_.set_last(last_);
+    if (failure_) {
+        word.failure = static_cast<uint8_t>(failure_->kind);
+        entry_->failures = static_cast<uint32_t>(failure_->count);
+        entry_->failed_at = failure_->time_us;
+    }
     if (!process_) {
+        entry_->wait_status = wait_status_;
+        entry_->main_pid = last_pid_;
         word.ended = word.gone = word.notifying = false;
         entry_->generation = 0;
     }
@@ -77,6 +87,24 @@ void Instance::note_notifying(bool yes) const {
     Ledger::Word word = entry_.word();
     word.notifying = yes;
     entry_.set_word(word);
+}
+
+// The same for messages on the notify socket.
+void Instance::note_heard(bool ready) const {
+    if (!entry_) return;
+    pid_t main = liveness_->main_pid();
+    if (main != entry_->main_pid) {
+        entry_->main_started = main != 0 ? process_started(main) : 0;
+        entry_->main_pid = main;
+    }
+    entry_->watchdog_ms = static_cast<uint32_t>(liveness_->watchdog_asked() / millisecond);
+    if (ready) note_notifying(true);
+}
+
+void Instance::note_logger(SlotRef slot) const {
+    if (!entry_) return;
+    entry_->logger_slot = slot.index;
+    entry_->logger_generation = slot.generation;
 }
 
 Process::Events Instance::process_events(bool end_known) {
@@ -122,6 +150,7 @@ void Instance::adopt(Turn& turn, LedgerEntry entry) {
                    : Outcome::none;
     phase_ = word.phase <= static_cast<uint8_t>(Phase::failed) ? static_cast<Phase>(word.phase)
                                                                : Phase::idle;
+    adopt_failure();
     Processes& processes = owner_.context().processes;
     Ref<Process> process;
     if (entry_->generation != 0) {
@@ -133,11 +162,18 @@ void Instance::adopt(Turn& turn, LedgerEntry entry) {
         process = nullptr;
         phase_ = Phase::idle;
     }
+    if (!process && parsed_ && !parsed_->more().s6.empty() && reread_s6()) adopt_logger({});
     if (process) {
         adopt_process(turn, std::move(process));
     } else if (phase_ == Phase::backoff) {
         delay_ = next_start_ > monotonic_now() ? next_start_ - monotonic_now() : 0;
         back_off(turn);
+    } else if (entry_->main_pid != 0 && (phase_ == Phase::ending || phase_ == Phase::stopping)) {
+        // What is done after the end is begun anew.
+        wait_status_ = entry_->wait_status;
+        last_pid_ = entry_->main_pid;
+        tree_gone_ = over_ = true;
+        if (!clean_up(turn)) after_run(turn);
     } else if (phase_ != Phase::complete && phase_ != Phase::failed) {
         // Between the intent and the process, or just to be started.
         if (phase_ == Phase::starting && starts_ > 0) --starts_;
@@ -145,6 +181,41 @@ void Instance::adopt(Turn& turn, LedgerEntry entry) {
         if (retired_) return owner_.instance_gone(turn, *this);
     }
     owner_.changed(turn);
+}
+
+void Instance::adopt_failure() {
+    Ledger::Word word = entry_.word();
+    if (entry_->failures == 0 || word.failure > static_cast<uint8_t>(Failure::Kind::not_well))
+        return;
+    Failure failure;
+    failure.kind = static_cast<Failure::Kind>(word.failure);
+    failure.how = last_;
+    failure.wait_status = entry_->wait_status;
+    failure.time_us = entry_->failed_at;
+    failure.count = entry_->failures;
+    uint64_t now = monotonic_now();
+    if (phase_ == Phase::backoff)
+        failure.next_us = logs::realtime_us() + (next_start_ > now ? next_start_ - now : 0) / 1000;
+    failure_ = std::make_unique<Failure>(std::move(failure));
+}
+
+std::unique_ptr<S6Logger> Instance::make_logger(PipeEnds pipe) {
+    return std::make_unique<S6Logger>(commands_owner(), s6_->path, std::move(pipe),
+                                      [this](SlotRef slot) { note_logger(slot); });
+}
+
+// The one that was there goes on reading; `pipe`: what was kept for the process.
+void Instance::adopt_logger(PipeEnds pipe) {
+    if (entry_->logger_generation != 0) {
+        SlotRef slot{entry_->logger_slot, entry_->logger_generation};
+        if (auto process = owner_.context().processes.claim_adopted(slot)) {
+            logger_ = make_logger(std::move(pipe));
+            return logger_->adopt(std::move(process));
+        }
+    }
+    if (!pipe.read || !pipe.write) return;
+    logger_ = make_logger(std::move(pipe));
+    logger_->start();
 }
 
 void Instance::adopt_process(Turn& turn, Ref<Process> process) {

@@ -1,8 +1,9 @@
 // The logger of an s6 service directory: `log/run` reads what the service writes to stdout.
 //
-// The pipe between them lasts as long as this, so that neither notices when the other is started
-// anew. A logger that ends is started again after a second, for as long as it is wanted; at the
-// end it gets to read all that is left, and `done` comes when it has ended too.
+// The pipe between them lasts as long as this, and init keeps it, so that neither notices when the
+// other, or the second stage, is started anew. A logger that ends is started again after a second,
+// for as long as it is wanted; at the end it gets to read all that is left, and `done` comes when
+// it has ended too.
 #pragma once
 
 #include "services/daemon/commands.h"
@@ -11,23 +12,32 @@ namespace muster::services {
 
 class S6Logger {
   public:
-    // `path`: of the directory of the service. `pipe`: a new one, or that of before.
-    S6Logger(Commands::Owner owner, std::string path, PipeEnds pipe);
+    // `path`: of the directory of the service. `pipe`: a new one, or that of before, which may be
+    // none if it is to end. `claimed` is told of the slot of each process.
+    S6Logger(Commands::Owner owner, std::string path, PipeEnds pipe,
+             std::function<void(SlotRef)> claimed);
+    // Goes on with one that an earlier second stage had started. REQUIRES: not started.
+    void adopt(Ref<Process> process);
 
     int input() const { return pipe_.write.get(); } // for the service; -1 at the end
     const PipeEnds& pipe() const { return pipe_; }
+    bool whole() const { return pipe_.read && pipe_.write; } // a service can write to it
     void start();
     // REQUIRES: the service has ended. `done` comes from the event loop.
     void finish(std::function<void()> done);
     ~S6Logger();
 
   private:
+    enum Role : uint8_t { reading = 1, writing = 2, output = 3 }; // of what init keeps
     void launch();
+    Processes::Events events();
     void gone(int status);
 
     Commands::Owner owner_;
     std::string path_;
     PipeEnds pipe_;
+    std::function<void(SlotRef)> claimed_;
+    Fd output_; // what it says itself; for init to keep
     Ref<Process> process_;
     std::unique_ptr<LogLines> log_lines_;
     int status_ = 0;

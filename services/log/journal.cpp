@@ -249,7 +249,10 @@ bool Journal::Share::may_read(bool anyway) {
     held_ = true;
     shared.held.store(1);
     // It may have come while we said that we wait for it.
-    if (!room()) return false;
+    if (!room()) {
+        journal_.await_writer();
+        return false;
+    }
     held_ = false;
     std::erase(journal_.shares_, this);
     return true;
@@ -258,10 +261,37 @@ bool Journal::Share::may_read(bool anyway) {
 void Journal::woken() {
     ring_.drain_wake();
     settle_writing();
-    if (shares_.empty()) return;
+    if (!shares_.empty()) release_shares();
+    if (shares_.empty()) stuck_.cancel();
+}
+
+void Journal::release_shares() {
     shared().held.store(0);
     for (Share* share : std::exchange(shares_, {}))
         if (std::exchange(share->held_, false)) share->on_space_();
+}
+
+void Journal::await_writer() {
+    if (stuck_.pending() || patience_ == 0) return;
+    seen_tail_ = shared().tail.load();
+    stuck_ = loop_.after(patience_, [this] { stuck(); });
+}
+
+void Journal::stuck() {
+    if (shares_.empty()) return;
+    bool moved = shared().tail.load() != seen_tail_;
+    if (!moved && !shared().wants_to_write.load()) {
+        // It was told to end: nobody else takes lines out.
+        if (report_) report_("the log writer has ended: the newest lines are kept in memory");
+        settle_writing();
+        return release_shares();
+    }
+    await_writer();
+    if (moved) return;
+    if (report_)
+        report_("the log writer has written nothing for " + std::to_string(patience_ / second) +
+                " s: who prints waits; it is started again");
+    if (restart_writer_) restart_writer_();
 }
 
 void Journal::settle_writing() {

@@ -85,6 +85,12 @@ class Journal {
     // The system goes down: the writer ends when no stream but its own is open.
     void set_ending();
     void stream_opened(int count);
+    // The writer is looked after while somebody waits for room: when it has taken nothing out for
+    // so long, that is said, and again for as long as it lasts, and `restart` is called.
+    void set_stuck(std::function<void()> restart, uint64_t patience = 10 * second) {
+        restart_writer_ = std::move(restart);
+        patience_ = patience;
+    }
     // Called when the writer begins or lines were lost: once, with what to say.
     void set_report(std::function<void(const std::string&)> report) { report_ = std::move(report); }
 
@@ -94,6 +100,9 @@ class Journal {
     void recover();
     void woken();
     void settle_writing();
+    void await_writer();
+    void stuck();
+    void release_shares();
     Source complete(Source source) const;
     void read_leftovers();
     void clear_intake(size_t size);
@@ -105,6 +114,10 @@ class Journal {
     std::vector<std::unique_ptr<Leftover>> leftovers_;
     std::function<void(const std::string&)> report_;
     Rotation default_;
+    std::function<void()> restart_writer_;
+    uint64_t patience_ = 0; // nanoseconds
+    uint64_t seen_tail_ = 0;
+    Timer stuck_; // while somebody waits
 };
 
 } // namespace muster::logs

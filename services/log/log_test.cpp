@@ -213,6 +213,45 @@ TEST_CASE("log: who fills the ring waits, and others still have room") {
     CHECK(journal->shared().dropped.load() == 0);
 }
 
+TEST_CASE("log: a writer that does nothing is told, and one that has ended is not waited for") {
+    Folder folder;
+    auto loop = new_loop();
+    auto journal = open_journal(*loop, folder);
+    Strings said;
+    int restarts = 0;
+    journal->set_report([&](const std::string& line) { said.push_back(line); });
+    journal->set_stuck([&] { ++restarts; }, 20 * millisecond);
+    auto writer = open_writer(folder);
+    begin_writing(*loop, *journal);
+    Reading fast(*journal, "fast");
+    auto fill = [&] {
+        while (fast.share.may_read())
+            fast.say(std::string(1000, 'x') + "\n");
+    };
+    fill();
+    while (restarts < 2)
+        loop->run_once(true);
+    CHECK(said.at(0) == "the log writer has written nothing for 0 s: who prints waits; it is "
+                        "started again");
+    CHECK(fast.spaces == 0);
+    // Another one comes: all is well.
+    said.clear();
+    writer = open_writer(folder);
+    while (writer.work()) {
+    }
+    while (fast.spaces == 0)
+        loop->run_once(true);
+    CHECK(said.empty());
+    // It ends, as it does when it is told to.
+    fill();
+    fast.spaces = 0;
+    journal->shared().wants_to_write.store(0);
+    while (fast.spaces == 0)
+        loop->run_once(true);
+    CHECK(said == Strings{"the log writer has ended: the newest lines are kept in memory"});
+    CHECK(fast.share.may_read());
+}
+
 TEST_CASE("log: files are rotated by size, by age, and no more are kept than said") {
     Folder folder;
     auto loop = new_loop();

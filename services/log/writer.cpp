@@ -216,6 +216,7 @@ Result<> Writer::write(const Ring::Lines& lines) {
     }
     file->size += out_.size();
     missed_.erase(name);
+    said_.clear();
     return {};
 }
 
@@ -271,6 +272,8 @@ int Writer::run() {
         if (term_came.load() && !(shared.ending.load() && shared.streams.load() > 0)) break;
         ring_.sleep(seen);
     }
+    // Who waits for room finds that nobody makes any, unless another writer comes.
+    if (!shared.ending.load()) shared.wants_to_write.store(0);
     sync();
     return 0;
 }

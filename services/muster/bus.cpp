@@ -39,14 +39,14 @@ Result<Fd> connect_to_bus(const std::string& path, const std::string& what) {
     return socket;
 }
 
-Result<std::unique_ptr<Bus>> Bus::connect(const std::string& path, bool repeat) {
+Result<std::unique_ptr<Bus>> Bus::connect(const std::string& path, bool repeat, bool again) {
     // Who expects another second stage knows that one will come.
     const uint64_t longest_restart = (repeat ? 30 : 3) * second;
     const uint64_t start = monotonic_now();
     Result<Fd> socket = connect_to_bus(path);
-    // Who ends in order takes the name of the socket away.
-    auto between = [&] { return errno == ECONNREFUSED || (repeat && errno == ENOENT); };
-    while (!socket && between() && monotonic_now() - start < longest_restart) {
+    // Whoever takes a socket's name over removes it first.
+    auto being_started = [&] { return errno == ECONNREFUSED || (again && errno == ENOENT); };
+    while (!socket && being_started() && monotonic_now() - start < longest_restart) {
         poll(nullptr, 0, 2);
         socket = connect_to_bus(path);
     }

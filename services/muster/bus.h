@@ -23,8 +23,10 @@ class Bus {
     // Connects, and learns what capabilities there are.
     // A peer that the bus does not take for root's finds none, and `root()` is `$status`.
     // Where a socket is and nobody listens, a second stage is being started: that is waited for, a
-    // moment. ERRORS: as connect_to_bus; the connection ends (no text, if `repeat`).
-    static Result<std::unique_ptr<Bus>> connect(const std::string& path, bool repeat = false);
+    // moment; also where no socket is, if it is done `again` after one was lost. ERRORS: as
+    // connect_to_bus; the connection ends (no text, if `repeat`).
+    static Result<std::unique_ptr<Bus>> connect(const std::string& path, bool repeat = false,
+                                                bool again = false);
 
     // Resolves a capability instead, which takes the place of `$config`: follows the steps from
     // the gatekeeper at one of the transports, or from the bus's if there are none. `route` is

@@ -89,7 +89,7 @@ int upgrade(const std::string& path) {
     Result<bool> ended = (*bus)->run_until([] { return false; });
     if (ended || !(*bus)->lost()) return fail(ended ? "nothing happened" : ended.error().message);
     for (;;) {
-        auto again = Bus::connect(path, true);
+        auto again = Bus::connect(path, true, true);
         if (!again && !again.error().message.empty()) return fail(again.error().message);
         if (!again) continue;
         auto now = programs_of(**again);

@@ -83,6 +83,12 @@ void Process::attach(Events events) {
         [self = Ref<Process>(this)] { self->ended(self->status_.wait_status); });
 }
 
+Result<> Process::keep_instead(const std::vector<SecondStageLink::SlotFd>& fds) {
+    if (gone_ || !owner_.link_.attached()) return {};
+    if (auto dropped = owner_.link_.drop_slot_fds(slot_); !dropped) return dropped;
+    return owner_.link_.store_slot_fds(slot_, fds.data(), fds.size());
+}
+
 Fd Process::take_kept(std::uint8_t role) {
     auto found = std::find_if(kept_.begin(), kept_.end(),
                               [&](const auto& each) { return each.first == role; });

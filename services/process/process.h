@@ -80,6 +80,9 @@ class Process : public Counted {
     void attach(Events events);
     // What init kept for it: at most one of each role.
     Fd take_kept(std::uint8_t role);
+    // From now on init keeps these instead. ERRORS: those of SecondStageLink::store_slot_fds.
+    Result<> keep_instead(const std::vector<SecondStageLink::SlotFd>& fds);
+    const SlotRef& slot() const { return slot_; }
 
     // Nobody wants to know any more: no callback comes; what still runs is killed and reaped.
     void abandon();

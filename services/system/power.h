@@ -35,7 +35,7 @@ struct PowerContext {
     dataspace::CapRef config;
     dataspace::CapRef status;
     dataspace::CapRef log;
-    std::string pending_path; // PendingShutdown's
+    std::string pending_path;         // PendingShutdown's
     logs::Journal* journal = nullptr; // is told when the end begins
 };
 
@@ -56,6 +56,7 @@ class Power {
     void on_records();
     // Stops all services, then leaves the event loop: the end without init.
     void stop_by_itself();
+    bool stopping() const { return stopping_; } // everything, for good
     // Nobody waits for the services any longer: says in the log who has not stopped.
     void time_is_over();
 

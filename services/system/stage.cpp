@@ -87,6 +87,8 @@ Result<int> SecondStage::run() {
     }
     if (options_.inferior) speak_on_stdio();
     if (!ended_) loop_.run();
+    // Told to end while the system goes on: all stays for our successor.
+    if (link_.attached() && !power_->stopping()) return exit_status_;
     // Their socket files go; everything else may just end.
     engine_.external(facet_, [this](Turn& turn) { turn.stop(*listeners_); });
     engine_.run();
@@ -119,12 +121,12 @@ void SecondStage::boot(Turn& turn) {
                                                       .status = status_,
                                                       .log = log_,
                                                       .overrides_path = overrides,
+                                                      .times = open_times(),
                                                       .loop = &loop_});
-    power_ = std::make_unique<Power>(PowerContext{loop_, engine_, link_, processes_, adoption_,
-                                                  tracker, config_, status_, log_,
-                                                  options_.system ? "/run/muster/shutdown" : "",
-                                                  journal_.get()},
-                                     facet_);
+    power_ = std::make_unique<Power>(
+        PowerContext{loop_, engine_, link_, processes_, adoption_, tracker, config_, status_, log_,
+                     options_.system ? "/run/muster/shutdown" : "", journal_.get()},
+        facet_);
     power_->resume(turn);
     system_ = power_->capability(turn);
     if (options_.control) control_ = control(turn, log_, [this](int status) { end(status); });
@@ -143,11 +145,38 @@ void SecondStage::boot(Turn& turn) {
     require_configuration(turn);
 }
 
+// Of services, since boot. Null: they are not kept.
+KeptTimes* SecondStage::open_times() {
+    if (!link_.attached()) return nullptr;
+    if (Fd kept = adoption_.take_named(KeptTimes::kept_name)) {
+        auto times = KeptTimes::take_over(std::move(kept), [this] { return adoption_.settling(); });
+        if (times) times_ = std::make_unique<KeptTimes>(*std::move(times));
+        if (times) return times_.get();
+        (void)link_.drop_fd(KeptTimes::kept_name);
+    }
+    auto times = KeptTimes::create();
+    if (times)
+        if (auto stored = link_.store_fd(KeptTimes::kept_name, times->memory()); !stored)
+            times = stored.error();
+    if (times)
+        times_ = std::make_unique<KeptTimes>(*std::move(times));
+    else
+        say_later(times.error().message);
+    return times_.get();
+}
+
 void SecondStage::open_journal() {
     auto journal = logs::Journal::open(loop_, "/run/muster");
     if (!journal) return say_later("no log files: " + journal.error().message);
     journal_ = *std::move(journal);
     journal_->set_report([this](const std::string& line) { say_later(line); });
+    journal_->set_stuck([this] {
+        engine_.external(facet_, [this](Turn& turn) {
+            Value writer = preserves::symbol(logs::writer_name);
+            turn.message(config_, preserves::record("restart-service",
+                                                    {preserves::record("daemon", {writer})}));
+        });
+    });
 }
 
 // The kernel's messages and /dev/log. Those of a container's kernel are not its own.

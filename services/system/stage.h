@@ -23,6 +23,7 @@
 #include "services/system/options.h"
 #include "services/system/power.h"
 #include "services/system/trace.h"
+#include "services/tracker/kept_times.h"
 
 namespace muster::services {
 
@@ -55,6 +56,7 @@ class SecondStage {
     Result<Watch> watch_signals();
     void end(int status);
     void say_later(std::string line);
+    KeptTimes* open_times();
     void open_journal();
     void take_other_logs();
     bool has(uint32_t flag) const {
@@ -67,6 +69,7 @@ class SecondStage {
     Adoption& adoption_;
     const Options& options_;
     std::unique_ptr<TraceFile> trace_;       // outlives the engine
+    std::unique_ptr<KeptTimes> times_;       // and this
     std::unique_ptr<logs::Journal> journal_; // so does this; null: no log files
     std::shared_ptr<ListenSockets> sockets_ = std::make_shared<ListenSockets>();
     dataspace::Engine engine_;

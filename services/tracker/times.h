@@ -35,6 +35,7 @@ class Times {
     void encode(preserves::Encoder& out) const;
 
   private:
+    friend class KeptTimes;
     std::string_view word_;
     uint64_t since_ = 0;
     Rise rise_;

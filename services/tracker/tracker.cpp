@@ -4,6 +4,7 @@
 #include "init/base/rfc3339.h"
 #include "init/dataspace/engine.h"
 #include "init/preserves/text_writer.h"
+#include "services/tracker/kept_times.h"
 #include "services/tracker/mirror.h"
 #include "services/tracker/overrides.h"
 #include "services/tracker/tracking.h"
@@ -209,6 +210,7 @@ void Tracker::finish_turn(Turn& turn) {
         update_mirror(turn, *each);
         if (each->forgettable() && !each->dirty && !each->run) {
             turn.retract(each->mirror);
+            if (spaces_.times) spaces_.times->forget(name);
             services_.erase(name);
         }
     }
@@ -218,7 +220,13 @@ void Tracker::finish_turn(Turn& turn) {
 void Tracker::update_mirror(Turn& turn, Service& each) {
     bool waits = each.needed && each.allowed() && !each.missing.empty();
     std::string_view word = state_word(each, waits, shutting_down_);
-    if (word != each.times.word()) each.times.became(word, monotonic_now() / 1'000);
+    if (word != each.times.word()) {
+        uint64_t now = monotonic_now() / 1'000;
+        if (spaces_.times)
+            spaces_.times->became(each.name, each.times, word, now);
+        else
+            each.times.became(word, now);
+    }
     Value record = status_record(each, word, waits);
     if (record == each.mirrored) return;
     each.mirror = turn.replace(spaces_.status, each.mirror, record);

@@ -48,6 +48,8 @@
 
 namespace muster::services {
 
+class KeptTimes;
+
 struct TrackerSpaces {
     dataspace::CapRef config;
     dataspace::CapRef machine;
@@ -55,6 +57,7 @@ struct TrackerSpaces {
     dataspace::CapRef log;
     // Where overrides are kept over the life of a second stage; empty: nowhere.
     std::string overrides_path;
+    KeptTimes* times = nullptr; // may be null; must outlive the engine
     // For what takes time; without it nothing goes on when nobody needs it, and what is wanted is
     // waited for without end. Must outlive the engine.
     EventLoop* loop = nullptr;
