@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <map>
 
 #include "init/base/catch.h"
 #include "init/preserves/text_reader.h"
@@ -140,6 +141,70 @@ TEST_CASE("listen sockets: TCP and UDP") {
                                     folder.quoted("/no/such/s") + ">]"))
                     .ok());
     CHECK(connect_to(folder.path + "/s") == ENOENT);
+}
+
+TEST_CASE("listen sockets: other options are the same socket, also for a successor") {
+    Folder folder;
+    std::map<std::string, Fd> kept;
+    auto keeper = [&kept] {
+        return ListenSockets::Keeper{
+            [&kept](const std::string& name) {
+                auto found = kept.find(name);
+                return found == kept.end() ? Fd() : Fd(::dup(found->second.get()));
+            },
+            [&kept](const std::string& name, int fd) { kept[name] = Fd(::dup(fd)); },
+            [&kept](const std::string& name) { kept.erase(name); }};
+    };
+    auto inode = [](const Ref<ListenSocket>& socket) {
+        struct stat about {};
+        REQUIRE(::fstat(socket->fd(), &about) == 0);
+        return about.st_ino;
+    };
+    auto mode = [&folder] {
+        struct stat about {};
+        return ::stat((folder.path + "/s").c_str(), &about) == 0 ? about.st_mode & 0777 : 0;
+    };
+    auto with_mode = [&](const std::string& octal) {
+        return value("<unix " + folder.quoted("/s") + " {mode: \"" + octal + "\"}>");
+    };
+    ino_t number = 0;
+    {
+        ListenSockets sockets;
+        sockets.set_keeper(keeper());
+        auto first = sockets.open(with_mode("0600"));
+        REQUIRE(first.ok());
+        number = inode(*first);
+        // Opened before the one before is closed.
+        auto second = sockets.open(with_mode("0640"));
+        REQUIRE(second.ok());
+        CHECK(inode(*second) == number);
+        *first = {};
+        CHECK(mode() == 0640);
+        CHECK(kept.size() == 1);
+        CHECK(connect_to(folder.path + "/s") == 0);
+        // Without a word: as when it is killed.
+        sockets.set_keeper({});
+        ::rename((folder.path + "/s").c_str(), (folder.path + "/t").c_str());
+    }
+    ::rename((folder.path + "/t").c_str(), (folder.path + "/s").c_str());
+    REQUIRE(kept.size() == 1);
+    ListenSockets sockets;
+    sockets.set_keeper(keeper());
+    auto third = sockets.open(with_mode("0666"));
+    REQUIRE(third.ok());
+    CHECK(inode(*third) == number);
+    CHECK(mode() == 0666);
+    // Somebody has removed it: it is made anew.
+    *third = {};
+    CHECK(kept.empty());
+    CHECK(connect_to(folder.path + "/s") == ENOENT);
+    auto fourth = sockets.open(with_mode("0666"));
+    REQUIRE(fourth.ok());
+    ::unlink((folder.path + "/s").c_str());
+    auto fifth = sockets.open(with_mode("0600"));
+    REQUIRE(fifth.ok());
+    CHECK(inode(*fifth) != inode(*fourth));
+    CHECK(connect_to(folder.path + "/s") == 0);
 }
 
 TEST_CASE("listen sockets: what is wrong is named") {

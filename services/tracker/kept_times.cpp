@@ -47,7 +47,7 @@ uint64_t since(uint64_t from, uint32_t passed) { return passed == 0 ? 0 : from +
 bool no_news(std::string_view before, std::string_view word) {
     if (word == before) return false;
     if (word == "starting") return before != "waiting";
-    return word == "waiting" || word == "stopped";
+    return word == "waiting" || word == "stopping" || word == "stopped";
 }
 
 } // namespace
@@ -131,14 +131,13 @@ Result<KeptTimes> KeptTimes::take_over(Fd memory, std::function<bool()> settling
 void KeptTimes::became(preserves::View name, Times& times, std::string_view word, uint64_t now) {
     uint64_t key = key_of(name);
     auto [place, is_new] = places_.emplace(key, Place{nullptr, true});
-    if (!place->second.known) {
-        Times before;
-        if (settling_ && settling_() && read(*place->second.record, before)) {
-            if (no_news(before.word_, word)) return times.became(word, now);
-            times = before;
-        }
-        place->second.known = true;
+    // What is there may look otherwise more than once until all is known that it depends on.
+    Times before;
+    if (!is_new && settling_ && settling_() && read(*place->second.record, before)) {
+        if (no_news(before.word_, word)) return times.became(word, now);
+        times = before;
     }
+    place->second.known = true;
     times.became(word, now);
     if (is_new) place->second.record = room();
     if (place->second.record == nullptr)

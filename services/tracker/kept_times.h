@@ -7,8 +7,8 @@
 //       v
 //   nobody's: free for another
 //
-// While a new second stage is adopting, a service is at first `waiting`, `stopped` or `starting`
-// although it runs: that is no change, and is not written.
+// While a new second stage is adopting, a service is at first `waiting`, `starting`, `stopped`, or
+// `stopping` for want of a need, although it runs: that is no change, and is not written.
 #pragma once
 
 #include <functional>

@@ -48,8 +48,12 @@ TEST_CASE("kept times: what runs has run since it did, however it comes back") {
     auto third = successor(second, settling);
     Times back, risen;
     third.became(x, back, "stopped", 200);
+    third.became(x, back, "stopping", 205);
     third.became(x, back, "starting", 210);
     third.became(x, back, "running", 220);
+    CHECK(text(back) == before);
+    third.became(x, back, "waiting", 225);
+    third.became(x, back, "running", 226);
     CHECK(text(back) == before);
     // One that was on its way goes on.
     third.became(m, risen, "starting", 230);
@@ -62,7 +66,7 @@ TEST_CASE("kept times: what runs has run since it did, however it comes back") {
     fourth.became(x, failed, "failed", 310);
     fourth.became(x, failed, "starting", 320);
     fourth.became(x, failed, "running", 330);
-    CHECK(text(failed) == "{first-rise: <rise 10 20 30>, rise: <rise 10 320 330>, since: 330}");
+    CHECK(text(failed) == "{rise: <rise 10 310 330>, since: 330, first-rise: <rise 10 20 30>}");
 }
 
 TEST_CASE("kept times: what does not come back in time begins anew, and leaves its place") {
