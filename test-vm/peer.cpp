@@ -77,19 +77,20 @@ int notify(int count, char** texts) {
 }
 
 int limit(pid_t pid, const std::string& what, unsigned long number) {
-    rlimit wanted{number, number};
-    char path[64], line[256];
-    if (what == "memory") {
+    bool memory = what == "memory";
+    auto resource = memory ? RLIMIT_AS : RLIMIT_NOFILE;
+    if (memory) {
+        char path[64], line[256];
         std::snprintf(path, sizeof path, "/proc/%d/statm", pid);
         FILE* file = std::fopen(path, "r");
         if (file == nullptr || std::fgets(line, sizeof line, file) == nullptr) die(path);
-        unsigned long pages = std::strtoul(line, nullptr, 10);
-        wanted.rlim_cur = pages * static_cast<unsigned long>(getpagesize()) + number;
-        wanted.rlim_max = RLIM_INFINITY;
+        number += std::strtoul(line, nullptr, 10) * static_cast<unsigned long>(getpagesize());
     }
-    return prlimit(pid, what == "memory" ? RLIMIT_AS : RLIMIT_NOFILE, &wanted, nullptr) == 0
-               ? 0
-               : (std::perror("prlimit"), 1);
+    rlimit now{};
+    if (prlimit(pid, resource, nullptr, &now) != 0) die("prlimit");
+    now.rlim_cur = number; // the hard one stays, so that it can be undone
+    if (prlimit(pid, resource, &now, nullptr) != 0) die("prlimit");
+    return 0;
 }
 
 } // namespace
