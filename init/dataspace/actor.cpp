@@ -260,14 +260,10 @@ void Turn::commit() {
         batch->facet = Ref<Facet>(&birth.actor->root());
         batch->action = std::move(birth.boot);
         batch->loan.take_up(birth.account, 1);
-        engine_.queue_.add(batch);
+        engine_.enqueue(batch);
     }
-    while (!scratch_.outboxes.empty()) {
-        Batch* batch = scratch_.outboxes.take();
-        if (engine_.tracer_) engine_.tracer_->turn_sends(batch->events);
-        batch->loan.take_up(account_, static_cast<int64_t>(batch->events.size()));
-        engine_.queue_.add(batch);
-    }
+    while (!scratch_.outboxes.empty())
+        engine_.send(scratch_.outboxes.take(), actor_, account_);
 }
 
 } // namespace muster::dataspace

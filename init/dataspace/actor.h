@@ -58,6 +58,11 @@ class Entity : public Counted {
     virtual void on_assert(Turn&, const Value& /*value*/, Handle) {}
     virtual void on_retract(Turn&, Handle) {}
     virtual void on_message(Turn&, const Value& /*body*/) {}
+    // The same without a turn, for who needs none: takes no part in the dataspace, only charges
+    // what it does to `account`. Called when nothing else waits for its actor. False: not done.
+    virtual bool take_message(const Ref<Account>& /*account*/, const Value& /*body*/) {
+        return false;
+    }
     // Everything sent here before has been handled: answer by the message #t to `peer`.
     virtual void on_sync(Turn&, const CapRef& peer);
 };
@@ -171,6 +176,7 @@ class Actor : public Counted {
     std::vector<std::function<void()>> forget_hooks_;
     bool running_ = true;
     size_t index_ = 0;         // in the engine's list
+    size_t waiting_ = 0;       // batches in the queue
     uint64_t outbox_turn_ = 0; // the turn that outbox_ belongs to
     Batch* outbox_ = nullptr;  // what that turn sends here
 };

@@ -36,8 +36,8 @@ class Engine {
     }
 
     // The same as running now, in a facet that lives, an action that sends `body` to `target` and
-    // does nothing else, without the cost of a turn. Only if nobody traces and there are no caveats:
-    // false says that nothing was done.
+    // does nothing else, without the cost of a turn. Only if nobody traces and there are no
+    // caveats: false says that nothing was done.
     bool pass_on(const CapRef& target, Value&& body, const Ref<Account>& account);
 
     // Runs queued turns until the queue is empty or `budget` turns are done. True if more waits.
@@ -69,6 +69,12 @@ class Engine {
 
     Ref<Actor> create_actor(std::string name);
     Batch* new_batch(Actor& actor);
+    void enqueue(Batch* batch) {
+        ++batch->actor->waiting_;
+        queue_.add(batch);
+    }
+    // What a turn of `sender` sent, at its commit: as a turn of its own, or at once.
+    void send(Batch* batch, const Actor& sender, const Ref<Account>& account);
     void run_batch(Batch& batch);
     void deliver(Turn& turn, Batch& batch);
     void done_with(Batch* batch);
@@ -91,6 +97,7 @@ class Engine {
     std::function<void(const Actor&, const Error&)> on_failure_;
     Tracer* tracer_ = nullptr;
     uint64_t next_turn_ = 1;
+    size_t sent_at_once_ = 0; // by the batch that runs
     bool closing_ = false;
 };
 

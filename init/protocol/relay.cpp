@@ -21,6 +21,9 @@ class Proxy final : public Entity {
     void on_message(Turn& turn, const Value& body) override {
         relay_->send_message(turn, oid_, body);
     }
+    bool take_message(const Ref<Account>& account, const Value& body) override {
+        return relay_->send_message(account, oid_, body);
+    }
     void on_sync(Turn& turn, const CapRef& peer) override { relay_->send_sync(turn, oid_, peer); }
 
   private:

@@ -37,13 +37,13 @@ void Relay::open_event(Turn& turn, Oid oid, char label) {
     writer_.open_event(oid, label);
 }
 
-void Relay::before_commit(Turn& turn) {
+void Relay::send_packet(const Ref<Account>& account) {
     const auto events = static_cast<int64_t>(writer_.events());
     if (events == 0) return; // closed meanwhile
     preserves::Bytes packet = writer_.finish();
     // Large ones count as several, so that credit bounds the memory that unsent packets take.
     const auto size = static_cast<int64_t>(packet.size() / bytes_per_event);
-    queue_bytes(packet, options_.max_unsent ? account_ : turn.account(), events + size);
+    queue_bytes(packet, options_.max_unsent ? account_ : account, events + size);
 }
 
 void Relay::send_assert(Turn& turn, Oid oid, const Value& value, Handle handle) {
@@ -103,6 +103,15 @@ void Relay::send_message(Turn& turn, Oid oid, const Value& body) {
     membrane_.collect_into(nullptr);
     writer_.close_event();
     membrane_.unpin(pins);
+}
+
+bool Relay::send_message(const Ref<Account>& account, Oid oid, const Value& body) {
+    if (closed_ || body.has_embedded() || writer_.events() != 0) return false;
+    writer_.open_event(oid, 'M');
+    writer_.field(body);
+    writer_.close_event();
+    send_packet(account);
+    return true;
 }
 
 void Relay::send_sync(Turn& turn, Oid oid, const CapRef& peer) {

@@ -48,6 +48,8 @@ class Relay final : public Counted, private dataspace::Committer {
     void send_retract(Turn& turn, Oid oid, Handle handle);
     void send_message(Turn& turn, Oid oid, const Value& body);
     void send_sync(Turn& turn, Oid oid, const CapRef& peer);
+    // In turns of others: a packet of its own. False if that cannot be.
+    bool send_message(const Ref<Account>& account, Oid oid, const Value& body);
     // From the entities that answer syncs.
     void answer_sync(Turn& turn, Oid oid, const Pins& pins);
     void release_pins(const Pins& pins) { membrane_.unpin(pins); }
@@ -83,7 +85,8 @@ class Relay final : public Counted, private dataspace::Committer {
 
     // Opens an event in this turn's packet, which leaves when the turn commits.
     void open_event(Turn& turn, Oid oid, char label);
-    void before_commit(Turn& turn) override;
+    void before_commit(Turn& turn) override { send_packet(turn.account()); }
+    void send_packet(const Ref<Account>& account);
     void queue_bytes(preserves::Bytes bytes, const Ref<Account>& account, int64_t events);
     void schedule_flush();
     void flush();
