@@ -8,6 +8,7 @@
 #include "init/dataspace/dataspace.h"
 #include "init/dataspace/engine.h"
 #include "services/daemon/adoption.h"
+#include "services/daemon/gathering.h"
 #include "services/daemon/listen_sockets.h"
 #include "services/log/journal.h"
 #include "services/process/process.h"
@@ -36,6 +37,8 @@ struct Context {
     // The sockets that are open for daemons, also while they do not run
     // (services/presence/client_facts.h); null: `serve_daemons` makes it.
     std::shared_ptr<ListenSockets> sockets{};
+    // `serve_daemons` makes it.
+    std::shared_ptr<Gathering> gathering{};
     // Where lines are kept until they are in their files; null: they are only sent to `log`.
     logs::Journal* journal = nullptr;
 };

@@ -1,6 +1,5 @@
 #include "services/daemon/daemons.h"
 
-#include <algorithm>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -41,7 +40,8 @@ class Daemons : public Counted {
     Ids wanted_;
     Ids declared_ready_;
     ById<Ref<Daemon>> daemons_;
-    std::vector<Value> changed_;
+    std::vector<Value> changed_; // in the order in which they did
+    Ids has_changed_;
 };
 
 // ID of exactly `<daemon ID>`: patterns are open, so `<daemon a b>` comes here too.
@@ -100,10 +100,11 @@ void Daemons::changed(Turn& turn, const Value& id) {
         turn.before_commit([self = Ref<Daemons>(this)](Turn& last) {
             std::vector<Value> ids = std::move(self->changed_);
             self->changed_.clear();
+            self->has_changed_.clear();
             for (const Value& each : ids)
                 self->reconcile(last, each);
         });
-    if (std::find(changed_.begin(), changed_.end(), id) == changed_.end()) changed_.push_back(id);
+    if (has_changed_.insert(id).second) changed_.push_back(id);
 }
 
 void Daemons::reconcile(Turn& turn, const Value& id) {
@@ -191,6 +192,8 @@ void serve_daemons(dataspace::Turn& turn, const Context& context) {
                      (void)adoption->keep_named(name, fd);
                  },
                  [adoption](const std::string& name) { adoption->drop_named(name); }});
+        own.gathering = std::make_shared<Gathering>(own.loop, boot.engine(),
+                                                    Ref<Facet>(&boot.current()));
         // What processes get of these is for looking.
         if (own.machine) own.machine = spawn_window(boot, own.machine);
         if (own.status) own.status = spawn_window(boot, own.status);

@@ -72,8 +72,8 @@ void Instance::say(Turn& turn, const std::string& line) {
 
 void Instance::later(std::function<void(Instance&, Turn&)> action) {
     if (dying_) return;
-    owner_.engine().external(owner_.facet(), [self = Ref<Instance>(this), run = run_,
-                                              action = std::move(action)](Turn& turn) {
+    owner_.context().gathering->add(owner_.facet(), [self = Ref<Instance>(this), run = run_,
+                                                     action = std::move(action)](Turn& turn) {
         if (self->run_ == run) action(*self, turn);
     });
 }
@@ -159,7 +159,7 @@ Result<> Instance::launch(Turn& turn) {
     if (auto prepared = prepare(ends); !prepared) return prepared;
     auto started = context.processes.start(
         commands_owner().cgroup, std::move(ends.program.request), process_events(false),
-        {[this](SlotRef slot) { claimed(slot); }, std::move(ends.kept)});
+        {[this](SlotRef slot) { claimed(slot); }, std::move(ends.kept)}, true);
     if (!started) return started.error();
     for (const std::string& remark : started->remarks)
         say(turn, remark);
@@ -182,12 +182,29 @@ Result<> Instance::launch(Turn& turn) {
     if (ends.input) open_channel(turn, std::move(ends.input), std::move(ends.output), false);
     if (ends.notify) watch_notify(std::move(ends.notify));
     if (liveness_) liveness_->started(process_->pid());
-    if (ends.program.report)
-        watch_report(std::move(ends.program.report));
-    else if (parsed_->ready_on_start)
-        became_ready(turn);
+    if (ends.program.report) watch_report(std::move(ends.program.report));
+    if (!started->under_way) {
+        executed(turn);
+    } else {
+        // Others of this turn are started meanwhile.
+        turn.before_commit(
+            [self = Ref<Instance>(this), process = process_, run = run_](Turn& last) {
+                std::string failure = process->settle();
+                if (self->run_ != run || self->phase_ != Phase::starting) return;
+                last.in(*self->owner_.facet(), [&](Turn& inner) {
+                    if (failure.empty()) return self->executed(inner);
+                    self->last_ = failure; // its end comes like any other
+                    self->failed_by({});
+                    self->ended(inner, false);
+                });
+            });
+    }
     owner_.changed(turn);
     return {};
+}
+
+void Instance::executed(Turn& turn) {
+    if (!report_ && parsed_->ready_on_start) became_ready(turn);
 }
 
 void Instance::open_channel(Turn& turn, Fd input, Fd output, bool resumed) {

@@ -165,6 +165,7 @@ class Instance : public Counted {
     Result<> prepare(Ends& ends);
     Result<> prepare_output(Ends& ends);
     Result<> launch(Turn& turn);
+    void executed(Turn& turn);
     void open_channel(Turn& turn, Fd input, Fd output, bool resumed);
     Process::Events process_events(bool end_known);
     Result<> register_run();

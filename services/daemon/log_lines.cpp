@@ -203,18 +203,19 @@ void LogLines::send(const Stream& stream, std::string lines) {
         account_);
 }
 
-size_t LogLines::rounds(const Stream& stream) const {
-    // A pipe holds no more than this; somebody who escaped may still be writing.
+// Whether all has been read that was there at first: somebody who escaped may still be writing.
+bool LogLines::is_over(const Stream& stream, size_t reads) const {
+    if (reads == 0) return false; // most have nothing in them
     int capacity = ::fcntl(stream.fd.get(), F_GETPIPE_SZ);
-    return static_cast<size_t>(capacity > 0 ? capacity : 65'536) / read_size + 1;
+    return reads > static_cast<size_t>(capacity > 0 ? capacity : 65'536) / read_size;
 }
 
 void LogLines::drain(dataspace::Turn& turn) {
     for (auto& stream : streams_) {
         if (!stream->fd) continue;
         std::string lines;
-        for (size_t left = rounds(*stream); left > 0 && (!share_ || share_->may_read(true)); --left)
-            if (!read_some(*stream, lines)) break;
+        for (size_t done = 0; !share_ || share_->may_read(true); ++done)
+            if (is_over(*stream, done) || !read_some(*stream, lines)) break;
         if (stream->ended) {
             stream->watch.cancel();
             stream->fd.reset();
@@ -230,7 +231,7 @@ void LogLines::finish() {
         stream->watch.cancel();
         std::string lines;
         bool room = true;
-        for (size_t left = rounds(*stream); left > 0; --left) {
+        for (size_t done = 0; !is_over(*stream, done); ++done) {
             room = !share_ || share_->may_read(true);
             if (!room || !read_some(*stream, lines)) break;
         }

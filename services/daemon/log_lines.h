@@ -64,7 +64,7 @@ class LogLines {
     Result<> watch(Stream& stream);
     // Appends what is complete to `lines`. False if nothing is there, or at the end.
     bool read_some(Stream& stream, std::string& lines);
-    size_t rounds(const Stream& stream) const;
+    bool is_over(const Stream& stream, size_t reads) const;
     void find_rest(Stream& stream);
     void take_rest(Stream& stream, std::string& lines);
     void remember(std::string_view lines);

@@ -1,5 +1,4 @@
 // Processes that another second stage had started (process.h).
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,7 +20,6 @@ void Processes::adopt(std::vector<SecondStageLink::Kept::Slot> kept) {
         process->waiting_ = true;
         // It may have been reaped, and its number be somebody else's: its status says so, and comes
         // before anything is done with it.
-        process->pidfd_.reset(static_cast<int>(::syscall(434 /* pidfd_open */, pid, 0)));
         std::string path(slot.cgroup, strnlen(slot.cgroup, sizeof slot.cgroup));
         if (tree_ && !path.empty()) {
             used.insert(path);
@@ -77,7 +75,6 @@ void Process::attach(Events events) {
     waiting_ = false;
     exited_ = std::move(events.exited);
     gone_callback_ = std::move(events.gone);
-    watch_cgroup();
     if (running_) return;
     owner_.loop_.next_round(
         [self = Ref<Process>(this)] { self->ended(self->status_.wait_status); });

@@ -17,26 +17,33 @@ namespace {
 constexpr size_t max_groups_below = 10'000; // of one service: enough, and an end
 constexpr size_t max_name = 128;
 
-std::string read_all(int directory, const char* name) {
+std::string read_all(Fd file) {
     std::string text;
-    Fd file(::openat(directory, name, O_RDONLY | O_CLOEXEC));
-    if (!file) return text;
     char buffer[4096];
-    for (ssize_t size; (size = ::read(file.get(), buffer, sizeof buffer)) > 0;)
-        text.append(buffer, static_cast<size_t>(size));
+    if (file)
+        for (ssize_t size; (size = ::read(file.get(), buffer, sizeof buffer)) > 0;)
+            text.append(buffer, static_cast<size_t>(size));
     return text;
 }
 
-bool write_to(int directory, const std::string& name, std::string_view text) {
-    Fd file(::openat(directory, name.c_str(), O_WRONLY | O_CLOEXEC));
+std::string read_all(int directory, const char* name) {
+    return read_all(Fd(::openat(directory, name, O_RDONLY | O_CLOEXEC)));
+}
+
+bool write_all(Fd file, std::string_view text) {
     return file && ::write(file.get(), text.data(), text.size()) >= 0;
 }
 
-// The groups below `directory`, outer before inner, relative; "." first.
-std::vector<std::string> groups_below(int directory) {
-    std::vector<std::string> groups{"."};
+bool write_to(int directory, const std::string& name, std::string_view text) {
+    return write_all(Fd(::openat(directory, name.c_str(), O_WRONLY | O_CLOEXEC)), text);
+}
+
+// `top` and the groups below it, outer before inner; `open` gives a descriptor of one.
+template <typename Open>
+std::vector<std::string> groups_below(const char* top, const Open& open) {
+    std::vector<std::string> groups{top};
     for (size_t next = 0; next < groups.size() && groups.size() < max_groups_below; ++next) {
-        int fd = ::openat(directory, groups[next].c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int fd = open(groups[next], O_RDONLY | O_DIRECTORY);
         if (fd < 0) continue;
         DIR* entries = ::fdopendir(fd);
         if (entries == nullptr) {
@@ -54,10 +61,11 @@ std::vector<std::string> groups_below(int directory) {
 }
 
 // Sends `number` to all; how many there were.
-size_t signal_all(int directory, const std::vector<std::string>& groups, int number) {
+template <typename Open>
+size_t signal_all(const char* top, const Open& open, int number) {
     size_t count = 0;
-    for (const std::string& group : groups) {
-        std::string pids = read_all(directory, (group + "/cgroup.procs").c_str());
+    for (const std::string& group : groups_below(top, open)) {
+        std::string pids = read_all(Fd(open(group + "/cgroup.procs", O_RDONLY)));
         for (const char* at = pids.c_str(); *at != '\0';) {
             char* end = nullptr;
             long pid = std::strtol(at, &end, 10);
@@ -69,6 +77,10 @@ size_t signal_all(int directory, const std::vector<std::string>& groups, int num
         }
     }
     return count;
+}
+
+bool says_populated(std::string_view events) {
+    return events.find("populated 0") == std::string_view::npos;
 }
 
 // mountinfo writes blanks and the like as \ooo.
@@ -95,78 +107,130 @@ std::string_view next_part(std::string_view& rest, char separator) {
 
 } // namespace
 
+// --- Cgroup ---
+
+int Cgroup::Parent::open(const std::string& path, int flags) const {
+    int fd = ::openat(directory.get(), path.c_str(), flags | O_CLOEXEC);
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE) && spare) {
+        spare.reset();
+        fd = ::openat(directory.get(), path.c_str(), flags | O_CLOEXEC);
+    } else if (!spare) { // what it was given up for is closed by now
+        int error = errno;
+        spare.reset(::fcntl(directory.get(), F_DUPFD_CLOEXEC, 3));
+        errno = error;
+    }
+    return fd;
+}
+
 Cgroup& Cgroup::operator=(Cgroup&& other) noexcept {
     if (this == &other) return *this;
-    remove();
+    discard();
     parent_ = std::move(other.parent_);
-    name_ = std::move(other.name_);
-    directory_ = std::move(other.directory_);
-    events_ = std::move(other.events_);
     path_ = std::move(other.path_);
     return *this;
 }
 
-bool Cgroup::populated() const {
-    char text[256];
-    ssize_t size = ::pread(events_.get(), text, sizeof text, 0);
-    if (size <= 0) return errno != ENODEV; // ENODEV: the group itself is gone
-    return std::string_view(text, static_cast<size_t>(size)).find("populated 0") ==
-           std::string_view::npos;
+std::string Cgroup::file(std::string_view file) const {
+    std::string path(name());
+    path += '/';
+    path += file;
+    return path;
 }
 
-Result<> Cgroup::set(const std::string& file, std::string_view value) const {
-    if (write_to(directory(), file, value)) return {};
-    return system_error(file + " = " + std::string(value), errno);
+Result<Fd> Cgroup::open_directory() const {
+    Fd directory(parent_->open(name(), O_RDONLY | O_DIRECTORY));
+    if (!directory) return system_error("cgroup " + path_, errno);
+    return directory;
+}
+
+Fd Cgroup::open_events() const { return Fd(parent_->open(file("cgroup.events"), O_RDONLY)); }
+
+bool Cgroup::populated(int events) {
+    char text[256];
+    ssize_t size = ::pread(events, text, sizeof text, 0);
+    if (size <= 0) return errno != ENODEV; // ENODEV: the group itself is gone
+    return says_populated({text, static_cast<size_t>(size)});
+}
+
+bool Cgroup::populated() const {
+    Fd events = open_events();
+    return events ? populated(events.get()) : errno != ENOENT;
+}
+
+bool Cgroup::remove() {
+    // One that is not populated and cannot be removed counts as gone all the same.
+    if (parent_ && !remove_directory() && populated()) return false;
+    parent_ = {};
+    path_.clear();
+    return true;
+}
+
+Result<> Cgroup::set(const std::string& name, std::string_view value) const {
+    if (write_all(Fd(parent_->open(file(name), O_WRONLY)), value)) return {};
+    return system_error(name + " = " + std::string(value), errno);
 }
 
 bool Cgroup::out_of_memory() const {
-    std::string events = read_all(directory(), "memory.events");
+    std::string events = read_all(Fd(parent_->open(file("memory.events"), O_RDONLY)));
     size_t at = events.find("oom_kill ");
     return at != std::string::npos && events[at + 9] != '0';
 }
 
 void Cgroup::signal(int number) const {
-    signal_all(directory(), groups_below(directory()), number);
+    auto open = [this](const std::string& path, int flags) { return parent_->open(path, flags); };
+    signal_all(name(), open, number);
 }
 
 void Cgroup::kill() const {
-    if (write_to(directory(), "cgroup.kill", "1")) return;
+    auto write = [this](std::string_view to, std::string_view text) {
+        return write_all(Fd(parent_->open(file(to), O_WRONLY)), text);
+    };
+    if (write("cgroup.kill", "1")) return;
     // Frozen processes cannot fork, and SIGKILL reaches them all the same.
-    bool frozen = write_to(directory(), "cgroup.freeze", "1");
+    bool frozen = write("cgroup.freeze", "1");
     // Without the freezer: until a round finds nothing; somebody who forks faster than that may
     // win, which is why there is a limit.
+    auto open = [this](const std::string& path, int flags) { return parent_->open(path, flags); };
     for (int round = 0; round < (frozen ? 1 : 100); ++round)
-        if (signal_all(directory(), groups_below(directory()), SIGKILL) == 0) break;
-    if (frozen) write_to(directory(), "cgroup.freeze", "0");
+        if (signal_all(name(), open, SIGKILL) == 0) break;
+    if (frozen) write("cgroup.freeze", "0");
 }
 
-void Cgroup::remove() {
-    if (!directory_) return;
-    if (::unlinkat(parent_.get(), name_.c_str(), AT_REMOVEDIR) < 0 && errno != ENOENT) {
-        // The service may have made groups of its own.
-        std::vector<std::string> groups = groups_below(directory());
-        for (size_t i = groups.size(); i > 1; --i)
-            ::unlinkat(directory(), groups[i - 1].c_str(), AT_REMOVEDIR);
-        ::unlinkat(parent_.get(), name_.c_str(), AT_REMOVEDIR);
-    }
-    events_.reset();
-    directory_.reset();
-    parent_.reset();
+// With the groups that the service may have made in it.
+bool Cgroup::remove_directory() const {
+    // Most have none, and the kernel refuses as long as there is something in it.
+    if (::unlinkat(parent_->directory.get(), name(), AT_REMOVEDIR) == 0 || errno == ENOENT)
+        return true;
+    if (populated()) return false;
+    auto open = [this](const std::string& path, int flags) { return parent_->open(path, flags); };
+    std::vector<std::string> groups = groups_below(name(), open);
+    for (size_t i = groups.size(); i > 0; --i)
+        if (::unlinkat(parent_->directory.get(), groups[i - 1].c_str(), AT_REMOVEDIR) < 0 &&
+            errno != ENOENT)
+            return false;
+    return true;
 }
+
+void Cgroup::discard() {
+    if (parent_) remove_directory();
+    parent_ = {};
+    path_.clear();
+}
+
+// --- CgroupTree ---
 
 CgroupTree& CgroupTree::operator=(CgroupTree&& other) noexcept {
     if (this == &other) return *this;
     remove();
     path_ = std::move(other.path_);
-    prefix_ = std::move(other.prefix_);
-    directory_ = std::move(other.directory_);
+    parent_ = std::move(other.parent_);
     ours_ = std::exchange(other.ours_, false);
     return *this;
 }
 
 void CgroupTree::remove() {
-    if (directory_ && ours_) ::rmdir(path_.c_str());
-    directory_.reset();
+    if (parent_ && ours_) ::rmdir(path_.c_str());
+    parent_ = {};
 }
 
 Result<CgroupTree> CgroupTree::under_init(const std::string& path) {
@@ -185,10 +249,13 @@ Result<CgroupTree> CgroupTree::open(const std::string& path, std::string prefix,
     if (::mkdir(path.c_str(), 0755) < 0 && errno != EEXIST) return system_error(path, errno);
     CgroupTree tree;
     tree.path_ = path;
-    tree.prefix_ = std::move(prefix);
     tree.ours_ = ours;
-    tree.directory_.reset(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!tree.directory_) return system_error(path, errno);
+    auto parent = make_ref<Cgroup::Parent>();
+    parent->prefix = std::move(prefix);
+    parent->directory.reset(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!parent->directory) return system_error(path, errno);
+    parent->spare.reset(::fcntl(parent->directory.get(), F_DUPFD_CLOEXEC, 3));
+    tree.parent_ = std::move(parent);
     return tree;
 }
 
@@ -201,12 +268,12 @@ Result<> CgroupTree::enable(std::string_view controller) const {
             if (c == '\n') c = ' ';
         return all.find(" " + std::string(controller) + " ") != std::string::npos;
     };
-    if (has(directory_.get(), "cgroup.subtree_control")) return {};
+    if (has(directory(), "cgroup.subtree_control")) return {};
     // By itself our own group holds us, and what holds processes has no limited groups.
     if (ours_) return Error{none + ": only under init"};
-    Fd parent(::openat(directory_.get(), "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    Fd parent(::openat(directory(), "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!parent || !has(parent.get(), "cgroup.controllers")) return Error{none};
-    for (int directory : {parent.get(), directory_.get()})
+    for (int directory : {parent.get(), directory()})
         if (!write_to(directory, "cgroup.subtree_control", order)) return system_error(none, errno);
     return {};
 }
@@ -216,10 +283,10 @@ Result<Cgroup> CgroupTree::create(std::string_view text) const {
     std::string name = base;
     int number = 1;
     for (;;) {
-        if (::mkdirat(directory_.get(), name.c_str(), 0755) == 0) break;
+        if (::mkdirat(directory(), name.c_str(), 0755) == 0) break;
         if (errno != EEXIST) return system_error("cgroup " + path_ + "/" + name, errno);
         struct stat status {};
-        if (::fstatat(directory_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+        if (::fstatat(directory(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 &&
             !S_ISDIR(status.st_mode)) {
             base = "_" + base; // one of the kernel's files, `cgroup.procs`
             name = base;
@@ -228,17 +295,19 @@ Result<Cgroup> CgroupTree::create(std::string_view text) const {
         if (number > 1000) return Error{"cgroup " + path_ + "/" + base + ": too many"};
         name = base + "+" + std::to_string(++number);
     }
-    return open_group(std::move(name));
+    return group(name);
 }
 
 Result<Cgroup> CgroupTree::reopen(std::string_view path) const {
-    if (!path.starts_with(prefix_) || path.find('/', prefix_.size()) != std::string_view::npos)
+    size_t start = parent_->prefix.size();
+    if (!path.starts_with(parent_->prefix) || path.size() == start ||
+        path.find('/', start) != std::string_view::npos)
         return Error{"cgroup " + std::string(path) + ": not one of ours"};
-    return open_group(std::string(path.substr(prefix_.size())));
+    return group(std::string(path.substr(start)));
 }
 
 void CgroupTree::remove_empty(const std::unordered_set<std::string>& used) const {
-    int fd = ::openat(directory_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = ::openat(directory(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR* entries = fd >= 0 ? ::fdopendir(fd) : nullptr;
     if (entries == nullptr) {
         if (fd >= 0) ::close(fd);
@@ -248,22 +317,16 @@ void CgroupTree::remove_empty(const std::unordered_set<std::string>& used) const
         std::string_view name = entry->d_name;
         if (entry->d_type != DT_DIR || name == "." || name == "..") continue;
         // The kernel refuses for one that has processes or groups in it.
-        if (used.find(prefix_ + entry->d_name) == used.end())
-            ::unlinkat(directory_.get(), entry->d_name, AT_REMOVEDIR);
+        if (used.find(parent_->prefix + entry->d_name) == used.end())
+            ::unlinkat(directory(), entry->d_name, AT_REMOVEDIR);
     }
     ::closedir(entries);
 }
 
-Result<Cgroup> CgroupTree::open_group(std::string name) const {
+Cgroup CgroupTree::group(const std::string& name) const {
     Cgroup group;
-    group.path_ = prefix_ + name;
-    group.parent_.reset(::fcntl(directory_.get(), F_DUPFD_CLOEXEC, 3));
-    group.name_ = name;
-    group.directory_.reset(
-        ::openat(directory_.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    group.events_.reset(::openat(group.directory_.get(), "cgroup.events", O_RDONLY | O_CLOEXEC));
-    if (!group.parent_ || !group.directory_ || !group.events_)
-        return system_error("cgroup " + path_ + "/" + name, errno);
+    group.parent_ = parent_;
+    group.path_ = parent_->prefix + name;
     return group;
 }
 

@@ -16,28 +16,35 @@
 #include <unordered_set>
 
 #include "init/base/fd.h"
+#include "init/base/ref.h"
 #include "init/base/result.h"
 
 namespace muster::services {
 
-// One directory. Removed when this goes away, if it is empty by then.
+// One directory. Removed when this goes away, if it is empty by then. No descriptor is held for it:
+// thousands of services would need as many.
 class Cgroup {
   public:
     Cgroup() = default;
     Cgroup(Cgroup&&) noexcept = default;
     Cgroup& operator=(Cgroup&& other) noexcept;
-    ~Cgroup() { remove(); }
-    explicit operator bool() const { return directory_.valid(); }
+    ~Cgroup() { discard(); }
+    explicit operator bool() const { return static_cast<bool>(parent_); }
 
-    // For clone3 and cgroup.procs. Owned by this.
-    int directory() const { return directory_.get(); }
-    // Readable as EPOLLPRI whenever what `populated` says may have changed. Owned by this.
-    int events() const { return events_.get(); }
+    // For clone3 and cgroup.procs.
+    Result<Fd> open_directory() const;
+    // Readable as EPOLLPRI whenever what `populated` says may have changed, and once at first; it
+    // is read (pread) to end that. Invalid if it cannot be opened.
+    Fd open_events() const;
     // Below the root of the tree: "services/foo".
     const std::string& path() const { return path_; }
 
     // Whether a process, not counting zombies, is in it or below. True if that cannot be read.
     bool populated() const;
+    // The same of what was read from `events`.
+    static bool populated(int events);
+    // Removes it if it is not populated; whether it is gone. Then this is none.
+    bool remove();
     // Writes to one of its files, "memory.max".
     Result<> set(const std::string& file, std::string_view value) const;
     // Whether the OOM killer has ended something in it or below, for lack of memory here or in all.
@@ -45,17 +52,28 @@ class Cgroup {
     // To every process in it and below. One that is just being forked may be missed.
     void signal(int number) const;
     // SIGKILL to all, without a gap for forks: cgroup.kill (Linux 5.14), else freeze and kill.
-    // The processes are gone when `events` says so.
+    // The processes are gone when `populated` says so.
     void kill() const;
 
   private:
     friend class CgroupTree;
-    void remove();
+    // The folder that they all are in, shared by them.
+    struct Parent : Counted {
+        Fd directory;
+        std::string prefix; // of `path`
+        // Given up for a moment when all other descriptors are taken, so that processes can be
+        // ended even then.
+        mutable Fd spare;
 
-    Fd parent_;
-    std::string name_;
-    Fd directory_;
-    Fd events_;
+        int open(const std::string& path, int flags) const;
+    };
+
+    void discard();
+    bool remove_directory() const;
+    const char* name() const { return path_.c_str() + parent_->prefix.size(); }
+    std::string file(std::string_view file) const;
+
+    Ref<const Parent> parent_;
     std::string path_;
 };
 
@@ -71,11 +89,11 @@ class CgroupTree {
     // By itself: `muster-PID` in our own cgroup; removed again at the end.
     static Result<CgroupTree> standalone();
 
-    explicit operator bool() const { return directory_.valid(); }
+    explicit operator bool() const { return static_cast<bool>(parent_); }
     const std::string& path() const { return path_; } // absolute
 
     Result<Cgroup> create(std::string_view name) const;
-    // One that is there already: `path` as Cgroup::path said it.
+    // One that was made before: `path` as Cgroup::path said it. One that is gone is not populated.
     Result<Cgroup> reopen(std::string_view path) const;
     // Removes those below that are empty and not in `used` (paths): what a crash left behind.
     void remove_empty(const std::unordered_set<std::string>& used) const;
@@ -84,13 +102,13 @@ class CgroupTree {
     Result<> enable(std::string_view controller) const;
 
   private:
-    Result<Cgroup> open_group(std::string name) const;
+    Cgroup group(const std::string& name) const;
+    int directory() const { return parent_->directory.get(); }
     static Result<CgroupTree> open(const std::string& path, std::string prefix, bool ours);
     void remove();
 
     std::string path_;
-    std::string prefix_; // of Cgroup::path
-    Fd directory_;
+    Ref<const Cgroup::Parent> parent_;
     bool ours_ = false; // made by us, to be removed
 };
 

@@ -3,9 +3,13 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <vector>
 
 #include "init/base/catch.h"
 #include "services/process/spawn.h"
@@ -17,8 +21,10 @@ namespace {
 
 // Blocks until nothing is in `group` any more.
 void wait_until_empty(const Cgroup& group) {
-    while (group.populated()) {
-        pollfd event{group.events(), POLLPRI, 0};
+    Fd events = group.open_events();
+    REQUIRE(events);
+    while (Cgroup::populated(events.get())) {
+        pollfd event{events.get(), POLLPRI, 0};
         REQUIRE(::poll(&event, 1, -1) == 1);
     }
 }
@@ -31,7 +37,9 @@ pid_t start(Spawner& spawner, const Cgroup& group, const std::string& script) {
     SpawnRequest request;
     request.argv = {"sh", "-c", script};
     request.standard_output = input.get();
-    request.cgroup = group.directory();
+    auto directory = group.open_directory();
+    REQUIRE(directory.ok());
+    request.cgroup = directory->get();
     auto spawned = spawner.spawn(request);
     REQUIRE(spawned.ok());
     CHECK(spawned->failure.empty());
@@ -116,9 +124,9 @@ TEST_CASE("cgroup: a signal to all; the same name twice; groups made by the serv
     two->kill();
     CHECK(::waitpid(other, &status, 0) == other);
     wait_until_empty(*two);
-    REQUIRE(::mkdirat(one->directory(), "inner", 0755) == 0);
-    REQUIRE(::mkdirat(one->directory(), "inner/most", 0755) == 0);
     std::string path = tree->path() + "/x";
+    REQUIRE(::mkdir((path + "/inner").c_str(), 0755) == 0);
+    REQUIRE(::mkdir((path + "/inner/most").c_str(), 0755) == 0);
     *one = Cgroup();
     CHECK(::access(path.c_str(), F_OK) < 0);
     *two = Cgroup();
@@ -126,4 +134,58 @@ TEST_CASE("cgroup: a signal to all; the same name twice; groups made by the serv
     auto taken = tree->create("cgroup.procs");
     REQUIRE(taken.ok());
     CHECK(taken->path().ends_with("/_cgroup.procs"));
+}
+
+TEST_CASE("cgroup: removed when it is empty, and not before") {
+    auto tree = CgroupTree::standalone();
+    if (!tree.ok()) return muster::test::skip(tree.error().message);
+    auto spawner = Spawner::create();
+    REQUIRE(spawner.ok());
+    auto group = tree->create("y");
+    REQUIRE(group.ok());
+    std::string path = tree->path() + "/y";
+    pid_t pid = start(*spawner, *group, "echo up; exec sleep 1000");
+    CHECK_FALSE(group->remove());
+    REQUIRE(::mkdir((path + "/inner").c_str(), 0755) == 0);
+    group->kill();
+    int status = 0;
+    CHECK(::waitpid(pid, &status, 0) == pid);
+    wait_until_empty(*group);
+    CHECK(group->remove());
+    CHECK_FALSE(static_cast<bool>(*group));
+    CHECK(::access(path.c_str(), F_OK) < 0);
+    auto gone = tree->reopen(tree->create("z")->path());
+    REQUIRE(gone.ok());
+    CHECK_FALSE(gone->populated());
+    CHECK(gone->remove());
+}
+
+TEST_CASE("cgroup: killed even when no descriptor is left") {
+    auto tree = CgroupTree::standalone();
+    if (!tree.ok()) return muster::test::skip(tree.error().message);
+    auto spawner = Spawner::create();
+    REQUIRE(spawner.ok());
+    auto group = tree->create("w");
+    REQUIRE(group.ok());
+    pid_t pid = start(*spawner, *group, "sleep 1000 & echo up; wait");
+    std::vector<Fd> rest;
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+    rlimit few = before;
+    few.rlim_cur = std::min<rlim_t>(before.rlim_cur, 256);
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+    for (int fd; (fd = ::fcntl(0, F_DUPFD_CLOEXEC, 3)) >= 0;)
+        rest.emplace_back(fd);
+    for (int round = 0; round < 2; ++round) { // what is given up for it comes back
+        CHECK(group->populated());
+        group->signal(0);
+    }
+    group->kill();
+    int status = 0;
+    CHECK(::waitpid(pid, &status, 0) == pid);
+    CHECK(WTERMSIG(status) == SIGKILL);
+    rest.clear();
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+    wait_until_empty(*group);
+    CHECK(group->remove());
 }

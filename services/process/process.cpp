@@ -118,15 +118,29 @@ bool Process::group_remains() const {
     return ::kill(-pid_, 0) == 0 || errno == EPERM;
 }
 
+std::string Process::settle() {
+    if (!flight_) return {};
+    std::shared_ptr<Flight> flight = std::move(flight_);
+    flight_ = nullptr;
+    return owner_.spawner_.settle(*flight);
+}
+
+// Before that it has no group and no handlers of its own.
+void Process::be_executed() const {
+    if (flight_) (void)owner_.spawner_.settle(*flight_);
+}
+
+// One that runs has its number, and the group is its own.
 void Process::signal_group(int number) const {
-    if (group_remains()) ::kill(-pid_, number);
+    be_executed();
+    if (pid_ > 1 && (running_ || group_remains())) ::kill(-pid_, number);
 }
 
 void Process::signal(int number) {
     if (gone_) return;
     if (running_ || !in_cgroup_) {
         signal_group(number);
-        signal_group(SIGCONT);
+        if (number != SIGKILL) signal_group(SIGCONT);
     } else {
         cgroup_.signal(number);
         cgroup_.signal(SIGCONT);
@@ -135,6 +149,7 @@ void Process::signal(int number) {
 
 void Process::signal_process(int number) {
     if (!running_) return signal_tree(number);
+    be_executed();
     ::kill(pid_, number);
     ::kill(pid_, SIGCONT);
 }
@@ -142,13 +157,14 @@ void Process::signal_process(int number) {
 void Process::signal_tree(int number) {
     if (gone_) return;
     if (!in_cgroup_) return signal(number);
+    be_executed();
     cgroup_.signal(number);
     cgroup_.signal(SIGCONT);
 }
 
 void Process::leave() {
     if (gone_ || running_) return;
-    cgroup_watch_.cancel();
+    end_cgroup_watch();
     if (in_cgroup_) owner_.keep_left(std::move(cgroup_));
     cgroup_ = Cgroup();
     in_cgroup_ = false;
@@ -197,10 +213,11 @@ void Process::acknowledge() {
 
 void Process::check_gone() {
     if (gone_ || running_ || waiting_) return;
-    if (in_cgroup_ ? cgroup_.populated() : !killed_ && group_remains()) return;
+    if (in_cgroup_ && !cgroup_.remove()) watch_cgroup();
+    if (in_cgroup_ ? static_cast<bool>(cgroup_) : !killed_ && group_remains()) return;
     Ref<Process> self(this);
     gone_ = true;
-    cgroup_watch_.cancel();
+    end_cgroup_watch();
     cgroup_ = Cgroup();
     auto callback = std::move(gone_callback_);
     gone_callback_ = nullptr;
@@ -209,17 +226,26 @@ void Process::check_gone() {
     acknowledge();
 }
 
+// Of a leftover: while the process itself runs there is nothing to be learned from its group.
 void Process::watch_cgroup() {
-    if (!in_cgroup_) return;
-    auto watch = owner_.loop_.watch(cgroup_.events(), EPOLLPRI, [this](uint32_t) {
-        // Reading it is also what ends the readiness.
-        if (!cgroup_.populated()) check_gone();
-    });
+    if (cgroup_watch_) return;
+    cgroup_events_ = cgroup_.open_events();
+    Result<Watch> watch = Error{"no events"};
+    if (cgroup_events_)
+        watch = owner_.loop_.watch(cgroup_events_.get(), EPOLLPRI, [this](uint32_t) {
+            // Reading it is also what ends the readiness.
+            if (!Cgroup::populated(cgroup_events_.get())) check_gone();
+        });
     // Out of descriptors or memory for a watch: less, but it works (process group).
     if (watch)
         cgroup_watch_ = std::move(*watch);
     else
         in_cgroup_ = false;
+}
+
+void Process::end_cgroup_watch() {
+    cgroup_watch_.cancel();
+    cgroup_events_.reset();
 }
 
 // --- Processes ---
@@ -255,16 +281,18 @@ Processes::~Processes() {
         process->abandon();
     for (const Ref<Process>& process : rest) {
         process->end_watch_.cancel();
-        process->cgroup_watch_.cancel();
+        process->end_cgroup_watch();
         if (link_.attached()) continue; // init reaps them
         // A killed process that does not end hangs in the kernel: not for us to wait for.
         pollfd end{process->pidfd_.get(), POLLIN, 0};
         siginfo_t info{};
         if (process->running_ && ::poll(&end, 1, last_wait) > 0)
             ::waitid(P_PID, static_cast<id_t>(process->pid_), &info, WEXITED | WNOHANG);
-        pollfd empty{process->cgroup_.events(), POLLPRI, 0};
-        while (process->in_cgroup_ && process->cgroup_.populated() &&
-               ::poll(&empty, 1, last_wait) > 0) {
+        if (process->in_cgroup_ && process->cgroup_) {
+            Fd events = process->cgroup_.open_events();
+            pollfd empty{events.get(), POLLPRI, 0};
+            while (events && Cgroup::populated(events.get()) && ::poll(&empty, 1, last_wait) > 0) {
+            }
         }
         link_.forget(process->slot_);
     }
@@ -292,13 +320,17 @@ Processes::set_limits(const Cgroup& group,
 }
 
 Result<Processes::Started> Processes::start(std::string_view name, SpawnRequest request,
-                                            Events events, Survival survival) {
+                                            Events events, Survival survival, bool launch) {
     Ref<Process> process(new Process(*this));
+    Fd directory;
     if (tree_) {
         auto group = tree_.create(name);
         if (!group) return group.error();
         process->cgroup_ = std::move(*group);
-        request.cgroup = process->cgroup_.directory();
+        auto opened = process->cgroup_.open_directory();
+        if (!opened) return opened.error();
+        directory = std::move(*opened);
+        request.cgroup = directory.get();
     }
     std::vector<std::string> remarks = set_limits(process->cgroup_, request.cgroup_settings);
     auto slot = link_.claim(name, process->cgroup_.path());
@@ -312,7 +344,10 @@ Result<Processes::Started> Processes::start(std::string_view name, SpawnRequest 
     }
     request.pid_cell = link_.pid_cell(*slot);
     request.child_of_parent = link_.attached();
-    auto spawned = spawner_.spawn(request);
+    request.pidfd = !link_.attached();
+    std::string program = request.argv.empty() ? std::string() : request.argv[0];
+    auto spawned =
+        launch ? spawner_.launch(std::move(request)) : spawner_.spawn(std::move(request));
     if (!spawned) {
         link_.release(*slot);
         if (!survival.kept.empty()) (void)link_.drop_slot_fds(*slot);
@@ -324,7 +359,6 @@ Result<Processes::Started> Processes::start(std::string_view name, SpawnRequest 
     process->exited_ = std::move(events.exited);
     process->gone_callback_ = std::move(events.gone);
 
-    process->watch_cgroup();
     if (!link_.attached()) {
         Result<Watch> watch = Error{"no pidfd"};
         if (process->pidfd_)
@@ -347,13 +381,15 @@ Result<Processes::Started> Processes::start(std::string_view name, SpawnRequest 
                    errno == EINTR) {
             }
             link_.release(*slot);
-            return watch.error().with_context(request.argv[0]);
+            return watch.error().with_context(program);
         }
         process->end_watch_ = std::move(*watch);
     }
     by_slot_[slot->index] = process;
     processes_[process.get()] = process;
-    return Started{process, std::move(spawned->failure), std::move(remarks)};
+    process->flight_ = std::move(spawned->flight);
+    return Started{process, std::move(spawned->failure), std::move(remarks),
+                   static_cast<bool>(process->flight_)};
 }
 
 Result<> Processes::on_status(const records::Status& status) {
@@ -372,11 +408,14 @@ Result<> Processes::on_status(const records::Status& status) {
 void Processes::keep_left(Cgroup group) {
     auto left = std::make_unique<Left>();
     left->group = std::move(group);
-    auto watch = loop_.watch(left->group.events(), EPOLLPRI, [this, raw = left.get()](uint32_t) {
-        if (raw->group.populated()) return;
-        std::erase_if(left_, [raw](const auto& each) { return each.get() == raw; });
-    });
-    if (watch) left->watch = std::move(*watch);
+    left->events = left->group.open_events();
+    if (left->events) {
+        auto watch = loop_.watch(left->events.get(), EPOLLPRI, [this, raw = left.get()](uint32_t) {
+            if (Cgroup::populated(raw->events.get())) return;
+            std::erase_if(left_, [raw](const auto& each) { return each.get() == raw; });
+        });
+        if (watch) left->watch = std::move(*watch);
+    }
     left_.push_back(std::move(left));
 }
 

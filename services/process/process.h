@@ -56,6 +56,8 @@ class Process : public Counted {
     pid_t pid() const { return pid_; }
     bool running() const { return running_; }
     bool gone() const { return gone_; }
+    // Of one that was launched, once: waits until it has executed; Processes::Started::failure.
+    std::string settle();
     // Whether the end of a leftover will be told.
     bool watched() const { return in_cgroup_; }
 
@@ -92,9 +94,11 @@ class Process : public Counted {
     explicit Process(Processes& owner) : owner_(owner) {}
     void ended(int wait_status);
     void watch_cgroup();
+    void end_cgroup_watch();
     void acknowledge();
     void check_gone();
     bool group_remains() const;
+    void be_executed() const;
     void signal_group(int number) const;
 
     Processes& owner_;
@@ -103,8 +107,10 @@ class Process : public Counted {
     Fd pidfd_;
     Watch end_watch_; // of the pidfd, by ourselves only
     Cgroup cgroup_;
+    Fd cgroup_events_; // of a leftover
     Watch cgroup_watch_;
-    records::Status status_{}; // of its end, under init
+    std::shared_ptr<Flight> flight_; // it may not have executed yet
+    records::Status status_{};       // of its end, under init
     bool acknowledged_ = false;
     bool waiting_ = false; // adopted, not attached
     std::vector<std::pair<std::uint8_t, Fd>> kept_;
@@ -140,12 +146,14 @@ class Processes {
         Ref<Process> process;
         std::string failure;              // could not be executed; `exited` will say 127
         std::vector<std::string> remarks; // limits that could not be set
+        bool under_way = false;           // Process::settle is to say what `failure` is
     };
     // `name` for the slot and the cgroup. The request's cgroup, parent and pid cell are filled in
     // here. Both events come from the event loop, never from within this call; a Process may be
-    // dropped in them. Errors: those of Spawner::spawn, no slot, no cgroup.
+    // dropped in them. With `launch` it need not have executed yet (Spawner::launch). Errors: those
+    // of Spawner::spawn, no slot, no cgroup.
     Result<Started> start(std::string_view name, SpawnRequest request, Events events,
-                          Survival survival = {});
+                          Survival survival = {}, bool launch = false);
 
     // Takes over the processes that are in the slots. REQUIRES: nothing was started yet.
     void adopt(std::vector<SecondStageLink::Kept::Slot> kept);
@@ -183,6 +191,7 @@ class Processes {
     // Of trees that were left to themselves: to be removed when they are empty.
     struct Left {
         Cgroup group;
+        Fd events;
         Watch watch;
     };
     std::vector<std::unique_ptr<Left>> left_;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 
@@ -20,10 +21,10 @@ namespace muster::services {
 namespace {
 
 constexpr size_t page = 4096;
-constexpr size_t stack_size = 9 * page;                  // the lowest page is the guard
+constexpr size_t stack_size = page;                      // the child needs some hundred bytes
 constexpr uint64_t into_cgroup_flag = 0x200000000ULL;    // CLONE_INTO_CGROUP
 constexpr uint64_t clear_handlers_flag = 0x100000000ULL; // CLONE_CLEAR_SIGHAND, Linux 5.5
-constexpr int first_staged = 32;                         // above the numbers that are handed on
+constexpr int first_place = 32;                          // above the numbers that are handed on
 constexpr size_t clone_arguments_v0 = 64;
 
 // All signals are blocked while the child runs in our memory: a handler of ours must not run in it.
@@ -122,49 +123,88 @@ std::string interpreter_in(const std::string& head) {
 
 } // namespace
 
-// Puts descriptors where the child finds them when its copy of our table ends early: copying and
-// closing thousands costs more than all the rest. What is put there is gone again afterwards.
-class Spawner::Staging {
-  public:
-    explicit Staging(Spawner& spawner) : spawner_(spawner) {}
-    ~Staging() {
-        while (used_ > 0)
-            ::dup3(spawner_.null_.get(), spawner_.staged_[--used_].get(), O_CLOEXEC);
-    }
-    Staging(const Staging&) = delete;
-    Staging& operator=(const Staging&) = delete;
+namespace {
 
-    int put(int fd) {
-        int place = spawner_.staged_[used_++].get();
-        // One that is not open is for the child to report.
-        return ::dup3(fd, place, O_CLOEXEC) < 0 ? fd : place;
-    }
+// All that a child looks at before it has executed.
+struct Cargo {
+    SpawnRequest request;
+    std::string program;
+    std::vector<char*> argv, environment, pid_texts;
+    std::vector<std::string> own_pid;
+    std::vector<int> handed;
+    ChildPlan plan{};
+    int alone = 0; // cleared by the kernel when the child has left our memory
 
-  private:
-    Spawner& spawner_;
-    size_t used_ = 0;
+    void prepare();
+    std::string explain() const;
 };
+
+// What is looked up and written before the child is made.
+void Cargo::prepare() {
+    argv = pointers(request.argv);
+    environment = pointers(request.environment);
+    environment.pop_back();
+    own_pid.reserve(request.pid_variables.size());
+    for (const std::string& name : request.pid_variables) {
+        own_pid.push_back(name + "=" + std::string(20, ' '));
+        environment.push_back(own_pid.back().data());
+        pid_texts.push_back(own_pid.back().data() + name.size() + 1);
+    }
+    environment.push_back(nullptr);
+    plan.program = program.c_str();
+    plan.argv = argv.data();
+    plan.environment = environment.data();
+    plan.directory = request.directory.c_str();
+    plan.pid_texts = pid_texts.data();
+    plan.pid_text_count = static_cast<int>(pid_texts.size());
+    plan.cgroup_procs = -1;
+}
+
+std::string Cargo::explain() const {
+    switch (static_cast<ChildStep>(plan.step)) {
+    case ChildStep::exec:
+        return explain_exec_failure(program, request.directory, plan.error_number);
+    case ChildStep::directory:
+        return system_error("directory " + request.directory, plan.error_number).message;
+    case ChildStep::descriptors:
+        return system_error(program + ": descriptors", plan.error_number).message;
+    case ChildStep::none:
+    case ChildStep::cgroup:
+        break;
+    }
+    return {};
+}
+
+} // namespace
+
+// A child that may not have executed yet. Hundreds may have and wait to be asked.
+struct Flight {
+    std::unique_ptr<Cargo> cargo; // null: it has
+    size_t stack = 0;
+    uint32_t places = 0; // bits of Spawner::places_
+    std::string failure;
+};
+
+// --- Spawner ---
 
 Result<Spawner> Spawner::create(Ways ways) {
     Spawner spawner;
     spawner.ways_ = ways;
-    void* stack = ::mmap(nullptr, stack_size, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    if (stack == MAP_FAILED) return system_error("memory for starting processes", errno);
-    spawner.stack_ = stack;
-    ::mprotect(stack, page, PROT_NONE);
-    int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null < 0) return system_error("open /dev/null", errno);
-    spawner.null_.reset(null);
-    if (null < 3) { // somebody started us without standard descriptors
-        spawner.null_.reset(::fcntl(null, F_DUPFD_CLOEXEC, 3));
-        if (!spawner.null_) return system_error("open /dev/null", errno);
-    }
-    for (Fd& each : spawner.staged_) {
-        each.reset(::fcntl(spawner.null_.get(), F_DUPFD_CLOEXEC, first_staged));
+    void* stacks = ::mmap(nullptr, page + most_flights * stack_size, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (stacks == MAP_FAILED) return system_error("memory for starting processes", errno);
+    spawner.stacks_ = stacks;
+    ::mprotect(stacks, page, PROT_NONE);
+    Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    if (!null) return system_error("open /dev/null", errno);
+    spawner.null_.reset(::fcntl(null.get(), F_DUPFD_CLOEXEC, first_place));
+    if (!spawner.null_) return system_error("open /dev/null", errno);
+    for (Fd& each : spawner.places_) {
+        each.reset(::fcntl(spawner.null_.get(), F_DUPFD_CLOEXEC, first_place));
         if (!each) return system_error("descriptors for starting processes", errno);
-        spawner.last_staged_ = std::max(spawner.last_staged_, each.get());
+        spawner.last_place_ = std::max(spawner.last_place_, each.get());
     }
+    spawner.close_range_ = ::syscall(436 /* close_range */, ~0U, ~0U, 0) == 0;
     spawner.ignored_ = ignored_signals();
     spawner.files_ = descriptor_limit();
     spawner.reset_oom_ = own_oom_score_is_set();
@@ -175,10 +215,14 @@ Spawner::Spawner(Spawner&& other) noexcept { *this = std::move(other); }
 
 Spawner& Spawner::operator=(Spawner&& other) noexcept {
     std::swap(ways_, other.ways_);
-    std::swap(stack_, other.stack_);
+    std::swap(stacks_, other.stacks_);
     std::swap(null_, other.null_);
-    std::swap(staged_, other.staged_);
-    std::swap(last_staged_, other.last_staged_);
+    std::swap(places_, other.places_);
+    std::swap(last_place_, other.last_place_);
+    std::swap(used_places_, other.used_places_);
+    std::swap(next_, other.next_);
+    std::swap(flights_, other.flights_);
+    std::swap(close_range_, other.close_range_);
     std::swap(ignored_, other.ignored_);
     std::swap(files_, other.files_);
     std::swap(reset_oom_, other.reset_oom_);
@@ -186,75 +230,125 @@ Spawner& Spawner::operator=(Spawner&& other) noexcept {
 }
 
 Spawner::~Spawner() {
-    if (stack_ != nullptr) ::munmap(stack_, stack_size);
+    land_all();
+    if (stacks_ != nullptr) ::munmap(stacks_, page + most_flights * stack_size);
 }
 
-Result<Spawned> Spawner::spawn(const SpawnRequest& request) {
-    if (request.argv.empty()) return Error{"no program to start"};
-    auto program = find_program(request.argv[0], request.path);
-    if (!program) return program.error();
-    std::vector<char*> argv = pointers(request.argv);
-    std::vector<std::string> own_pid;
-    own_pid.reserve(request.pid_variables.size());
-    for (const std::string& name : request.pid_variables)
-        own_pid.push_back(name + "=" + std::string(20, ' '));
-    std::vector<char*> environment = pointers(request.environment);
-    environment.pop_back();
-    std::vector<char*> pid_texts;
-    for (size_t i = 0; i < own_pid.size(); ++i) {
-        environment.push_back(own_pid[i].data());
-        pid_texts.push_back(own_pid[i].data() + request.pid_variables[i].size() + 1);
-    }
-    environment.push_back(nullptr);
+// Waits for the child, and takes back what it had.
+void Spawner::land(Flight& flight) {
+    std::shared_ptr<Flight> keep = flights_[flight.stack];
+    std::unique_ptr<Cargo> cargo = std::move(flight.cargo);
+    if (!cargo) return;
+    // mm_release in the kernel's kernel/fork.c: a futex that is not private.
+    while (__atomic_load_n(&cargo->alone, __ATOMIC_ACQUIRE) != 0)
+        ::syscall(SYS_futex, &cargo->alone, 0 /* FUTEX_WAIT */, 1, nullptr, nullptr, 0);
+    for (size_t i = 0; i < most_places; ++i)
+        if ((flight.places >> i & 1) != 0) ::dup3(null_.get(), places_[i].get(), O_CLOEXEC);
+    used_places_ &= ~flight.places;
+    flight.failure = cargo->explain();
+    if (flights_[flight.stack].get() == &flight) flights_[flight.stack] = nullptr;
+}
 
-    ChildPlan plan{};
-    plan.program = program->c_str();
-    plan.argv = argv.data();
-    plan.environment = environment.data();
-    plan.directory = request.directory.c_str();
+void Spawner::land_all() {
+    for (std::shared_ptr<Flight>& each : flights_)
+        if (std::shared_ptr<Flight> flight = each) land(*flight);
+}
+
+std::string Spawner::settle(Flight& flight) {
+    land(flight);
+    return flight.failure;
+}
+
+// Gives it a stack and that many places; if need be those of others, once they have executed.
+void Spawner::board(const std::shared_ptr<Flight>& flight, size_t count) {
+    // In turn: this is the one that has been under way for longest.
+    if (flights_[next_]) land(*flights_[next_]);
+    size_t used = static_cast<size_t>(std::popcount(used_places_));
+    if (most_places - used < count) land_all();
+    flight->stack = next_;
+    flights_[next_] = flight;
+    next_ = (next_ + 1) % most_flights;
+    for (size_t i = 0; count > 0; ++i) {
+        if ((used_places_ >> i & 1) != 0) continue;
+        flight->places |= 1U << i;
+        --count;
+    }
+    used_places_ |= flight->places;
+}
+
+Result<Spawned> Spawner::spawn(SpawnRequest request) { return start(std::move(request), false); }
+
+Result<Spawned> Spawner::launch(SpawnRequest request) { return start(std::move(request), true); }
+
+Result<Spawned> Spawner::start(SpawnRequest wanted, bool may_fly) {
+    if (wanted.argv.empty()) return Error{"no program to start"};
+    auto program = find_program(wanted.argv[0], wanted.path);
+    if (!program) return program.error();
+    auto flight = std::make_shared<Flight>();
+    flight->cargo = std::make_unique<Cargo>();
+    Cargo& cargo = *flight->cargo;
+    cargo.request = std::move(wanted);
+    cargo.program = std::move(*program);
+    cargo.prepare();
+    const SpawnRequest& request = cargo.request;
+    ChildPlan& plan = cargo.plan;
+    plan.reset_oom = reset_oom_;
+    plan.files = files_;
+    if (!close_range_)
+        plan.max_fd = static_cast<int>(std::min<rlim_t>(descriptor_limit().rlim_cur, 65536));
+
     // Sources lie above all of the numbers, so that none is overwritten before it was used.
     int highest = 2;
+    size_t count = request.handed.size();
     for (const SpawnRequest::Handed& each : request.handed)
         highest = std::max(highest, each.number);
-    bool staging = ways_.clone3 && ways_.into_cgroup && highest < first_staged &&
-                   request.handed.size() + 3 <= staged_.size();
-    Staging stage(*this);
+    for (int fd : {request.standard_input, request.standard_output, request.standard_error})
+        if (fd >= 0) ++count;
+    // Copying and closing thousands of descriptors costs more than all the rest: the child shares
+    // ours and copies only those that are low, to where it finds its own.
+    bool sharing =
+        ways_.clone3 && ways_.into_cgroup && highest < first_place && count <= most_places;
+    board(flight, sharing ? count : 0);
     std::vector<Fd> moved;
+    uint32_t free = flight->places;
     auto above = [&](int fd) {
-        if (staging) return stage.put(fd);
+        if (sharing) {
+            int place = places_[static_cast<size_t>(std::countr_zero(free))].get();
+            free &= free - 1;
+            // One that is not open is for the child to report.
+            return ::dup3(fd, place, O_CLOEXEC) < 0 ? fd : place;
+        }
         if (fd > highest) return fd;
         moved.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, highest + 1));
         return moved.back().get();
     };
-    auto source = [&](int fd) { return above(fd < 0 ? null_.get() : fd); };
+    auto source = [&](int fd) {
+        if (fd >= 0) return above(fd);
+        return sharing ? null_.get() : above(null_.get());
+    };
     plan.standard[0] = source(request.standard_input);
     plan.standard[1] = source(request.standard_output);
     plan.standard[2] = source(request.standard_error);
-    std::vector<int> handed;
     for (const SpawnRequest::Handed& each : request.handed) {
-        handed.push_back(above(each.fd));
-        handed.push_back(each.number);
+        cargo.handed.push_back(above(each.fd));
+        cargo.handed.push_back(each.number);
     }
-    plan.handed = handed.data();
+    plan.handed = cargo.handed.data();
     plan.handed_count = static_cast<int>(request.handed.size());
-    plan.pid_texts = pid_texts.data();
-    plan.pid_text_count = static_cast<int>(pid_texts.size());
-    plan.cgroup_procs = -1;
-    plan.reset_oom = reset_oom_;
-    plan.files = files_;
-    plan.max_fd = static_cast<int>(std::min<rlim_t>(descriptor_limit().rlim_cur, 65536));
 
-    uint64_t flags = CLONE_VM | CLONE_VFORK;
+    uint64_t flags = CLONE_VM;
     if (request.child_of_parent) flags |= CLONE_PARENT;
     if (request.pid_namespace) flags |= CLONE_NEWPID;
     if (request.pid_cell != nullptr) flags |= CLONE_PARENT_SETTID;
     // With CLONE_PARENT the signal is inherited and naming one is an error.
     int exit_signal = request.child_of_parent ? 0 : SIGCHLD;
+    char* stack = static_cast<char*>(stacks_) + page + flight->stack * stack_size;
 
     Spawned spawned;
     Fd procs;
     long pid = -ENOSYS;
     int pidfd = -1;
+    bool flying = false;
 
     auto open_procs = [&] {
         if (request.cgroup < 0 || procs) return;
@@ -263,20 +357,31 @@ Result<Spawned> Spawner::spawn(const SpawnRequest& request) {
     };
     auto try_clone3 = [&](bool newest) {
         bool into_cgroup = newest && request.cgroup >= 0;
+        flying = newest && sharing && may_fly;
         CloneArguments arguments{};
-        arguments.flags = flags | CLONE_PIDFD | (into_cgroup ? into_cgroup_flag : 0);
+        arguments.flags = flags | (flying ? CLONE_CHILD_CLEARTID : CLONE_VFORK) |
+                          (into_cgroup ? into_cgroup_flag : 0);
+        if (request.pidfd) arguments.flags |= CLONE_PIDFD;
         if (newest) arguments.flags |= clear_handlers_flag;
-        if (newest && staging) arguments.flags |= CLONE_FILES;
-        plan.last_shared = newest && staging ? last_staged_ : 0;
+        if (newest && sharing) arguments.flags |= CLONE_FILES;
+        plan.last_shared = newest && sharing ? last_place_ : 0;
         plan.ignored = newest ? ignored_ : ~uint64_t{0};
         arguments.pidfd = reinterpret_cast<uint64_t>(&pidfd);
+        arguments.child_tid = reinterpret_cast<uint64_t>(&cargo.alone);
         arguments.parent_tid = reinterpret_cast<uint64_t>(request.pid_cell);
         arguments.exit_signal = static_cast<uint64_t>(exit_signal);
-        arguments.stack = reinterpret_cast<uint64_t>(stack_);
+        arguments.stack = reinterpret_cast<uint64_t>(stack);
         arguments.stack_size = stack_size;
         if (into_cgroup) arguments.cgroup = static_cast<uint64_t>(request.cgroup);
+        size_t size = into_cgroup ? sizeof arguments : clone_arguments_v0;
+        if (newest) { // without handlers there is nothing of ours that could run in it
+            cargo.alone = flying ? 1 : 0;
+            long result = clone3_child(arguments, size, plan);
+            if (result < 0) cargo.alone = 0;
+            return result;
+        }
         BlockSignals blocked;
-        return clone3_child(arguments, into_cgroup ? sizeof arguments : clone_arguments_v0, plan);
+        return clone3_child(arguments, size, plan);
     };
     auto out_of_room = [](long result) { return result == -EAGAIN || result == -ENOMEM; };
 
@@ -299,36 +404,29 @@ Result<Spawned> Spawner::spawn(const SpawnRequest& request) {
     if (pid < 0 && !out_of_room(pid)) {
         open_procs();
         BlockSignals blocked;
-        int result = ::clone(run_child, static_cast<char*>(stack_) + stack_size,
-                             static_cast<int>(flags) | exit_signal, &plan, request.pid_cell);
+        int result =
+            ::clone(run_child, stack + stack_size,
+                    static_cast<int>(flags | CLONE_VFORK) | exit_signal, &plan, request.pid_cell);
         pid = result < 0 ? -errno : result;
         // Not CLONE_PIDFD: clone has one pointer for it and for the pid. Ours stays a zombie until
         // we wait; init's may be gone already, then its status is on its way.
-        if (pid > 0) pidfd = static_cast<int>(::syscall(434 /* pidfd_open */, pid, 0));
+        if (pid > 0 && request.pidfd)
+            pidfd = static_cast<int>(::syscall(434 /* pidfd_open */, pid, 0));
     }
-    if (pid < 0)
-        return system_error(std::string(request.argv[0]) + ": could not start a process",
-                            static_cast<int>(-pid));
+    if (pid < 0) {
+        std::string what = request.argv[0] + ": could not start a process";
+        land(*flight);
+        return system_error(what, static_cast<int>(-pid));
+    }
 
     spawned.pid = static_cast<pid_t>(pid);
     spawned.pidfd.reset(pidfd);
-    if (pidfd >= 0) ::fcntl(pidfd, F_SETFD, FD_CLOEXEC);
     if (!spawned.in_cgroup && plan.cgroup_procs >= 0)
         spawned.in_cgroup = plan.step != static_cast<int>(ChildStep::cgroup);
-    switch (static_cast<ChildStep>(plan.step)) {
-    case ChildStep::exec:
-        spawned.failure = explain_exec_failure(*program, request.directory, plan.error_number);
-        break;
-    case ChildStep::directory:
-        spawned.failure = system_error("directory " + request.directory, plan.error_number).message;
-        break;
-    case ChildStep::descriptors:
-        spawned.failure = system_error(*program + ": descriptors", plan.error_number).message;
-        break;
-    case ChildStep::none:
-    case ChildStep::cgroup:
-        break;
-    }
+    if (flying)
+        spawned.flight = std::move(flight);
+    else
+        spawned.failure = settle(*flight);
     return spawned;
 }
 

@@ -1,9 +1,14 @@
 // Starting a process without anything slow between clone and exec.
 //
-// The child shares our memory until it executes (CLONE_VM) while we wait for that (CLONE_VFORK), so
-// starting costs the same however large we are. It runs on a stack of its own and makes only raw
-// system calls that cannot block; everything that has to look, allocate or search is done by the
-// parent beforehand. What fails in the child is left in the shared memory for the parent to read.
+// The child shares our memory until it executes (CLONE_VM), so starting costs the same however
+// large we are. It runs on a stack of its own and makes only raw system calls that cannot block;
+// everything that has to look, allocate or search is done by the parent beforehand. What fails in
+// the child is left in the shared memory for the parent to read.
+//
+// `spawn` waits until the child has executed. `launch` goes on meanwhile, which lets another
+// processor do that part: what the child needs stays where it is until `settle`, which waits for
+// it, has read how it went (the kernel clears a word and wakes us when the child leaves our memory,
+// CLONE_CHILD_CLEARTID). Only a few are under way at a time.
 //
 // Three ways, best first; one that the kernel or a sandbox refuses is not tried again:
 //   clone3 with CLONE_INTO_CGROUP     Linux 5.7; also without a copy of all our descriptors
@@ -25,6 +30,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -58,10 +64,13 @@ struct SpawnRequest {
     // Files of the cgroup and what is written to them: {"memory.max", "1048576"}.
     std::vector<std::pair<std::string, std::string>> cgroup_settings;
     int cgroup = -1;              // the cgroup's directory, or -1
+    bool pidfd = true;            // Spawned::pidfd is wanted
     bool pid_namespace = false;   // its own, in which it is process 1
     bool child_of_parent = false; // CLONE_PARENT
     pid_t* pid_cell = nullptr;    // CLONE_PARENT_SETTID
 };
+
+struct Flight;
 
 struct Spawned {
     pid_t pid = 0;
@@ -70,6 +79,8 @@ struct Spawned {
     // Not empty: the child was made but could not be executed; it ends, or has ended, with 127, and
     // its end comes as any other.
     std::string failure;
+    // Of `launch`: what `failure` is will be known by `settle`. Null: it is known.
+    std::shared_ptr<Flight> flight;
 };
 
 class Spawner {
@@ -88,18 +99,36 @@ class Spawner {
 
     // Errors: no such program (nothing was started, as for all errors), a descriptor could not be
     // made, no more processes or memory (EAGAIN, ENOMEM; worth another try later).
-    Result<Spawned> spawn(const SpawnRequest& request);
+    Result<Spawned> spawn(SpawnRequest request);
+    // The same, but it may return before the child has executed; then `settle` must follow, and
+    // soon: until then a pipe that the child got has not ended for others. The request's
+    // descriptors may be closed at once.
+    Result<Spawned> launch(SpawnRequest request);
+    // Waits until it has executed or failed to; Spawned::failure.
+    std::string settle(Flight& flight);
     const Ways& ways() const { return ways_; }
 
   private:
-    class Staging;
+    static constexpr size_t most_flights = 4;
+    static constexpr size_t most_places = 12;
+
     Spawner() = default;
+    Result<Spawned> start(SpawnRequest wanted, bool may_fly);
+    void board(const std::shared_ptr<Flight>& flight, size_t count);
+    void land(Flight& flight);
+    void land_all();
 
     Ways ways_;
-    void* stack_ = nullptr;     // stack_size bytes, the lowest page not accessible
-    Fd null_;                   // /dev/null
-    std::array<Fd, 12> staged_; // places that are low, for what a child gets
-    int last_staged_ = 0;
+    void* stacks_ = nullptr; // one each, and below them a page that is not accessible
+    Fd null_;                // /dev/null
+    // Places that are low, for what children get that share our descriptors; free ones are
+    // /dev/null.
+    std::array<Fd, most_places> places_;
+    int last_place_ = 0; // the highest number of them
+    uint32_t used_places_ = 0;
+    size_t next_ = 0;                                           // of flights_
+    std::array<std::shared_ptr<Flight>, most_flights> flights_; // each with its stack
+    bool close_range_ = false;
     uint64_t ignored_ = 0;   // signals: bit N - 1
     rlimit files_{};         // RLIMIT_NOFILE of a child
     bool reset_oom_ = false; // our own score is not 0

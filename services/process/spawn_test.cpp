@@ -8,6 +8,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <memory>
+#include <vector>
+
 #include "init/base/catch.h"
 
 using namespace muster;
@@ -279,4 +282,66 @@ TEST_CASE("spawn: raising our own limit on descriptors is not inherited") {
     REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
     REQUIRE(spawner.ok());
     CHECK(run(*spawner, shell("ulimit -n")).output == "500\n");
+}
+
+TEST_CASE("spawn: many launched, before it is known how each one goes") {
+    for (auto ways :
+         {Spawner::Ways{true, true}, Spawner::Ways{true, false}, Spawner::Ways{false, false}}) {
+        auto spawner = Spawner::create(ways);
+        REQUIRE(spawner.ok());
+        struct One {
+            Pipe output;
+            Spawned spawned;
+        };
+        std::vector<std::unique_ptr<One>> all;
+        for (int i = 0; i < 20; ++i) {
+            auto one = std::make_unique<One>();
+            SpawnRequest request = shell("echo $GREETING; cat <&7; exit " + std::to_string(i));
+            if (i % 5 == 4) request.argv = {"/no/such/" + std::to_string(i)};
+            if (i % 5 == 3) request.directory = "/nowhere";
+            Pipe more;
+            request.handed = {{more.read.get(), 7}};
+            request.standard_output = one->output.write.get();
+            auto spawned = spawner->launch(std::move(request));
+            REQUIRE(spawned.ok());
+            one->spawned = std::move(*spawned);
+            // What it was given is its own by now, as far as we are concerned.
+            one->output.write.reset();
+            more.read.reset();
+            std::string text = std::to_string(i);
+            // Who cannot be executed does not read it.
+            if (i % 5 < 3)
+                CHECK(::write(more.write.get(), text.data(), text.size()) ==
+                      static_cast<ssize_t>(text.size()));
+            all.push_back(std::move(one));
+        }
+        for (int i = 0; i < 20; ++i) {
+            One& one = *all[static_cast<size_t>(i)];
+            if (one.spawned.flight) one.spawned.failure = spawner->settle(*one.spawned.flight);
+            std::string number = std::to_string(i);
+            std::string failure;
+            if (i % 5 == 4) failure = "/no/such/" + number + ": no such program";
+            if (i % 5 == 3) failure = "directory /nowhere: No such file or directory";
+            CHECK(one.spawned.failure == failure);
+            CHECK(one.output.drain() == (failure.empty() ? "hello\n" + number : ""));
+            int status = wait_status(one.spawned.pid);
+            CHECK(WEXITSTATUS(status) == (failure.empty() ? i : 127));
+        }
+    }
+}
+
+TEST_CASE("spawn: a pipe ends for others once who got it has settled") {
+    auto spawner = Spawner::create();
+    REQUIRE(spawner.ok());
+    Pipe output;
+    SpawnRequest request = shell("exec >&-; read x <&2; exit 0");
+    request.standard_output = output.write.get();
+    Pipe hold;
+    request.standard_error = hold.read.get();
+    auto spawned = spawner->launch(std::move(request));
+    REQUIRE(spawned.ok());
+    if (spawned->flight) CHECK(spawner->settle(*spawned->flight).empty());
+    CHECK(output.drain().empty()); // while the process runs
+    hold.write.reset();
+    CHECK(wait_status(spawned->pid) == 0);
 }

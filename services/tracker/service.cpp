@@ -10,7 +10,9 @@ using preserves::Encoder;
 using preserves::Kind;
 
 bool Service::has_state(std::string_view state) const {
-    return states.find(preserves::symbol(state)) != states.end();
+    for (const auto& [each, count] : states) // there are one or two
+        if (each.view().is_symbol(state)) return true;
+    return false;
 }
 
 bool Service::active() const {
