@@ -44,9 +44,12 @@ Result<std::unique_ptr<Bus>> Bus::connect(const std::string& path, bool repeat, 
     const uint64_t longest_restart = (repeat ? 30 : 3) * second;
     const uint64_t start = monotonic_now();
     Result<Fd> socket = connect_to_bus(path);
-    // Whoever takes a socket's name over removes it first.
-    auto being_started = [&] { return errno == ECONNREFUSED || (again && errno == ENOENT); };
-    while (!socket && being_started() && monotonic_now() - start < longest_restart) {
+    // Whoever takes a socket's name over removes it first; who ends for good removes it too.
+    auto being_started = [&] {
+        if (errno == ECONNREFUSED) return monotonic_now() - start < longest_restart;
+        return again && errno == ENOENT && monotonic_now() - start < second;
+    };
+    while (!socket && being_started()) {
         poll(nullptr, 0, 2);
         socket = connect_to_bus(path);
     }

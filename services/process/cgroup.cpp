@@ -158,8 +158,11 @@ bool Cgroup::populated() const {
 }
 
 bool Cgroup::remove() {
-    // One that is not populated and cannot be removed counts as gone all the same.
-    if (parent_ && !remove_directory() && populated()) return false;
+    if (parent_ && !remove_directory()) {
+        if (populated()) return false;
+        // It may have become empty in between. What cannot be removed even so counts as gone.
+        (void)remove_directory();
+    }
     parent_ = {};
     path_.clear();
     return true;
