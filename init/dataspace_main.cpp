@@ -67,8 +67,8 @@ int main(int argc, char** argv) {
     if (options->system) mkdir("/run/muster", 0755);
     services::SecondStage stage(*loop, link, *processes, *adoption, *options);
     int status = value_or_die(stage.run());
-    // What the kernel frees at once need not be taken apart, but processes are ended in order. Those
-    // of a system are init's to end, or our successor's to go on with.
+    // What the kernel frees at once need not be taken apart, but processes are ended in order.
+    // Those of a system are init's to end, or our successor's to go on with.
     if (!link.attached()) processes.reset();
     std::_Exit(status);
 }

@@ -25,8 +25,8 @@ class StatusTable {
     // True while an unacknowledged status of an earlier process is kept for the slot.
     bool occupied(std::uint32_t slot) const { return entries_[slot].used; }
 
-    // A slot that was claimed anew says by its generation that the status of its earlier process was
-    // acknowledged, should that record have been lost in a crash of init.
+    // A slot that was claimed anew says by its generation that the status of its earlier process
+    // was acknowledged, should that record have been lost in a crash of init.
     void forget_earlier(const records::SharedState& shared, std::uint32_t slot);
 
     // REQUIRES: slot < kSlots, !occupied(slot).

@@ -192,8 +192,8 @@ void serve_daemons(dataspace::Turn& turn, const Context& context) {
                      (void)adoption->keep_named(name, fd);
                  },
                  [adoption](const std::string& name) { adoption->drop_named(name); }});
-        own.gathering = std::make_shared<Gathering>(own.loop, boot.engine(),
-                                                    Ref<Facet>(&boot.current()));
+        own.gathering =
+            std::make_shared<Gathering>(own.loop, boot.engine(), Ref<Facet>(&boot.current()));
         // What processes get of these is for looking.
         if (own.machine) own.machine = spawn_window(boot, own.machine);
         if (own.status) own.status = spawn_window(boot, own.status);

@@ -75,9 +75,9 @@ struct Service {
     Handle run = 0;
     Handle milestone_started = 0;
     Handle milestone_ready = 0;
-    Handle running = 0; // `<ServiceRunning S>`
+    Handle running = 0;    // `<ServiceRunning S>`
     Handle taken_down = 0; // `<taken-down S BY>`
-    Handle mirror = 0;  // `<service S WORD {…}>` in $status
+    Handle mirror = 0;     // `<service S WORD {…}>` in $status
     Value mirrored;
     Times times;
     // The dependees that are not there now.
