@@ -98,16 +98,8 @@ Result<Arguments> parse(int argc, char** argv) {
         std::string value = argv[++i];
         if (name == "--mirror")
             out.mirror = value;
-        else if (name == "--branch")
-            out.options.branch = value;
-        else if (name == "--arch")
-            out.options.arch = value;
-        else if (name == "--cache")
-            out.options.cache = value;
-        else if (name == "--keys")
-            out.options.key_folders.push_back(value);
-        else if (name == "--key-source")
-            out.options.key_sources.push_back(value);
+        else if (out.options.take(name, value))
+            continue;
         else if (name == "--output")
             out.output = value;
         else if (name == "--tree")

@@ -16,6 +16,22 @@
 #include "alpine-packages/version.h"
 
 namespace muster::apk {
+
+bool MirrorOptions::take(std::string_view name, const std::string& value) {
+    if (name == "--cache")
+        cache = value;
+    else if (name == "--branch")
+        branch = value;
+    else if (name == "--arch")
+        arch = value;
+    else if (name == "--keys")
+        key_folders.push_back(value);
+    else if (name == "--key-source")
+        key_sources.push_back(value);
+    else
+        return false;
+    return true;
+}
 namespace {
 
 constexpr std::time_t fresh_for = 24 * 60 * 60; // seconds that a downloaded index is not asked anew

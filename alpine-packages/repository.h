@@ -18,6 +18,9 @@ struct MirrorOptions {
     std::string arch = "x86_64";
     std::vector<std::string> key_folders = {}; // trusted as they are; if any, nothing else is
     std::vector<std::string> key_sources = {}; // folders with keys that count only if recognised
+
+    // A tool's option: --cache, --branch, --arch, --keys or --key-source. False: none of these.
+    bool take(std::string_view name, const std::string& value);
 };
 
 // A mirror's repositories (main, community) with verified indexes.
