@@ -1,11 +1,13 @@
 // Turns that are caused from outside, many in one: when hundreds of processes end together, who
 // follows their states hears of them together, and not hundreds of times.
 //
-// What is added in a round of the loop is done in the next one, in the order in which it came, and
-// after the turns that were asked for before.
+// What is added in a round of the loop is done in the next one, after the turns that were asked for
+// before. What concerns one facet comes in turns of its own, in order: everybody sees each of its
+// states, as when a process ends and nothing is left of it at the same time.
 #pragma once
 
 #include <memory>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -25,14 +27,16 @@ class Gathering : public std::enable_shared_from_this<Gathering> {
 
   private:
     using Actions = std::vector<std::pair<Ref<dataspace::Facet>, dataspace::TurnAction>>;
-    static constexpr size_t most = 256; // in one turn
+    static constexpr size_t most = 256; // at once
 
-    void begin_turn();
+    void begin_turns();
 
     EventLoop& loop_;
     dataspace::Engine& engine_;
     Ref<dataspace::Facet> facet_;
-    std::shared_ptr<Actions> waiting_;
+    std::vector<std::shared_ptr<Actions>> turns_; // shared, as what a function holds must be
+    std::unordered_map<const dataspace::Facet*, size_t> turns_of_; // how many have one of its own
+    size_t count_ = 0;                                             // of actions in all of them
 };
 
 } // namespace muster::services

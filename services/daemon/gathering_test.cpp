@@ -1,11 +1,15 @@
 #include "services/daemon/gathering.h"
 
+#include <string>
+#include <vector>
+
 #include "init/base/catch.h"
 
 using namespace muster;
 using namespace muster::services;
 
-TEST_CASE("gathering: what is added in one round is done in one turn, in its order") {
+TEST_CASE(
+    "gathering: what is added in one round is done together, and what concerns one facet in turn") {
     auto loop = std::move(*EventLoop::create());
     dataspace::Engine engine;
     Ref<dataspace::Facet> facet, other;
@@ -25,7 +29,7 @@ TEST_CASE("gathering: what is added in one round is done in one turn, in its ord
     loop->set_after_round([&] { return engine.run(); });
     auto add = [&](int number) {
         gathering->add(facet, [&, number](dataspace::Turn& turn) {
-            if (number % 100 == 0) turn.before_commit([&](dataspace::Turn&) { turns += 1; });
+            turn.before_commit([&](dataspace::Turn&) { turns += 1; });
             done.push_back(number);
         });
     };
@@ -35,7 +39,26 @@ TEST_CASE("gathering: what is added in one round is done in one turn, in its ord
     while (done.size() < 4)
         loop->run_once(true);
     CHECK(done == std::vector<int>{-1, 0, 1, 2});
-    CHECK(turns == 1);
+    CHECK(turns == 3);
+
+    // One of each facet in a turn.
+    std::string order;
+    auto note = [&](const Ref<dataspace::Facet>& where, char name) {
+        gathering->add(where, [&, name](dataspace::Turn& turn) {
+            order += name;
+            turn.before_commit([&](dataspace::Turn&) {
+                if (order.back() != ' ') order += ' ';
+            });
+        });
+    };
+    note(facet, 'a');
+    note(facet, 'b');
+    note(other, 'c');
+    note(facet, 'd');
+    note(other, 'e');
+    while (order.size() < 8)
+        loop->run_once(true);
+    CHECK(order == "ac be d ");
 
     // More than one turn may hold; then another one, and none is lost.
     done.clear();

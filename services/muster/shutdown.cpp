@@ -16,6 +16,7 @@
 #include "services/muster/bus.h"
 #include "services/muster/screen.h"
 #include "services/muster/shutdown_request.h"
+#include "services/muster/upgrade.h"
 #include "services/muster/wall.h"
 
 namespace muster::command {
@@ -27,7 +28,7 @@ const char* const shutdown_usage =
     "usage: shutdown [-h | -P | -H | -r | -k] [TIME] [MESSAGE...]\n"
     "       shutdown -c [MESSAGE...]\n"
     "       poweroff | reboot | halt [-f] [-n] [-p] [--no-wall]\n"
-    "       telinit 0 | 6 | 2 | 3 | 4 | 5 | q\n"
+    "       telinit 0 | 6 | 2 | 3 | 4 | 5 | q | u\n"
     "\n"
     "Stops all services in order, and then the machine.\n"
     "\n"
@@ -41,8 +42,9 @@ const char* const shutdown_usage =
     "  -f          at once, without stopping anything; -n: without writing to disks first\n"
     "  --no-wall   tell nobody\n"
     "\n"
-    "telinit 0 powers off, 6 reboots, q looks at the configuration again; 2 to 5 are one and the\n"
-    "same here. Options of other implementations that have no meaning here are ignored.\n";
+    "telinit 0 powers off, 6 reboots, q looks at the configuration again, u is `muster upgrade`;\n"
+    "2 to 5 are one and the same. Options of other implementations that have no meaning here are\n"
+    "ignored.\n";
 
 namespace {
 
@@ -250,6 +252,8 @@ int shutdown_command(std::string_view name, const std::vector<std::string>& word
     case What::nothing:
     case What::full:
         return 0;
+    case What::upgrade:
+        return upgrade(path);
     case What::single:
         return failed("single-user mode is a way to boot: `single` on the kernel command line");
     default:

@@ -51,7 +51,7 @@ Result<ShutdownRequest> parse_telinit(const std::vector<std::string>& words) {
             levels.push_back(words[i]);
     }
     if (levels.size() != 1 || levels[0].size() != 1)
-        return Error{"which level? 0, 6, 1, 2 to 5 or q"};
+        return Error{"which level? 0, 6, 1, 2 to 5, q or u"};
     switch (levels[0][0]) {
     case '0':
         request.what = What::poweroff;
@@ -74,8 +74,12 @@ Result<ShutdownRequest> parse_telinit(const std::vector<std::string>& words) {
     case 'Q':
         request.what = What::reload;
         break;
+    case 'u':
+    case 'U':
+        request.what = What::upgrade;
+        break;
     default:
-        return Error{"no level " + levels[0] + ": 0, 6, 1, 2 to 5 or q"};
+        return Error{"no level " + levels[0] + ": 0, 6, 1, 2 to 5, q or u"};
     }
     return request;
 }

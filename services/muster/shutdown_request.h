@@ -16,9 +16,10 @@ struct ShutdownRequest {
         poweroff,
         reboot,
         halt,
-        single, // telinit 1
-        full,   // telinit 2 to 5
-        reload, // telinit q
+        single,  // telinit 1
+        full,    // telinit 2 to 5
+        reload,  // telinit q
+        upgrade, // telinit u
         cancel,
         nothing, // said for its side effects, which we do not have
         help,

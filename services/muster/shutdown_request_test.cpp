@@ -56,6 +56,7 @@ TEST_CASE("shutdown: as tools call it") {
     CHECK(parsed("telinit", {"-t", "5", "6"}).what == What::reboot);
     CHECK(parsed("telinit", {"S"}).what == What::single);
     CHECK(parsed("telinit", {"q"}).what == What::reload);
+    CHECK(parsed("telinit", {"u"}).what == What::upgrade);
 }
 
 TEST_CASE("shutdown: what cannot be meant is refused") {
