@@ -43,13 +43,6 @@ class Lines {
     std::vector<std::string> lines_;
 };
 
-std::string joined(const std::vector<Place>& places) {
-    std::string text;
-    for (const Place& each : places)
-        text += (text.empty() ? "" : ", ") + each.shown();
-    return text;
-}
-
 // Its neighbours by this relation, those that are not up with their state: "a, b (waiting), …".
 std::string neighbours(const World& world, const std::vector<size_t>& edges, bool below,
                        size_t most) {
@@ -120,7 +113,7 @@ std::vector<std::string> detail_lines(const World& world, const Detail& detail,
                "  " + screen.paint(colour_of(word), word) + "  " + since);
 
     lines.add("command", detail.command);
-    lines.add("configured", joined(detail.places.definitions(unit.name())));
+    lines.add("configured", shown(detail.places.definitions(unit.name())));
     if (pid_t pid = unit.pid(); pid > 0) {
         Figures figures = figures_of(pid);
         Process process = process_of(pid);

@@ -216,6 +216,13 @@ std::vector<Place> Places::ties(std::string_view label, View service, View other
     return found;
 }
 
+std::string shown(const std::vector<Place>& places) {
+    std::string text;
+    for (const Place& each : places)
+        text += (text.empty() ? "" : ", ") + each.shown();
+    return text;
+}
+
 std::string command_text(View spec) {
     while (spec.is_record("one-shot", 1))
         spec = spec.at(0);

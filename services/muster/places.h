@@ -50,6 +50,9 @@ class Places {
     std::vector<File> files_;
 };
 
+// "FILE:LINE, FILE:LINE"; empty if there is none.
+std::string shown(const std::vector<Place>& places);
+
 // "/usr/sbin/ntpd -n" for what SPEC says how to run; empty if that cannot be told.
 std::string command_text(View spec);
 

@@ -12,13 +12,6 @@ namespace {
 // How many of those that need a service, or that it waits for, are named.
 constexpr size_t most_named = 6;
 
-std::string joined(const std::vector<Place>& places) {
-    std::string text;
-    for (const Place& place : places)
-        text += (text.empty() ? "" : ", ") + place.shown();
-    return text;
-}
-
 class Explainer {
   public:
     Explainer(const World& world, const Places& places, uint64_t now)
@@ -163,7 +156,7 @@ void Explainer::condition(size_t first, size_t depth) {
             say(level, "nobody", "nobody needs it");
         } else if (inner && unit.up() && each.missing.valid()) {
             std::string conflict =
-                joined(places_.ties("conflicts", world_.units()[each.unit].name(), unit.name()));
+                shown(places_.ties("conflicts", world_.units()[each.unit].name(), unit.name()));
             say(level, "note",
                 conflict.empty() ? "it is " + unit.word() + ", which is not what is waited for"
                                  : "they exclude each other, and it goes first: " + conflict);
@@ -218,7 +211,7 @@ void Explainer::demands(size_t first, size_t depth) {
             say(level, "operator", "somebody said `muster start`");
             asked = true;
         }
-        std::string files = joined(places_.demands(unit.name()));
+        std::string files = shown(places_.demands(unit.name()));
         if (!files.empty()) say(level, "configuration", "asked for in " + files);
         asked = asked || !files.empty();
         std::vector<size_t> above;
@@ -245,7 +238,7 @@ void Explainer::demands(size_t first, size_t depth) {
             return rank(a) < rank(b);
         });
         if (above.empty() && !asked) {
-            std::string by = joined(places_.ties("started-by", unit.name()));
+            std::string by = shown(places_.ties("started-by", unit.name()));
             if (unit.needed() && !by.empty())
                 say(level, "trigger", "started by what is named in " + by);
             else if (unit.needed() && unit.number("demands") > 0)
@@ -273,7 +266,7 @@ void Explainer::nobody(size_t unit, size_t depth) {
         said = true;
     }
     if (!said) say(depth, "nobody", "nobody needs it");
-    if (std::string by = joined(places_.ties("started-by", each.name())); !by.empty())
+    if (std::string by = shown(places_.ties("started-by", each.name())); !by.empty())
         say(depth, "note", "it is started by what is named in " + by);
     for (const Place& place : places_.demands(each.name()))
         say(depth, "note", "asked for in " + place.shown() + ", which is not in force now");
