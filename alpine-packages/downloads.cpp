@@ -1,11 +1,6 @@
 #include "alpine-packages/downloads.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <spawn.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,9 +9,6 @@
 #include <set>
 
 #include "alpine-packages/files.h"
-#include "init/base/fd.h"
-
-extern char** environ;
 
 namespace muster::apk {
 namespace {
@@ -130,35 +122,11 @@ class Downloads {
                                           errors,
                                           "--config",
                                           config};
-        auto status = spawn(words);
+        auto status = run_program(words, [this] { report(); });
         if (auto said = read_file(errors)) errors_ = *said;
         unlink(config.c_str());
         unlink(errors.c_str());
         return status;
-    }
-
-    Result<int> spawn(const std::vector<std::string>& words) {
-        std::vector<char*> argv;
-        for (const std::string& word : words)
-            argv.push_back(const_cast<char*>(word.c_str()));
-        argv.push_back(nullptr);
-        posix_spawn_file_actions_t actions;
-        posix_spawn_file_actions_init(&actions);
-        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-        posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-        pid_t pid = 0;
-        int failed = posix_spawnp(&pid, argv[0], &actions, nullptr, argv.data(), environ);
-        posix_spawn_file_actions_destroy(&actions);
-        if (failed == ENOENT) return 127;
-        if (failed != 0) return system_error("run curl", failed);
-        Fd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-        pollfd wait{process.get(), POLLIN, 0};
-        while (poll(&wait, 1, 500) == 0)
-            report();
-        int status = 0;
-        while (waitpid(pid, &status, 0) < 0)
-            if (errno != EINTR) return system_error("wait for curl", errno);
-        return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     }
 
     Result<> one_by_one() {

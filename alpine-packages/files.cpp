@@ -2,8 +2,10 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -83,7 +85,8 @@ Result<std::vector<std::string>> list_folder(const std::string& folder) {
 
 bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
-Result<int> run_program(const std::vector<std::string>& arguments) {
+Result<int> run_program(const std::vector<std::string>& arguments,
+                        const std::function<void()>& meanwhile) {
     std::vector<char*> argv;
     for (const std::string& argument : arguments)
         argv.push_back(const_cast<char*>(argument.c_str()));
@@ -98,6 +101,12 @@ Result<int> run_program(const std::vector<std::string>& arguments) {
     posix_spawn_file_actions_destroy(&actions);
     if (failed == ENOENT) return 127;
     if (failed != 0) return system_error("run " + arguments[0], failed);
+    if (meanwhile) {
+        Fd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+        pollfd end{process.get(), POLLIN, 0};
+        while (poll(&end, 1, 500) == 0)
+            meanwhile();
+    }
     int status = 0;
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR) return system_error("wait for " + arguments[0], errno);

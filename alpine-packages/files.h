@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,8 +26,9 @@ Result<std::vector<std::string>> list_folder(const std::string& folder);
 bool exists(const std::string& path);
 
 // Runs a program found on PATH with these arguments, without output; its exit status, or 127 when
-// there is no such program.
-Result<int> run_program(const std::vector<std::string>& arguments);
+// there is no such program. `meanwhile`, if there is one, is called every 500 ms until it ends.
+Result<int> run_program(const std::vector<std::string>& arguments,
+                        const std::function<void()>& meanwhile = {});
 
 // What became of a download: absent is the server's word, unreachable is everything else.
 enum class Download { done, absent, unreachable };

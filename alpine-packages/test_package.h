@@ -19,6 +19,7 @@
 
 #include "alpine-packages/digest.h"
 #include "alpine-packages/files.h"
+#include "alpine-packages/tar_write.h"
 
 namespace muster::apk::test {
 
@@ -50,19 +51,7 @@ class Folder {
     std::string path_;
 };
 
-inline std::string gzip(std::string_view data) {
-    z_stream stream{};
-    deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
-    std::string out(deflateBound(&stream, data.size()) + 64, '\0');
-    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(data.data()));
-    stream.avail_in = static_cast<uInt>(data.size());
-    stream.next_out = reinterpret_cast<Bytef*>(out.data());
-    stream.avail_out = static_cast<uInt>(out.size());
-    deflate(&stream, Z_FINISH);
-    out.resize(stream.total_out);
-    deflateEnd(&stream);
-    return out;
-}
+inline std::string gzip(std::string_view data) { return compress_gzip(data); }
 
 // One tar entry, as it is put into an archive; nothing is checked.
 struct Entry {
