@@ -20,10 +20,15 @@ inline void copy_bytes(uint8_t* to, const uint8_t* from, size_t count) {
         std::memcpy(to + count - size, &last, size);
     };
     struct Sixteen {
-        uint64_t halves[2];
+        uint64_t words[2];
     };
-    if (count > 32)
+    struct ThirtyTwo {
+        uint64_t words[4];
+    };
+    if (count > 64)
         std::memcpy(to, from, count);
+    else if (count >= 32)
+        two(ThirtyTwo{});
     else if (count >= 16)
         two(Sixteen{});
     else if (count >= 8)

@@ -39,6 +39,7 @@ void Turn::clear_scratch() {
 }
 
 Batch* Turn::outbox(const CapRef& target) {
+    if (only_target_) box_only_message();
     Actor& actor = target->actor();
     if (actor.outbox_turn_ == number_) return actor.outbox_;
     if (!actor.running()) {
@@ -50,6 +51,12 @@ Batch* Turn::outbox(const CapRef& target) {
     actor.outbox_ = batch;
     scratch_.outboxes.add(batch);
     return batch;
+}
+
+void Turn::box_only_message() {
+    const CapRef target = std::move(only_target_);
+    if (Batch* batch = outbox(target))
+        batch->events.emplace_back(Event::Kind::message, target, std::move(only_body_), Handle{0});
 }
 
 Handle Turn::assert_(const CapRef& target, const Value& value) {
@@ -96,14 +103,19 @@ Handle Turn::replace(const CapRef& target, Handle old, const Value& value) {
 
 void Turn::message(const CapRef& target, const Value& body) {
     if (!target || failed_) return;
-    std::optional<Value> rewritten;
-    if (target->caveats()) {
-        rewritten = target->caveats()->apply(body);
-        if (!rewritten) return;
+    if (!target->caveats())
+        message_rewritten(target, body);
+    else if (const std::optional<Value> rewritten = target->caveats()->apply(body))
+        message_rewritten(target, *rewritten);
+}
+
+void Turn::message_rewritten(const CapRef& target, const Value& body) {
+    if (!only_target_ && scratch_.outboxes.empty()) {
+        only_target_ = target;
+        only_body_ = body;
+    } else if (Batch* batch = outbox(target)) {
+        batch->events.emplace_back(Event::Kind::message, target, body, Handle{0});
     }
-    if (Batch* batch = outbox(target))
-        batch->events.emplace_back(Event::Kind::message, target, rewritten ? *rewritten : body,
-                                   Handle{0});
 }
 
 void Turn::sync(const CapRef& target, const CapRef& peer) {
@@ -262,8 +274,10 @@ void Turn::commit() {
         batch->loan.take_up(birth.account, 1);
         engine_.enqueue(batch);
     }
+    if (only_target_ && !engine_.hand_over(only_target_, only_body_, actor_, account_))
+        box_only_message();
     while (!scratch_.outboxes.empty())
-        engine_.send(scratch_.outboxes.take(), actor_, account_);
+        engine_.send(scratch_.outboxes.take(), account_);
 }
 
 } // namespace muster::dataspace

@@ -317,6 +317,9 @@ class Turn {
 
     // Where events for the target's actor gather; null if that is gone.
     Batch* outbox(const CapRef& target);
+    void message_rewritten(const CapRef& target, const Value& body);
+    // Puts the only message so far where it would be if it had not been alone.
+    void box_only_message();
     void note_inert(Facet* facet);
     void clear_scratch();
     void settle_further();
@@ -333,6 +336,9 @@ class Turn {
     bool failed_ = false;
     bool used_ = false; // the scratch, but for the outboxes
     Committer* committer_ = nullptr;
+    // A message that is all that is sent, as most are: it is kept here until there is more.
+    CapRef only_target_;
+    Value only_body_;
     Error error_;
 };
 

@@ -78,6 +78,12 @@ bool Engine::pass_on(const CapRef& target, Value&& body, const Ref<Account>& acc
         target->drop_entity();
         return true;
     }
+    if (idle()) { // then the turn that would be queued is the next one
+        Turn turn(*this, target->actor(), account, scratch_, next_turn_++);
+        deliver(turn, Event::Kind::message, target, body, Handle{0});
+        finish(turn);
+        return true;
+    }
     Batch* batch = new_batch(target->actor());
     batch->events.emplace_back(Event::Kind::message, target, std::move(body), Handle{0});
     batch->loan.take_up(account, 1);
@@ -85,22 +91,22 @@ bool Engine::pass_on(const CapRef& target, Value&& body, const Ref<Account>& acc
     return true;
 }
 
-// A single message to somebody who needs no turn for it, and for whom nothing waits, is handed over
-// here: that is as if its turn were the next one.
-void Engine::send(Batch* batch, const Actor& sender, const Ref<Account>& account) {
-    if (batch->events.size() == 1 && batch->actor->waiting_ == 0 && !tracer_) {
-        const Event& event = batch->events.front();
-        if (event.kind == Event::Kind::message && batch->actor.get() != &sender &&
-            event.target->facet().alive() &&
-            event.target->entity().take_message(account, event.value)) {
-            ++sent_at_once_;
-            done_with(batch);
-            return;
-        }
-    }
+void Engine::send(Batch* batch, const Ref<Account>& account) {
     if (tracer_) tracer_->turn_sends(batch->events);
     batch->loan.take_up(account, static_cast<int64_t>(batch->events.size()));
     enqueue(batch);
+}
+
+// To somebody who takes it without a turn, and for whom nothing waits: that is as if its turn were
+// the next one.
+bool Engine::hand_over(const CapRef& target, const Value& body, const Actor& sender,
+                       const Ref<Account>& account) {
+    if (tracer_ || !target->facet().alive()) return false;
+    const Actor& actor = target->actor();
+    if (actor.waiting_ > 0 || &actor == &sender) return false;
+    if (!target->entity().take_message(account, body)) return false;
+    ++sent_at_once_;
+    return true;
 }
 
 bool Engine::run(size_t budget) {
@@ -166,33 +172,38 @@ void Engine::run_batch(Batch& batch) {
     if (tracer_) tracer_->turn_ends();
 }
 
-void Engine::deliver(Turn& turn, Batch& batch) {
-    for (Event& event : batch.events) {
-        Facet& facet = event.target->facet();
-        if (!facet.alive()) {
-            event.target->drop_entity();
-            continue;
-        }
-        turn.facet_ = &facet;
-        Entity& entity = event.target->entity();
-        switch (event.kind) {
-        case Event::Kind::message:
-            entity.on_message(turn, event.value);
-            break;
-        case Event::Kind::assert_:
-            entity.on_assert(turn, event.value, event.handle);
-            break;
-        case Event::Kind::retract:
-            entity.on_retract(turn, event.handle);
-            break;
-        case Event::Kind::sync:
-            entity.on_sync(turn, cap_of(event.value));
-            break;
-        }
+void Engine::deliver(Turn& turn, const Batch& batch) {
+    for (const Event& event : batch.events) {
+        deliver(turn, event.kind, event.target, event.value, event.handle);
         if (turn.failed_) break;
-        if (facet.alive() && facet.inert()) turn.note_inert(&facet);
     }
     finish(turn);
+}
+
+inline void Engine::deliver(Turn& turn, Event::Kind kind, const CapRef& target, const Value& value,
+                            Handle handle) {
+    Facet& facet = target->facet();
+    if (!facet.alive()) {
+        target->drop_entity();
+        return;
+    }
+    turn.facet_ = &facet;
+    Entity& entity = target->entity();
+    switch (kind) {
+    case Event::Kind::message:
+        entity.on_message(turn, value);
+        break;
+    case Event::Kind::assert_:
+        entity.on_assert(turn, value, handle);
+        break;
+    case Event::Kind::retract:
+        entity.on_retract(turn, handle);
+        break;
+    case Event::Kind::sync:
+        entity.on_sync(turn, cap_of(value));
+        break;
+    }
+    if (!turn.failed_ && facet.alive() && facet.inert()) turn.note_inert(&facet);
 }
 
 void Engine::finish_action(Turn& turn, const Ref<Facet>& facet) {

@@ -36,8 +36,8 @@ class Engine {
     }
 
     // The same as running now, in a facet that lives, an action that sends `body` to `target` and
-    // does nothing else, without the cost of a turn. Only if nobody traces and there are no
-    // caveats: false says that nothing was done.
+    // does nothing else, without the cost of a turn; if nothing else waits, the target handles it
+    // here. Only if nobody traces and there are no caveats: false says that nothing was done.
     bool pass_on(const CapRef& target, Value&& body, const Ref<Account>& account);
 
     // Runs queued turns until the queue is empty or `budget` turns are done. True if more waits.
@@ -73,10 +73,15 @@ class Engine {
         ++batch->actor->waiting_;
         queue_.add(batch);
     }
-    // What a turn of `sender` sent, at its commit: as a turn of its own, or at once.
-    void send(Batch* batch, const Actor& sender, const Ref<Account>& account);
+    // What a turn sent to one actor, at its commit.
+    void send(Batch* batch, const Ref<Account>& account);
+    // The same for a message that is all a turn of `sender` sent, if it needs no turn of its own.
+    bool hand_over(const CapRef& target, const Value& body, const Actor& sender,
+                   const Ref<Account>& account);
     void run_batch(Batch& batch);
-    void deliver(Turn& turn, Batch& batch);
+    void deliver(Turn& turn, const Batch& batch);
+    void deliver(Turn& turn, Event::Kind kind, const CapRef& target, const Value& value,
+                 Handle handle);
     void done_with(Batch* batch);
     void finish_action(Turn& turn, const Ref<Facet>& facet);
     void finish(Turn& turn);

@@ -298,20 +298,22 @@ void Index::send(Turn& turn, Class& where, Fields& fields) {
         send(turn, *shape, fields);
 }
 
+// The captures of a message; invalid if they are not all there or too large.
+Value Index::captured_by(const Shape& shape, Fields& fields) {
+    constexpr size_t small = 256; // which no bound is about
+    const View run = shape.captured_fields ? captured_run(shape, fields) : View();
+    if (run.valid() && run.bytes().size() < small) return preserves::sequence_of_run(run);
+    if (!capture(shape, fields)) return {};
+    return Value(View(capture_.bytes(), fields.value().may_embed()));
+}
+
 void Index::send(Turn& turn, Shape& shape, Fields& fields) {
     const bool may_embed = fields.value().may_embed();
     if (!key_of(shape, fields)) return;
     Leaf* leaf = leaf_of(shape, View(key_.bytes(), may_embed));
     if (!leaf || leaf->observers.empty()) return;
-    Value body;
-    constexpr size_t small = 256; // which no bound is about
-    View run = shape.captured_fields ? captured_run(shape, fields) : View();
-    if (run.valid() && run.bytes().size() < small)
-        body = preserves::sequence_of_run(run);
-    else if (capture(shape, fields))
-        body = Value(View(capture_.bytes(), may_embed));
-    else
-        return;
+    const Value body = captured_by(shape, fields);
+    if (!body.valid()) return;
     for (Observer* observer : leaf->observers)
         turn.message(observer->target, body);
 }

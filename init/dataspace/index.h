@@ -61,6 +61,7 @@ class Index {
     bool key_of(const Shape& shape, Fields& fields);
     bool capture(const Shape& shape, Fields& fields);
     static View captured_run(const Shape& shape, Fields& fields);
+    Value captured_by(const Shape& shape, Fields& fields);
     Leaf* leaf_of(const Shape& shape, View key) const;
     Leaf& leaf_made(Shape& shape, View key);
     void forget_leaf_if_empty(Shape& shape, Leaf& leaf);

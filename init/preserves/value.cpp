@@ -171,10 +171,17 @@ struct ValueBuilder {
     template <typename Fill>
     static Value build(size_t size, bool embedded, Fill fill) {
         Value value;
+        build_in(value, size, embedded, fill);
+        return value;
+    }
+
+    // REQUIRES: `value` is empty.
+    template <typename Fill>
+    static void build_in(Value& value, size_t size, bool embedded, Fill fill) {
         if (size <= Value::inline_max && !embedded) {
             fill(value.raw_);
             value.raw_[Value::last] = static_cast<uint8_t>(size);
-            return value;
+            return;
         }
         auto* block = static_cast<Value::Block*>(::operator new(sizeof(Value::Block) + size));
         block->references = 1;
@@ -185,9 +192,7 @@ struct ValueBuilder {
         if (embedded)
             for_each_embedded(View({block->bytes(), size}, true),
                               [](Embedded& object) { object.retain(); });
-        std::memcpy(value.raw_, &block, sizeof block);
-        value.raw_[Value::last] = Value::block_mark;
-        return value;
+        value.set_block(block);
     }
 };
 
@@ -200,10 +205,9 @@ static bool embeds(View view) {
 Value::Value(View view) {
     if (!view.valid()) return;
     const Bytes bytes = view.bytes();
-    Value made = ValueBuilder::build(bytes.size(), embeds(view), [&](uint8_t* out) {
+    ValueBuilder::build_in(*this, bytes.size(), embeds(view), [&](uint8_t* out) {
         copy_bytes(out, bytes.data(), bytes.size());
     });
-    swap(made);
 }
 
 void Value::drop() {

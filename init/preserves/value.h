@@ -251,6 +251,14 @@ class Value {
         std::memcpy(&b, raw_, sizeof b);
         return b;
     }
+    // Written as a whole: processors wait when they read at once what was written in pieces.
+    void set_block(Block* block) {
+        struct {
+            Block* block;
+            uint8_t rest[8];
+        } whole{block, {0, 0, 0, 0, 0, 0, 0, block_mark}};
+        std::memcpy(raw_, &whole, sizeof raw_);
+    }
     void swap(Value& other) noexcept {
         uint8_t mine[sizeof raw_];
         std::memcpy(mine, raw_, sizeof raw_);

@@ -5,7 +5,6 @@
 
 namespace muster::protocol {
 
-using preserves::Bytes;
 using preserves::View;
 
 namespace {
@@ -49,7 +48,6 @@ void PacketWriter::put(View value) {
 
 void PacketWriter::open_event(uint64_t oid, char label) {
     const bool first = events_++ == 0;
-    if (first) packet_.clear();
     if (text_) {
         text(first ? "[[" : ", [");
         put(preserves::integer(static_cast<int64_t>(oid)));
@@ -94,21 +92,18 @@ void PacketWriter::close_event() {
         packet_.append(ends, sizeof ends);
 }
 
-Bytes PacketWriter::finish() {
+void PacketWriter::finish() {
     if (text_)
         text("]\n");
     else
         packet_.push_back(preserves::tag::end);
     events_ = 0;
-    return packet_.bytes();
 }
 
-Bytes PacketWriter::error(std::string_view message, View detail) {
-    packet_.clear();
+void PacketWriter::error(std::string_view message, View detail) {
     events_ = 0;
     put(preserves::record("error", {preserves::string(message), detail}));
     if (text_) text("\n");
-    return packet_.bytes();
 }
 
 } // namespace muster::protocol

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <string_view>
-#include <vector>
 
 #include "init/base/byte_buffer.h"
 #include "init/preserves/packed.h"
@@ -12,8 +11,10 @@ namespace muster::protocol {
 
 class PacketWriter {
   public:
-    // `codec` translates the capabilities in what is written; it must outlive this.
-    PacketWriter(preserves::EmbeddedCodec& codec, bool text) : codec_(codec), text_(text) {}
+    // Writes at the end of `out`. `codec` translates the capabilities in what is written. Both must
+    // outlive this.
+    PacketWriter(ByteBuffer& out, preserves::EmbeddedCodec& codec, bool text)
+        : packet_(out), codec_(codec), text_(text) {}
 
     // REQUIRES: no packet is open.
     void set_text(bool text) { text_ = text; }
@@ -25,21 +26,22 @@ class PacketWriter {
     void field(preserves::View value);
     void field(uint64_t handle);
     void close_event();
-    // Ends the packet. The bytes last until the next call.
-    preserves::Bytes finish();
+    // Ends the packet.
+    void finish();
 
-    // Gives up the packet that is open. `<error MESSAGE DETAIL>`, a packet of its own, instead.
-    preserves::Bytes error(std::string_view message, preserves::View detail);
+    // `<error MESSAGE DETAIL>`, a packet of its own. If one was open, what is written of it must be
+    // gone from the buffer.
+    void error(std::string_view message, preserves::View detail);
 
   private:
     void put(preserves::View value);
     void put(uint64_t number);
     void text(std::string_view characters);
 
+    ByteBuffer& packet_;
     preserves::EmbeddedCodec& codec_;
     bool text_;
     size_t events_ = 0;
-    ByteBuffer packet_;
 };
 
 } // namespace muster::protocol

@@ -78,7 +78,8 @@ void Relay::begin_reading(Turn& turn) {
         std::string number = std::to_string(options_.resume);
         std::string call = "\n<resume " + number + ">\n";
         ignored_until_ = "<resumed " + number + ">";
-        queue_bytes({reinterpret_cast<const uint8_t*>(call.data()), call.size()}, {}, 0);
+        outgoing_.open().append(call.data(), call.size());
+        queue_packet({}, 0);
     }
     if (options_.on_peer) options_.on_peer(turn, membrane_.import_initial());
 }

@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -38,10 +39,14 @@ void Relay::on_input() {
         return;
     }
     uint8_t buffer[read_size]; // on the stack: of what is not used no page is touched
-    ssize_t count = read(input_.get(), buffer, read_size);
+    // The beginning of a packet that is here already goes before the rest of it.
+    const size_t begun = incoming_.size() <= read_size / 4 ? incoming_.size() : 0;
+    std::copy_n(incoming_.begin(), begun, buffer);
+    ssize_t count = read(input_.get(), buffer + begun, read_size - begun);
     if (count > 0) {
         unfinished_.cancel();
-        process({buffer, static_cast<size_t>(count)});
+        if (begun > 0) incoming_.clear();
+        process({buffer, begun + static_cast<size_t>(count)});
     } else if (count == 0 || errno == ECONNRESET) {
         // ECONNRESET: it went without reading what it was sent last.
         ended_ = true;

@@ -40,10 +40,10 @@ void Relay::open_event(Turn& turn, Oid oid, char label) {
 void Relay::send_packet(const Ref<Account>& account) {
     const auto events = static_cast<int64_t>(writer_.events());
     if (events == 0) return; // closed meanwhile
-    preserves::Bytes packet = writer_.finish();
+    writer_.finish();
     // Large ones count as several, so that credit bounds the memory that unsent packets take.
-    const auto size = static_cast<int64_t>(packet.size() / bytes_per_event);
-    queue_bytes(packet, options_.max_unsent ? account_ : account, events + size);
+    const auto size = static_cast<int64_t>(outgoing_.open_size() / bytes_per_event);
+    queue_packet(options_.max_unsent ? account_ : account, events + size);
 }
 
 void Relay::send_assert(Turn& turn, Oid oid, const Value& value, Handle handle) {
@@ -127,9 +127,12 @@ void Relay::send_sync(Turn& turn, Oid oid, const CapRef& peer) {
     question->set_pins(std::move(pins));
 }
 
-void Relay::queue_bytes(preserves::Bytes bytes, const Ref<Account>& account, int64_t events) {
-    if (closed_ || deaf_) return;
-    outgoing_.add(bytes, account, events);
+void Relay::queue_packet(const Ref<Account>& account, int64_t events) {
+    if (closed_ || deaf_) {
+        outgoing_.drop_open();
+        return;
+    }
+    outgoing_.add(account, events);
     if (!flush_scheduled_ && !output_watch_) schedule_flush();
     if (!options_.max_unsent || outgoing_.backlog() <= options_.max_unsent) return;
     loop_.defer([self = Ref<Relay>(this)] {
@@ -185,7 +188,9 @@ void Relay::flush() {
 void Relay::fail(const std::string& message, View detail) {
     if (closed_) return;
     Ref<Relay> self(this);
-    outgoing_.cut(writer_.error(message, detail));
+    outgoing_.cut();
+    writer_.error(message, detail);
+    outgoing_.add({}, 0);
     (void)outgoing_.flush(output_fd()).ok();
     close(message);
 }

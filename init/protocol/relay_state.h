@@ -35,7 +35,7 @@ class Relay final : public Counted, private dataspace::Committer {
         : engine_(engine), loop_(loop), input_(std::move(input)), output_(std::move(output)),
           options_(std::move(options)), account_(engine_.accounts().open(options_.name)),
           membrane_([this](Oid oid) { return make_proxy(oid); }, options_.oid_limit),
-          writer_(membrane_, options_.text_output) {}
+          writer_(outgoing_.open(), membrane_, options_.text_output) {}
 
     void start();
     // Closes without a word to the peer.
@@ -87,7 +87,7 @@ class Relay final : public Counted, private dataspace::Committer {
     void open_event(Turn& turn, Oid oid, char label);
     void before_commit(Turn& turn) override { send_packet(turn.account()); }
     void send_packet(const Ref<Account>& account);
-    void queue_bytes(preserves::Bytes bytes, const Ref<Account>& account, int64_t events);
+    void queue_packet(const Ref<Account>& account, int64_t events);
     void schedule_flush();
     void flush();
     void fail(const std::string& message, View detail);
@@ -101,6 +101,8 @@ class Relay final : public Counted, private dataspace::Committer {
     RelayOptions options_;
     Ref<Account> account_;
     Membrane membrane_;
+    SendQueue outgoing_;
+    bool flush_scheduled_ = false;
     PacketWriter writer_;
     Ref<dataspace::Facet> facet_;
     dataspace::KeepAlive keep_;
@@ -121,9 +123,6 @@ class Relay final : public Counted, private dataspace::Committer {
     // Pins of the references in assertions, the peer's and those sent to it, that have any.
     std::unordered_map<Handle, Pins> inbound_pins_;
     std::unordered_map<Handle, Pins> outbound_pins_;
-
-    SendQueue outgoing_;
-    bool flush_scheduled_ = false;
 };
 
 } // namespace muster::protocol

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 namespace muster::protocol {
 
@@ -15,20 +16,20 @@ constexpr size_t merged = 4'096;
 
 } // namespace
 
-void SendQueue::add(preserves::Bytes packet, const Ref<dataspace::Account>& account,
-                    int64_t events) {
-    bytes_.append(packet);
+void SendQueue::add(const Ref<dataspace::Account>& account, int64_t events) {
+    const size_t size = open_size();
+    whole_ = bytes_.size();
     const uint64_t end = total_sent_ + unsent();
     if (!packets_.empty()) {
         Packet& last = packets_.back();
-        if (last.loan.account() == account && last.size + packet.size() <= merged) {
+        if (last.loan.account() == account && last.size + size <= merged) {
             last.end = end;
-            last.size += packet.size();
+            last.size += size;
             last.loan.add(events);
             return;
         }
     }
-    packets_.push_back({end, packet.size(), dataspace::Loan(account, events)});
+    packets_.push_back({end, size, dataspace::Loan(account, events)});
 }
 
 size_t SendQueue::backlog() const {
@@ -60,28 +61,28 @@ Result<bool> SendQueue::flush(int fd) {
 }
 
 void SendQueue::drop_sent_bytes() {
-    if (unsent() == 0) {
+    if (unsent() == 0 && open_size() == 0) {
         bytes_.clear();
-        sent_ = 0;
+        whole_ = sent_ = 0;
         if (bytes_.capacity() > kept_capacity) bytes_.release();
     } else if (sent_ > kept_capacity && sent_ > bytes_.size() / 2) {
         bytes_.drop_front(sent_);
-        sent_ = 0;
+        whole_ -= std::exchange(sent_, 0);
     }
 }
 
-void SendQueue::cut(preserves::Bytes last) {
+void SendQueue::cut() {
     size_t keep = total_sent_ == boundary_ || packets_.empty()
                       ? 0
                       : static_cast<size_t>(packets_.front().end - total_sent_);
-    bytes_.resize_down(sent_ + keep);
+    whole_ = sent_ + keep;
+    drop_open();
     packets_.clear();
-    add(last, {}, 0);
 }
 
 void SendQueue::clear() {
     bytes_.release();
-    sent_ = 0;
+    whole_ = sent_ = 0;
     packets_.clear();
 }
 

@@ -1,10 +1,10 @@
-// Packets that wait to be written to a stream, coalesced into one buffer. Each is charged to an
-// account until its last byte has left (small ones that follow each other, until that of the last).
+// Packets that wait to be written to a stream, coalesced into one buffer, at whose end the next one
+// is made. Each is charged to an account until its last byte has left (small ones that follow each
+// other, until that of the last).
 #pragma once
 
 #include <cstdint>
 #include <deque>
-#include <vector>
 
 #include "init/base/byte_buffer.h"
 #include "init/base/result.h"
@@ -15,9 +15,13 @@ namespace muster::protocol {
 
 class SendQueue {
   public:
-    // Charges `events` to `account` (null: to nobody) until the packet has left.
-    void add(preserves::Bytes packet, const Ref<dataspace::Account>& account, int64_t events);
-    size_t unsent() const { return bytes_.size() - sent_; }
+    // What is appended here is the next packet; it waits until it is added, or dropped.
+    ByteBuffer& open() { return bytes_; }
+    size_t open_size() const { return bytes_.size() - whole_; }
+    // Adds it, and charges `events` to `account` (null: to nobody) until it has left.
+    void add(const Ref<dataspace::Account>& account, int64_t events);
+    void drop_open() { bytes_.resize_down(whole_); }
+    size_t unsent() const { return whole_ - sent_; }
     // How much of that waits behind the packet that is leaving.
     size_t backlog() const;
     // How many bytes have ever left.
@@ -27,8 +31,8 @@ class SendQueue {
     // sent whole. ERRORS: the stream is broken; the text is empty if the peer is simply gone.
     Result<bool> flush(int fd);
 
-    // Gives up all packets but the one that has begun to leave, and puts `last` behind that.
-    void cut(preserves::Bytes last);
+    // Gives up all packets but the one that has begun to leave.
+    void cut();
     // Gives up everything and repays it.
     void clear();
 
@@ -41,7 +45,8 @@ class SendQueue {
     void drop_sent_bytes();
 
     ByteBuffer bytes_;
-    size_t sent_ = 0; // of bytes_
+    size_t whole_ = 0; // of bytes_, what is packets that were added
+    size_t sent_ = 0;  // of these
     uint64_t total_sent_ = 0;
     uint64_t boundary_ = 0; // where the last packet ended that was sent whole
     std::deque<Packet> packets_;
