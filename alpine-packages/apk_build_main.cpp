@@ -1,9 +1,9 @@
 // apk_build: packages and indexes of our own, signed. What abuild and `apk index` do on Alpine.
 #include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
+#include "alpine-packages/command_line.h"
 #include "alpine-packages/files.h"
 #include "alpine-packages/package_write.h"
 #include "alpine-packages/repository_write.h"
@@ -30,18 +30,19 @@ struct Arguments {
     std::vector<std::string> files;
 };
 
-Result<Arguments> parse(int argc, char** argv) {
+Result<Arguments> parse(Words words) {
     Arguments out;
-    if (argc < 2) return Error{"no command"};
-    out.command = argv[1];
-    for (int i = 2; i < argc; ++i) {
-        std::string name = argv[i];
-        if (!name.starts_with("--")) {
+    if (!words.next()) return Error{"no command"};
+    out.command = words.word();
+    while (words.next()) {
+        std::string name = words.word();
+        if (!words.is_option()) {
             out.files.push_back(name);
             continue;
         }
-        if (i + 1 == argc) return Error{name + ": needs a value"};
-        std::string value = argv[++i];
+        auto given = words.value();
+        if (!given) return given.error();
+        const std::string& value = *given;
         if (name == "--key")
             out.key = value;
         else if (name == "--output")
@@ -86,31 +87,22 @@ Result<std::string> make(Arguments& arguments, const PrivateKey& key, std::int64
     return write_index(records, arguments.description, mtime, key);
 }
 
-Result<> run(Arguments& arguments) {
+Result<Exit> run(Arguments& arguments) {
     auto pem = read_file(arguments.key);
     if (!pem) return pem.error();
     std::string name = arguments.key.substr(arguments.key.rfind('/') + 1) + ".pub";
     auto key = PrivateKey::from_pem(*pem, name);
     if (!key) return key.error().with_context(arguments.key);
-    const char* epoch = std::getenv("SOURCE_DATE_EPOCH");
-    auto bytes = make(arguments, *key, epoch ? std::atoll(epoch) : 0);
+    auto bytes = make(arguments, *key, source_date_epoch());
     if (!bytes) return bytes.error();
-    return write_file(arguments.output, *bytes);
+    if (auto done = write_file(arguments.output, *bytes); !done) return done.error();
+    return good;
 }
 
 } // namespace
 } // namespace muster::apk
 
 int main(int argc, char** argv) {
-    auto arguments = muster::apk::parse(argc, argv);
-    if (!arguments) {
-        std::fprintf(stderr, "apk_build: %s\n%s", arguments.error().message.c_str(),
-                     muster::apk::usage);
-        return 2;
-    }
-    if (auto done = muster::apk::run(*arguments); !done) {
-        std::fprintf(stderr, "apk_build: %s\n", done.error().message.c_str());
-        return 1;
-    }
-    return 0;
+    using namespace muster::apk;
+    return run_tool(argc, argv, "apk_build", usage, parse, run);
 }

@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
+#include "alpine-packages/command_line.h"
 #include "alpine-packages/files.h"
 #include "alpine-packages/install.h"
 #include "alpine-packages/repository.h"
@@ -43,8 +43,6 @@ constexpr const char* usage =
     "  --list FILE          name and version of each package, for the record\n"
     "exit: 0, 1 something is wrong with packages or files, 2 usage, 3 the mirror does not answer\n";
 
-enum Exit { good = 0, wrong = 1, misuse = 2, unreachable = 3 };
-
 struct Option {
     std::string name, value;
 };
@@ -58,7 +56,7 @@ struct Arguments {
     std::vector<Option> steps; // what changes the tree, in order
 };
 
-int complain(const Error& error, Exit status) {
+Exit complain(const Error& error, Exit status) {
     std::fprintf(stderr, "apk_image: %s\n", error.message.c_str());
     return status;
 }
@@ -76,13 +74,13 @@ bool read_names(const std::string& text, std::vector<std::string>& names) {
     return !names.empty();
 }
 
-Result<Arguments> parse(int argc, char** argv) {
+Result<Arguments> parse(Words words) {
     Arguments out;
-    if (argc < 2) return Error{"no command"};
-    out.command = argv[1];
-    for (int i = 2; i < argc; ++i) {
-        std::string name = argv[i];
-        if (!name.starts_with("--")) {
+    if (!words.next()) return Error{"no command"};
+    out.command = words.word();
+    while (words.next()) {
+        std::string name = words.word();
+        if (!words.is_option()) {
             out.names.push_back(name);
             continue;
         }
@@ -94,8 +92,9 @@ Result<Arguments> parse(int argc, char** argv) {
             out.scripts = false;
             continue;
         }
-        if (i + 1 == argc) return Error{name + ": needs a value"};
-        std::string value = argv[++i];
+        auto given = words.value();
+        if (!given) return given.error();
+        const std::string& value = *given;
         if (name == "--mirror")
             out.mirror = value;
         else if (out.options.take(name, value))
@@ -152,11 +151,11 @@ Result<> apply(Tree& tree, Option step) {
     return tree.add_applets(*list, second);
 }
 
-int run_verify(const Arguments& arguments) {
+Exit run_verify(const Arguments& arguments) {
     KeyRing keys;
     for (const std::string& folder : arguments.options.key_folders)
         if (auto done = keys.trust_folder(folder); !done) return complain(done.error(), wrong);
-    int status = good;
+    Exit status = good;
     for (const std::string& name : arguments.names) {
         auto file = read_file(name);
         if (!file) {
@@ -172,7 +171,7 @@ int run_verify(const Arguments& arguments) {
     return status;
 }
 
-int run_install(const Arguments& arguments) {
+Exit run_install(const Arguments& arguments) {
     if (arguments.mirror.empty() || arguments.tree.empty() || arguments.names.empty())
         return complain(Error{"install needs --mirror, --tree and NAME..."}, misuse);
     bool reached = false;
@@ -209,7 +208,7 @@ int run_install(const Arguments& arguments) {
     return done ? good : complain(done.error(), wrong);
 }
 
-int run(const Arguments& arguments) {
+Result<Exit> run(const Arguments& arguments) {
     if (arguments.command == "verify") return run_verify(arguments);
     if (arguments.command == "install") return run_install(arguments);
     bool find = arguments.command == "find";
@@ -219,8 +218,7 @@ int run(const Arguments& arguments) {
         std::fputs(usage, stderr);
         return misuse;
     }
-    const char* epoch = std::getenv("SOURCE_DATE_EPOCH");
-    Tree tree(epoch ? std::atoll(epoch) : 0);
+    Tree tree(source_date_epoch());
     std::string list;
     if (!arguments.names.empty()) {
         if (arguments.mirror.empty()) return complain(Error{"packages need --mirror"}, misuse);
@@ -231,12 +229,12 @@ int run(const Arguments& arguments) {
         if (alone) {
             for (const std::string& name : arguments.names) {
                 auto found = mirror->find(name);
-                if (!found) return complain(found.error(), wrong);
+                if (!found) return found.error();
                 chosen.push_back(*found);
             }
         } else {
             auto found = mirror->closure(arguments.names);
-            if (!found) return complain(found.error(), wrong);
+            if (!found) return found.error();
             chosen = std::move(*found);
         }
         for (const Chosen& package : chosen) {
@@ -248,32 +246,28 @@ int run(const Arguments& arguments) {
                 continue;
             }
             auto loaded = mirror->load(package);
-            if (!loaded) return complain(loaded.error(), wrong);
+            if (!loaded) return loaded.error();
             list += package.entry->full_name() + "\t" + package.entry->identity + "\n";
-            if (auto done = tree.add_package(std::move(*loaded)); !done)
-                return complain(done.error(), wrong);
+            if (auto done = tree.add_package(std::move(*loaded)); !done) return done.error();
         }
         if (print) return good;
     }
     if (arguments.busybox)
-        if (auto done = tree.add_busybox_applets(); !done) return complain(done.error(), wrong);
+        if (auto done = tree.add_busybox_applets(); !done) return done.error();
     for (const Option& step : arguments.steps)
-        if (auto done = apply(tree, step); !done) return complain(done.error(), wrong);
-    if (auto done = tree.finish(); !done) return complain(done.error(), wrong);
+        if (auto done = apply(tree, step); !done) return done.error();
+    if (auto done = tree.finish(); !done) return done.error();
     for (const std::string& note : tree.notes())
         std::fprintf(stderr, "note: %s\n", note.c_str());
     if (!arguments.output.empty()) {
         auto archive = to_cpio(tree);
-        if (!archive) return complain(archive.error(), wrong);
-        if (auto done = write_file(arguments.output, *archive); !done)
-            return complain(done.error(), wrong);
+        if (!archive) return archive.error();
+        if (auto done = write_file(arguments.output, *archive); !done) return done.error();
     }
     if (!arguments.tree.empty())
-        if (auto done = write_folder(tree, arguments.tree); !done)
-            return complain(done.error(), wrong);
+        if (auto done = write_folder(tree, arguments.tree); !done) return done.error();
     if (!arguments.list.empty())
-        if (auto done = write_file(arguments.list, list); !done)
-            return complain(done.error(), wrong);
+        if (auto done = write_file(arguments.list, list); !done) return done.error();
     return good;
 }
 
@@ -281,11 +275,6 @@ int run(const Arguments& arguments) {
 } // namespace muster::apk
 
 int main(int argc, char** argv) {
-    auto arguments = muster::apk::parse(argc, argv);
-    if (!arguments) {
-        std::fprintf(stderr, "apk_image: %s\n%s", arguments.error().message.c_str(),
-                     muster::apk::usage);
-        return 2;
-    }
-    return muster::apk::run(*arguments);
+    using namespace muster::apk;
+    return run_tool(argc, argv, "apk_image", usage, parse, run);
 }

@@ -2,10 +2,10 @@
 #include <sys/stat.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
+#include "alpine-packages/command_line.h"
 #include "alpine-packages/digest.h"
 #include "alpine-packages/files.h"
 #include "alpine-packages/repository.h"
@@ -26,8 +26,9 @@ constexpr const char* usage =
     "  --other \"NAME VERSION PURL\"  something in the image that is no package of Alpine's\n"
     "  --mirror LOCATION, --branch NAME, --arch NAME, --cache FOLDER, --keys FOLDER,\n"
     "  --key-source FOLDER  as for apk_image\n"
-    "  --output FOLDER      empty; there come: facts (for a shell), packages.txt, spdx.json, and\n"
-    "                       debugfs with contents/, or root.cpio for an image in memory\n"
+    "  --output FOLDER      there come packages.txt, spdx.json, and debugfs with contents/, or\n"
+    "                       root.cpio for an image in memory\n"
+    "Facts about the disk, for a shell, go to stdout, and it is closed, before all is unpacked.\n"
     "SOURCE_DATE_EPOCH is the time of our own files (0).\n"
     "exit: 0, 1 something is wrong with what was given, 2 usage\n";
 
@@ -35,7 +36,7 @@ struct Arguments {
     std::string description, own, modules, mirror, output;
     apk::MirrorOptions options;
     std::vector<Other> others;
-    std::int64_t epoch = 0;
+    std::int64_t epoch = apk::source_date_epoch();
 };
 
 Result<Other> parse_other(const std::string& value) {
@@ -46,12 +47,13 @@ Result<Other> parse_other(const std::string& value) {
                  value.substr(second + 1)};
 }
 
-Result<Arguments> parse(int argc, char** argv) {
+Result<Arguments> parse(apk::Words words) {
     Arguments out;
-    for (int i = 1; i < argc; ++i) {
-        std::string name = argv[i];
-        if (i + 1 == argc) return Error{name + ": needs a value"};
-        std::string value = argv[++i];
+    while (words.next()) {
+        std::string name = words.word();
+        auto given = words.value();
+        if (!given) return given.error();
+        const std::string& value = *given;
         if (name == "--description")
             out.description = value;
         else if (name == "--own")
@@ -73,40 +75,33 @@ Result<Arguments> parse(int argc, char** argv) {
     }
     for (const std::string* needed : {&out.description, &out.own, &out.mirror, &out.output})
         if (needed->empty()) return Error{"needs --description, --own, --mirror and --output"};
-    const char* epoch = std::getenv("SOURCE_DATE_EPOCH");
-    out.epoch = epoch ? std::atoll(epoch) : 0;
     return out;
 }
 
 struct Image {
     apk::Tree tree;
     std::vector<Installed> installed;
-    std::string list; // name, version and identity of each package
 };
 
-Result<> add_alpine(Image& image, const Arguments& arguments, const Description& description) {
-    bool reached = false;
-    auto mirror = apk::Mirror::open(arguments.mirror, arguments.options, reached);
-    if (!mirror) return mirror.error();
-    auto chosen = mirror->closure(description.packages);
-    if (!chosen) return chosen.error();
-    for (const apk::Chosen& one : *chosen) {
-        auto package = mirror->load(one);
-        if (!package) return package.error();
-        image.installed.push_back(remember(*package, one.entry->size, arguments.options.arch));
-        image.list += one.entry->full_name() + "\t" + one.entry->identity + "\n";
-        if (auto done = image.tree.add_package(std::move(*package)); !done) return done;
-    }
-    return {};
+Result<> add_package(Image& image, apk::Package package, std::uint64_t size,
+                     const Arguments& arguments) {
+    image.installed.push_back(remember(package, size, arguments.options.arch));
+    return image.tree.add_package(std::move(package));
 }
+
+// A package of ours, and the size of its file.
+struct Own {
+    apk::Package package;
+    std::uint64_t size = 0;
+};
 
 // What the package muster-init does when apk installs it, and its key for the image's own apk.
 constexpr const char* own_packages[] = {"muster-", "muster-config-", "muster-init-"};
 
-Result<> add_own(Image& image, const Arguments& arguments) {
-    std::string key_folder = arguments.own + "/../keys";
+Result<std::vector<Own>> load_own(const Arguments& arguments) {
+    std::vector<Own> out;
     apk::KeyRing keys;
-    if (auto done = keys.trust_folder(key_folder); !done) return done;
+    if (auto done = keys.trust_folder(arguments.own + "/../keys"); !done) return done.error();
     auto names = apk::list_folder(arguments.own);
     if (!names) return names.error();
     for (const char* wanted : own_packages) {
@@ -119,11 +114,17 @@ Result<> add_own(Image& image, const Arguments& arguments) {
             if (!file) return file.error();
             auto package = apk::read_package(*file, keys);
             if (!package) return package.error().with_context(name);
-            image.installed.push_back(remember(*package, file->size(), arguments.options.arch));
-            image.list += package->info.full_name() + "\t" + package->identity + "\n";
-            if (auto done = image.tree.add_package(std::move(*package)); !done) return done;
+            out.push_back({std::move(*package), file->size()});
         }
     }
+    return out;
+}
+
+Result<> add_own(Image& image, std::vector<Own> packages, const Arguments& arguments) {
+    for (Own& one : packages)
+        if (auto done = add_package(image, std::move(one.package), one.size, arguments); !done)
+            return done;
+    std::string key_folder = arguments.own + "/../keys";
     auto key_names = apk::list_folder(key_folder);
     if (!key_names) return key_names.error();
     for (const std::string& name : *key_names)
@@ -144,9 +145,9 @@ std::string uuid_of(const std::string& seed) {
            digits.substr(16, 4) + "-" + digits.substr(20);
 }
 
-Result<> write_all(Image& image, const Arguments& arguments, const Description& description,
-                   const std::string& seed) {
-    const std::string& out = arguments.output;
+// What the disk is made with, to stdout, which is closed then: whoever reads it need not wait for
+// the rest. COUNT packages are in there.
+Result<> tell_facts(const Description& description, const std::string& seed, std::size_t count) {
     std::string keep;
     for (const std::string& folder : description.keep)
         keep += (keep.empty() ? "" : ",") + folder;
@@ -158,9 +159,17 @@ Result<> write_all(Image& image, const Arguments& arguments, const Description& 
                         "\nsize=" + std::to_string(description.size) + "\nroot_uuid=" + root +
                         "\ndisk_uuid=" + uuid_of(seed + "disk") +
                         "\nesp_uuid=" + uuid_of(seed + "esp") +
-                        "\npart_uuid=" + uuid_of(seed + "part") + "\nwords='" + words + "'\n";
-    if (auto done = apk::write_file(out + "/facts", facts); !done) return done;
-    if (auto done = apk::write_file(out + "/packages.txt", image.list); !done) return done;
+                        "\npart_uuid=" + uuid_of(seed + "part") +
+                        "\npackages=" + std::to_string(count) + "\nwords='" + words + "'\n";
+    std::fputs(facts.c_str(), stdout);
+    if (std::fclose(stdout) != 0) return Error{"stdout cannot be written"};
+    return {};
+}
+
+Result<> write_all(const Image& image, const Arguments& arguments, const Description& description,
+                   const std::string& list, const std::string& seed) {
+    const std::string& out = arguments.output;
+    if (auto done = apk::write_file(out + "/packages.txt", list); !done) return done;
     std::string bill = bill_of_materials(image.installed, arguments.others, "muster-image",
                                          apk::hex(apk::sha256(seed)).substr(0, 16), arguments.epoch,
                                          arguments.options.arch);
@@ -176,7 +185,7 @@ Result<> write_all(Image& image, const Arguments& arguments, const Description& 
     return apk::write_file(out + "/debugfs", *script);
 }
 
-Result<> run(const Arguments& arguments) {
+Result<apk::Exit> run(const Arguments& arguments) {
     auto text = apk::read_file(arguments.description);
     if (!text) return text.error();
     std::size_t slash = arguments.description.rfind('/');
@@ -184,46 +193,61 @@ Result<> run(const Arguments& arguments) {
         *text, arguments.description,
         slash == std::string::npos ? "." : arguments.description.substr(0, slash));
     if (!description) return description.error();
-    Image image{apk::Tree(arguments.epoch), {}, ""};
-    if (auto done = add_alpine(image, arguments, *description); !done) return done;
-    if (auto done = image.tree.add_busybox_applets(); !done) return done;
-    if (auto done = add_own(image, arguments); !done) return done;
-    std::string seed = *text + image.list;
+
+    auto own = load_own(arguments);
+    if (!own) return own.error();
+    bool reached = false;
+    auto mirror = apk::Mirror::open(arguments.mirror, arguments.options, reached);
+    if (!mirror) return mirror.error();
+    auto chosen = mirror->closure(description->packages);
+    if (!chosen) return chosen.error();
+    std::string list; // name, version and identity of each package
+    for (const apk::Chosen& one : *chosen)
+        list += one.entry->full_name() + "\t" + one.entry->identity + "\n";
+    for (const Own& one : *own)
+        list += one.package.info.full_name() + "\t" + one.package.identity + "\n";
+    std::string seed = *text + list;
     for (const Other& other : arguments.others)
         seed += other.name + " " + other.version + "\n";
+    if (auto done = tell_facts(*description, seed, chosen->size() + own->size()); !done)
+        return done.error();
+
+    Image image{apk::Tree(arguments.epoch), {}};
+    auto loaded = mirror->load_all(*chosen, {});
+    if (!loaded) return loaded.error();
+    for (std::size_t i = 0; i < chosen->size(); ++i)
+        if (auto done =
+                add_package(image, std::move((*loaded)[i]), (*chosen)[i].entry->size, arguments);
+            !done)
+            return done.error();
+    if (auto done = image.tree.add_busybox_applets(); !done) return done.error();
+    if (auto done = add_own(image, std::move(*own), arguments); !done) return done.error();
     if (auto done = add_settings(image.tree, *description, uuid_of(seed + "root")); !done)
         return done.error().with_context(arguments.description);
     if (!arguments.modules.empty())
         if (auto done = image.tree.add_host(arguments.modules, "/lib/modules", -1); !done)
-            return done;
+            return done.error();
     if (description->in_memory)
-        if (auto done = image.tree.add_link("sbin/init", "/init"); !done) return done;
+        if (auto done = image.tree.add_link("sbin/init", "/init"); !done) return done.error();
     // where an image in memory has its disk
-    if (auto done = image.tree.add_folder("/media/keep", 0700); !done) return done;
-    if (auto done = image.tree.finish(); !done) return done;
+    if (auto done = image.tree.add_folder("/media/keep", 0700); !done) return done.error();
+    if (auto done = image.tree.finish(); !done) return done.error();
     std::vector<std::string> world = description->packages;
     world.insert(world.end(), {"muster", "muster-init"});
     if (auto done = add_database(image.tree, image.installed, world, arguments.options.arch); !done)
-        return done;
-    if (auto done = image.tree.finish(); !done) return done;
+        return done.error();
+    if (auto done = image.tree.finish(); !done) return done.error();
     for (const std::string& note : image.tree.notes())
         std::fprintf(stderr, "note: %s\n", note.c_str());
-    return write_all(image, arguments, *description, seed);
+    if (auto done = write_all(image, arguments, *description, list, seed); !done)
+        return done.error();
+    return apk::good;
 }
 
 } // namespace
 } // namespace muster::image
 
 int main(int argc, char** argv) {
-    auto arguments = muster::image::parse(argc, argv);
-    if (!arguments) {
-        std::fprintf(stderr, "image_tree: %s\n%s", arguments.error().message.c_str(),
-                     muster::image::usage);
-        return 2;
-    }
-    if (auto done = muster::image::run(*arguments); !done) {
-        std::fprintf(stderr, "image: %s\n", done.error().message.c_str());
-        return 1;
-    }
-    return 0;
+    using namespace muster::image;
+    return muster::apk::run_tool(argc, argv, "image", usage, parse, run);
 }
