@@ -131,7 +131,9 @@ $(FAST:%=build/target/init/%.o): OPTIMISE := -O2
 TEST_FLAGS = -O0 -g1 $(SANITIZERS)
 CATCH := build/host/catch.h
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
-LINK_TARGET = $(TOOLCHAIN)/bin/musl-c++ -s -Wl,--gc-sections -Wl,--build-id=none
+# Functions with the same code become one: no code here compares addresses of functions.
+LINK_TARGET = $(TOOLCHAIN)/bin/musl-c++ -s -fuse-ld=gold -Wl,--icf=all -Wl,--gc-sections \
+    -Wl,--build-id=none
 HOST_LIBS := -lmnl -lz -lcrypto
 
 # A flavour is a way to compile: $(call flavour,NAME,COMPILER AND FLAGS,NEEDS) gives the rule for

@@ -1,7 +1,7 @@
 // operator new and delete out of size-class pools, for the target programs.
 //
 // musl's malloc is made to be small and safe, not fast; a dataspace allocates a small block for
-// nearly every event. Sizes up to 1 KiB are rounded up to a multiple of 16 and served from slabs of
+// nearly every event. Sizes up to 1 KiB are rounded up to one of a few and served from slabs of
 // 64 KiB, one size to a slab: a free block is a link in the list of its size, so both directions
 // are a few instructions. All slabs lie in one range of addresses that is reserved once and touched
 // page by page, so the slab of a block, and with it the size, follows from its address, and memory
@@ -23,7 +23,9 @@ namespace {
 
 constexpr size_t granule = 16;
 constexpr size_t largest = 1024;
-constexpr size_t classes = largest / granule + 1;
+constexpr size_t fine = 256; // up to here every multiple of the granule is a size
+constexpr size_t fine_classes = fine / granule + 1;
+constexpr size_t classes = fine_classes + 8;
 constexpr size_t slab_size = 64 * 1024;
 constexpr size_t range_size = size_t{1} << 30;
 
@@ -52,8 +54,23 @@ bool reserve() {
     return !pool.unavailable;
 }
 
+// Beyond `fine` there are four sizes from each power of two to the next: each size that was ever
+// used costs the rest of a page.
+size_t class_for(size_t size) {
+    if (size <= fine) return size == 0 ? 1 : (size + granule - 1) / granule;
+    const size_t step = size <= 2 * fine ? fine / 4 : fine / 2;
+    const size_t first = size <= 2 * fine ? fine_classes : fine_classes + 4;
+    return first + (size - 1) / step - 4;
+}
+
+size_t size_of(size_t index) {
+    if (index < fine_classes) return index * granule;
+    const size_t coarse = index - fine_classes;
+    return coarse < 4 ? (coarse + 5) * (fine / 4) : (coarse + 1) * (fine / 2);
+}
+
 void* take_fresh(size_t index) {
-    size_t size = index * granule;
+    size_t size = size_of(index);
     if (pool.end[index] - pool.fresh[index] < static_cast<std::ptrdiff_t>(size)) {
         if (!reserve() || pool.used == range_size) return std::malloc(size);
         pool.class_of[pool.used / slab_size] = static_cast<uint8_t>(index);
@@ -68,7 +85,7 @@ void* take_fresh(size_t index) {
 
 void* allocate(size_t size) {
     if (size > largest) return std::malloc(size);
-    size_t index = size == 0 ? 1 : (size + granule - 1) / granule;
+    size_t index = class_for(size);
     if (Free* block = pool.free[index]) {
         pool.free[index] = block->next;
         return block;

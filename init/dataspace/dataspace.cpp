@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <unordered_map>
+#include <utility>
 
 #include "init/dataspace/engine.h"
 #include "init/dataspace/index.h"
@@ -90,23 +91,38 @@ class Watcher final : public Entity {
   public:
     Watcher(MatchAction appeared, MatchAction gone)
         : appeared_(std::move(appeared)), gone_(std::move(gone)) {}
+    ~Watcher() override {
+        while (present_)
+            delete std::exchange(present_, present_->next);
+    }
 
     void on_assert(Turn& turn, const Value& captures, Handle handle) override {
-        present_[handle] = captures;
+        auto* match = new Match{captures, present_, nullptr};
+        if (present_) present_->previous = match;
+        present_ = match;
+        turn.note(handle) = match;
         if (appeared_) appeared_(turn, captures.view());
     }
     void on_retract(Turn& turn, Handle handle) override {
-        auto found = present_.find(handle);
-        if (found == present_.end()) return;
-        Value captures = std::move(found->second);
-        present_.erase(found);
-        if (gone_) gone_(turn, captures.view());
+        void*& note = turn.note(handle);
+        const std::unique_ptr<Match> match(static_cast<Match*>(std::exchange(note, nullptr)));
+        if (!match) return;
+        if (match->next) match->next->previous = match->previous;
+        (match->previous ? match->previous->next : present_) = match->next;
+        if (gone_) gone_(turn, match->captures.view());
     }
 
   private:
+    // What the note on an assertion points to.
+    struct Match {
+        Value captures;
+        Match* next;
+        Match* previous;
+    };
+
     MatchAction appeared_;
     MatchAction gone_;
-    std::unordered_map<Handle, Value> present_;
+    Match* present_ = nullptr; // the newest of a list
 };
 
 class MessageHandler final : public Entity {

@@ -23,10 +23,41 @@ uint32_t side_by_side(const std::vector<Path>& paths) {
 } // namespace
 
 struct Index::Capture {
-    Value value;
-    uint32_t count = 0;          // assertions that give it
-    std::vector<Handle> handles; // in step with the leaf's observers
+    explicit Capture(View captured) : value(captured) {}
+    Capture(const Capture&) = delete;
+    Capture& operator=(const Capture&) = delete;
+    ~Capture() {
+        if (room > 1) delete[] many;
+    }
     uint64_t table_hash() const { return value.hash(); }
+
+    // What was asserted to the leaf's observers, in step with them. A single one, the usual case,
+    // lies in the place of the pointer to them.
+    Handle& handle(size_t i) { return room > 1 ? many[i] : one; }
+    // That of an observer behind `known` others.
+    void add_handle(size_t known, Handle handle_of_next) {
+        if (known == room) grow();
+        handle(known) = handle_of_next;
+    }
+
+    Value value;
+    uint32_t count = 1; // assertions that give it
+
+  private:
+    void grow() {
+        auto* more = new Handle[size_t{room} * 2];
+        for (size_t i = 0; i < room; ++i)
+            more[i] = handle(i);
+        if (room > 1) delete[] many;
+        many = more;
+        room *= 2;
+    }
+
+    uint32_t room = 1;
+    union {
+        Handle one = 0;
+        Handle* many;
+    };
 };
 
 struct Index::Leaf {
@@ -43,7 +74,7 @@ struct Index::Leaf {
     }
     // A new one; what is captured is not here yet.
     Capture& add(uint64_t hash, View captured) {
-        auto* capture = new Capture{Value(captured), 1, {}};
+        auto* capture = new Capture(captured);
         captures.insert(hash, capture);
         return *capture;
     }
@@ -264,9 +295,8 @@ void Index::insert(Turn& turn, Class& where, Fields& fields) {
             continue;
         }
         Capture& fresh = leaf.add(hash, captured);
-        fresh.handles.reserve(leaf.observers.size());
-        for (Observer* observer : leaf.observers)
-            fresh.handles.push_back(turn.assert_(observer->target, fresh.value));
+        for (size_t i = 0; i < leaf.observers.size(); ++i)
+            fresh.add_handle(i, turn.assert_(leaf.observers[i]->target, fresh.value));
     }
 }
 
@@ -280,8 +310,8 @@ void Index::erase(Turn& turn, Class& where, Fields& fields) {
         const uint64_t hash = captured.hash();
         Capture* known = leaf->find(hash, captured);
         if (!known || --known->count > 0) continue;
-        for (Handle handle : known->handles)
-            turn.retract(handle);
+        for (size_t i = 0; i < leaf->observers.size(); ++i)
+            turn.retract(known->handle(i));
         leaf->captures.erase(hash, known);
         delete known;
         forget_leaf_if_empty(*shape, *leaf);
@@ -341,9 +371,10 @@ void Index::observe(Turn& turn, Entry& entry) {
     entry.observer->shape = &shape;
     entry.observer->leaf = &leaf;
     entry.observer->index = leaf.observers.size();
+    const size_t others = leaf.observers.size();
     leaf.observers.push_back(entry.observer.get());
     leaf.captures.for_each(
-        [&](Capture& capture) { capture.handles.push_back(turn.assert_(target, capture.value)); });
+        [&](Capture& capture) { capture.add_handle(others, turn.assert_(target, capture.value)); });
 }
 
 Index::Shape& Index::shape_for(Class& where, Pattern&& pattern, const Value& name) {
@@ -386,9 +417,8 @@ void Index::unobserve(Turn& turn, Entry& entry) {
     Shape& shape = *observer.shape;
     Leaf& leaf = *observer.leaf;
     leaf.captures.for_each([&](Capture& capture) {
-        turn.retract(capture.handles[observer.index]);
-        capture.handles[observer.index] = capture.handles.back();
-        capture.handles.pop_back();
+        turn.retract(capture.handle(observer.index));
+        capture.handle(observer.index) = capture.handle(leaf.observers.size() - 1);
     });
     leaf.observers.back()->index = observer.index;
     leaf.observers[observer.index] = leaf.observers.back();

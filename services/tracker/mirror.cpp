@@ -1,7 +1,6 @@
 #include "services/tracker/mirror.h"
 
-#include <memory>
-#include <unordered_map>
+#include <utility>
 
 #include "init/dataspace/pattern.h"
 #include "services/tracker/service.h"
@@ -12,21 +11,34 @@ using dataspace::CapRef;
 using dataspace::Turn;
 namespace pat = dataspace::pattern;
 
+namespace {
+
+static_assert(sizeof(Handle) == sizeof(void*));
+
+// Copies each fact that it sees, without its capabilities. There are many: all that is kept of one
+// is the handle of its copy, in the note on the assertion.
+class Copier final : public dataspace::Entity {
+  public:
+    explicit Copier(CapRef status) : status_(std::move(status)) {}
+
+    void on_assert(Turn& turn, const Value& captures, Handle handle) override {
+        Handle copy = turn.assert_(status_, without_capabilities(captures.view().at(0)));
+        turn.note(handle) = reinterpret_cast<void*>(copy);
+    }
+    void on_retract(Turn& turn, Handle handle) override {
+        void*& note = turn.note(handle);
+        turn.retract(reinterpret_cast<Handle>(std::exchange(note, nullptr)));
+    }
+
+  private:
+    CapRef status_;
+};
+
+} // namespace
+
 void mirror_facts(Turn& turn, const CapRef& config, const CapRef& machine, const CapRef& status) {
-    using Copies = std::unordered_map<Value, Handle, preserves::ValueHash, preserves::ValueEqual>;
-    auto copy = [&](const CapRef& from, Value pattern) {
-        auto copies = std::make_shared<Copies>();
-        observe(
-            turn, from, pat::bind(pattern),
-            [copies, status](Turn& t, View seen) {
-                (*copies)[Value(seen.at(0))] = t.assert_(status, without_capabilities(seen.at(0)));
-            },
-            [copies](Turn& t, View seen) {
-                auto found = copies->find(Value(seen.at(0)));
-                if (found == copies->end()) return;
-                t.retract(found->second);
-                copies->erase(found);
-            });
+    auto copy = [&](const CapRef& from, const Value& pattern) {
+        observe(turn, from, pat::bind(pattern), make_ref<Copier>(status));
     };
     Value any = pat::discard();
     copy(machine, pat::record("device", {any, any, any}));
