@@ -183,6 +183,7 @@ void Turn::stop(Facet& facet) {
 
 // Children before parents, without recursion: a parent precedes its descendants in `order`.
 void Turn::stop_tree(Facet& top) {
+    size_t room = &top == &actor_.root() ? Engine::goodbye_slice : SIZE_MAX;
     std::vector<Ref<Facet>> order{Ref<Facet>(&top)};
     for (size_t i = 0; i < order.size(); ++i)
         for (const Ref<Facet>& child : order[i]->children_)
@@ -195,6 +196,7 @@ void Turn::stop_tree(Facet& top) {
         facet.stop_actions_.clear();
         for (const TurnAction& action : actions)
             in(*context, action);
+        if (failed_) return; // the whole actor ends, with all that it still has
         if (!facet.alive_) continue;
         // Stop actions may have made children here, in the context of one that stopped before.
         if (!facet.children_.empty()) {
@@ -204,8 +206,7 @@ void Turn::stop_tree(Facet& top) {
             i = order.size();
             continue;
         }
-        while (facet.newest_)
-            retract(engine_.assertions_.handle_of(facet.newest_));
+        retract_all(facet, room);
         facet.alive_ = false;
         if (Facet* parent = facet.parent_) {
             Ref<Facet> self(&facet);
@@ -218,6 +219,19 @@ void Turn::stop_tree(Facet& top) {
         }
         used_ = true;
         scratch_.stopped.push_back(Ref<Facet>(&facet));
+    }
+}
+
+void Turn::retract_all(Facet& facet, size_t& room) {
+    while (facet.newest_) {
+        const Handle handle = engine_.assertions_.handle_of(facet.newest_);
+        if (room > 0) {
+            --room;
+            retract(handle);
+        } else {
+            engine_.assertions_.unlink(engine_.assertions_[handle], facet.newest_);
+            scratch_.goodbye.push_back(handle);
+        }
     }
 }
 
@@ -278,6 +292,7 @@ void Turn::commit() {
         box_only_message();
     while (!scratch_.outboxes.empty())
         engine_.send(scratch_.outboxes.take(), account_);
+    if (!scratch_.goodbye.empty()) engine_.say_goodbye_later(scratch_.goodbye);
 }
 
 } // namespace muster::dataspace

@@ -247,6 +247,7 @@ struct TurnScratch {
     std::vector<TurnAction> before_commit;
     std::vector<Ref<Facet>> maybe_inert;
     std::vector<Ref<Facet>> stopped; // in this turn; kept until their code has returned
+    std::vector<Handle> goodbye;     // what the actor retracts later, because it ends; newest first
 };
 
 // What an entity may do. Lives for one turn; never keep a reference to it.
@@ -324,6 +325,8 @@ class Turn {
     void clear_scratch();
     void settle_further();
     void stop_tree(Facet& facet);
+    // The first `room` of its assertions with this turn, the others later.
+    void retract_all(Facet& facet, size_t& room);
     void settle();
     void commit();
 

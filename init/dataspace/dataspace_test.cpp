@@ -247,6 +247,44 @@ TEST_CASE("a long goodbye leaves in slices, newest first") {
     CHECK(assertion_count(*world.space) == 0);
 }
 
+TEST_CASE("an actor that ends in order says a long goodbye in slices, too") {
+    World world;
+    auto actor = world.act([&](Turn& turn) {
+        for (int i = 0; i < 1500; ++i)
+            turn.assert_(world.space, preserves::record("n", {preserves::integer(i)}));
+        turn.facet([&](Turn& inner) {
+            for (int i = 1500; i < 3500; ++i)
+                inner.assert_(world.space, preserves::record("n", {preserves::integer(i)}));
+        });
+    });
+    auto first = preserves::record("n", {preserves::integer(0)});
+    auto last = preserves::record("n", {preserves::integer(3499)});
+    auto watcher_of_first = world.watch(pat::literal(first));
+    auto watcher_of_last = world.watch(pat::literal(last));
+    CHECK(world.take() == Log{"+[]", "+[]"});
+    world.engine.external(Ref<Facet>(&actor->root()), [](Turn& turn) { turn.stop_actor(); });
+    world.engine.run(3);
+    CHECK_FALSE(actor->running());
+    CHECK(assertion_count(*world.space) > 1000);
+    world.engine.run(1'000'000);
+    CHECK(world.take() == Log{"-[]", "-[]"});
+    CHECK(assertion_count(*world.space) == 4); // what the two observe
+}
+
+TEST_CASE("a stop action that fails ends the actor and all it asserted") {
+    World world;
+    size_t gone = 0;
+    world.engine.set_on_failure([&](const Actor&, const Error&) { ++gone; });
+    auto actor = world.act([&](Turn& turn) {
+        turn.assert_(world.space, preserves::symbol("a"));
+        turn.on_stop([](Turn& inner) { inner.fail(Error{"no"}); });
+    });
+    world.engine.external(Ref<Facet>(&actor->root()), [](Turn& turn) { turn.stop_actor(); });
+    world.engine.run();
+    CHECK(gone == 1);
+    CHECK(assertion_count(*world.space) == 0);
+}
+
 TEST_CASE("debts are repaid when everything is done") {
     World world;
     auto account = make_ref<Account>("test", 100);

@@ -124,7 +124,7 @@ bool Engine::run(size_t budget) {
             goodbyes_.pop_front();
             say_goodbye(goodbye);
             if (!goodbye.empty()) goodbyes_.push_back(std::move(goodbye));
-            if (budget > 0) --budget;
+            budget -= std::min(budget, slice_turns);
         }
     }
     return !idle();
@@ -225,7 +225,7 @@ void Engine::finish(Turn& turn) {
 
 void Engine::finish_failed(Turn& turn) {
     // What the turn retracted is still there for the others: it goes with the actor.
-    Goodbye goodbye;
+    Goodbye goodbye = std::exchange(scratch_.goodbye, {});
     while (!scratch_.outboxes.empty()) {
         const std::unique_ptr<Batch> unsent(scratch_.outboxes.take());
         for (const Event& event : unsent->events)
@@ -271,6 +271,11 @@ void Engine::terminate(Actor& actor, const Error* error, Goodbye goodbye) {
     }
     for (const auto& hook : hooks)
         hook(error);
+}
+
+void Engine::say_goodbye_later(Goodbye& newest_first) {
+    std::reverse(newest_first.begin(), newest_first.end());
+    goodbyes_.push_back(std::exchange(newest_first, {}));
 }
 
 // Queues the next slice of retractions, newest first, grouped by actor as a turn would.

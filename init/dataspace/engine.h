@@ -58,8 +58,10 @@ class Engine {
     // All actors that run, for status.
     size_t actor_count() const { return actors_.size(); }
 
-    // How many retractions of a dead actor leave in one turn.
+    // How many retractions of a dead actor leave in one turn, and as how many turns that counts:
+    // input from others is looked at after each few.
     static constexpr size_t goodbye_slice = 1'000;
+    static constexpr size_t slice_turns = 2'500;
 
   private:
     friend class Turn;
@@ -89,6 +91,8 @@ class Engine {
     void collect_assertions(Actor& actor, Goodbye& goodbye);
     void terminate(Actor& actor, const Error* error, Goodbye goodbye = {});
     void say_goodbye(Goodbye& goodbye);
+    // Takes what is in `newest_first`.
+    void say_goodbye_later(Goodbye& newest_first);
     void forget(Actor& actor);
 
     AssertionTable assertions_;
