@@ -7,10 +7,10 @@ namespace muster::pid1 {
 
 class LinuxKernel final : public Kernel {
   public:
-    // `shared` is the state memfd, mapped. `arguments`, ended by nullptr, are what the init of a
+    // `state_fd` is the memfd of the state. `arguments`, ended by nullptr, are what the init of a
     // new root is given after its name.
-    LinuxKernel(const records::SharedState* shared, int state_fd, char* const* arguments)
-        : shared_(shared), state_fd_(state_fd), arguments_(arguments) {}
+    LinuxKernel(int state_fd, char* const* arguments)
+        : state_fd_(state_fd), arguments_(arguments) {}
 
     // stdin, stdout and stderr of a machine's init become /dev/console, and messages go there
     // through a descriptor that does not block; /dev/kmsg without a console. Allows 0 to 2 to be
@@ -38,7 +38,6 @@ class LinuxKernel final : public Kernel {
     void print(std::string_view line) override;
 
   private:
-    const records::SharedState* shared_;
     int state_fd_;
     char* const* arguments_;
     int console_ = 2; // where messages go

@@ -296,7 +296,7 @@ int run_as_pid1(int argc, char** argv) {
     bool container = argc > 1 && std::strcmp(argv[1], "--container") == 0;
     Options options;
     char* nothing[] = {nullptr};
-    LinuxKernel early(nullptr, -1, nothing);
+    LinuxKernel early(-1, nothing);
     if (!container && !resumed && is_contained(early)) {
         early.print("init: not process 1 of the machine: as with --container");
         container = true;
@@ -323,7 +323,7 @@ int run_as_pid1(int argc, char** argv) {
     }
     if (shared == nullptr) return hopeless(early, "memory for the slots", container);
 
-    LinuxKernel kernel(shared, state_fd, resumed ? nothing : argv + 1);
+    LinuxKernel kernel(state_fd, resumed ? nothing : argv + 1);
     int signals = make_signal_fd();
     if (signals < 0) return hopeless(kernel, "signals", container);
     make_environment();
