@@ -196,8 +196,25 @@ key() {
     chmod 600 "$folder/authorized_keys" && chroot "$target" chown -R "$1:$1" "$2/.ssh"
 }
 
+# As the packages left them. When the power goes, the tools that change them may leave a user in one and
+# not in the other, and the files that they write to before they rename them, at which they then stop.
+fresh_tables() {
+    tables=$target/etc/.muster-install
+    if [ ! -d "$tables" ]; then
+        rm -rf "$tables.new" && mkdir -m 700 "$tables.new" || return 1
+        for table in passwd shadow group; do
+            cp -p "$target/etc/$table" "$tables.new/" || return 1
+        done
+        sync && mv "$tables.new" "$tables" || return 1
+    fi
+    for table in passwd shadow group; do
+        rm -f "$target/etc/$table+" && cp -p "$tables/$table" "$target/etc/$table" || return 1
+    done
+    rm -f "$target/root/.ssh/authorized_keys"
+}
+
 users() {
-    login root "$(answer password none)" || return 1
+    fresh_tables && login root "$(answer password none)" || return 1
     answer_all key >"$work/keys"
     while IFS= read -r line; do key root /root "$line" || return 1; done <"$work/keys"
     user=
@@ -209,6 +226,7 @@ users() {
             user=$value
             grep -q "^$user:" "$target/etc/passwd" ||
                 chroot "$target" adduser -D "$user" || return 1
+            rm -f "$target/home/$user/.ssh/authorized_keys"
             login "$user" none
             ;;
         user-password) login "$user" "$value" || return 1 ;;
@@ -218,6 +236,7 @@ users() {
             ;;
         esac
     done <"$work/users"
+    sync && mv "$tables" "$tables.new" && rm -r "$tables.new"
 }
 
 service_files() {
