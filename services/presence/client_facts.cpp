@@ -146,7 +146,7 @@ class Door final : public Counted {
     void watch_all() {
         for (auto& [key, each] : sockets_) {
             if (each.watch || each.come != 0) continue;
-            auto watch = context_.loop.watch(each.socket->fd(), EPOLLIN, [this, key](uint32_t) {
+            auto watch = context_.loop.watch(each.socket->fd(), EPOLLIN, [this, key = key](uint32_t) {
                 auto found = sockets_.find(key);
                 if (found == sockets_.end()) return;
                 found->second.watch.cancel();

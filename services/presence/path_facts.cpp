@@ -81,7 +81,7 @@ class PathFacts final : public Counted {
         for (auto [label, member] :
              {std::pair("path", &Place::presence), std::pair("directory-entry", &Place::entries),
               std::pair("path-changed", &Place::changes)}) {
-            auto change = [self = Ref<PathFacts>(this), member](bool begin) {
+            auto change = [self = Ref<PathFacts>(this), member = member](bool begin) {
                 return [self, member, begin](Turn& t, const Value& path) {
                     self->change(t, path, member, begin);
                 };
