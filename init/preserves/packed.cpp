@@ -131,7 +131,8 @@ size_t scan_plain(Bytes input, bool* has_embedded) {
                                   : t != tag::bytes && !is_ascii(p, length))
                 return 0;
             p += length;
-        } else if (t == tag::embedded && has_embedded && p[1] != tag::end) {
+        } else if (t == tag::embedded && has_embedded && p[1] != tag::end &&
+                   p[1] != tag::embedded) { // one in another counts as a level
             *has_embedded = true;
             ++p;
             continue;

@@ -142,7 +142,7 @@ TEST_CASE("nesting is bounded when scanning") {
     for (const uint8_t kind : {tag::sequence, tag::embedded}) {
         for (const size_t depth : {size_t{63}, size_t{64}, size_t{65}, max_depth, max_depth + 1}) {
             Buffer bytes(depth, kind);
-            bytes.push_back(tag::true_);
+            bytes.insert(bytes.end(), {tag::symbol, 1, 'x'});
             if (kind == tag::sequence) bytes.insert(bytes.end(), depth, tag::end);
             const bool fits = depth <= max_depth;
             CHECK((scan(bytes).state == Scan::State::complete) == fits);
