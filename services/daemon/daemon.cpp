@@ -58,8 +58,9 @@ std::string_view phase_name(const Instance& instance, bool declared_ready) {
 
 } // namespace
 
-Daemon::Daemon(const Context& context, dataspace::Engine& engine, Value id, TurnAction on_gone)
-    : context_(context), engine_(engine), id_(std::move(id)),
+Daemon::Daemon(std::shared_ptr<const Context> context, dataspace::Engine& engine, Value id,
+               TurnAction on_gone)
+    : context_(std::move(context)), engine_(engine), id_(std::move(id)),
       service_(preserves::record("daemon", {id_})), name_(preserves::to_text(service_)),
       on_gone_(std::move(on_gone)) {}
 
@@ -199,7 +200,7 @@ void Daemon::changed(Turn& turn) {
 void Daemon::publish(Turn& turn) {
     for (const Ref<Instance>& instance : instances_)
         instance->remember();
-    std::string state = state_;
+    std::string_view state = state_;
     bool ready = false;
     if (wanted_ || held_) { // else what there was stays until nothing is left, but for `ready`
         bool any_failed = false, all_complete = true, all_ready = true;
@@ -210,7 +211,7 @@ void Daemon::publish(Turn& turn) {
             if (!complete && !instance->ready()) all_ready = false;
         }
         if (instances_.empty())
-            state.clear();
+            state = {};
         else
             state = any_failed ? "failed" : all_complete ? "complete" : "started";
         ready = state == "started" && all_ready;
@@ -220,12 +221,12 @@ void Daemon::publish(Turn& turn) {
     };
     if (state != state_) {
         dataspace::Handle old = state_handle_;
-        state_handle_ = state.empty() ? 0 : turn.assert_(context_.config, service_state(state));
+        state_handle_ = state.empty() ? 0 : turn.assert_(context_->config, service_state(state));
         turn.retract(old);
         state_ = state;
     }
     if (ready && ready_handle_ == 0) {
-        ready_handle_ = turn.assert_(context_.config, service_state("ready"));
+        ready_handle_ = turn.assert_(context_->config, service_state("ready"));
     } else if (!ready && ready_handle_ != 0) {
         turn.retract(std::exchange(ready_handle_, 0));
     }
@@ -233,7 +234,7 @@ void Daemon::publish(Turn& turn) {
     Value now = status();
     if (now == status_) return;
     status_ = now;
-    status_handle_ = turn.replace(context_.config, status_handle_,
+    status_handle_ = turn.replace(context_->config, status_handle_,
                                   preserves::record("daemon-status", {id_, status_}));
 }
 
@@ -251,7 +252,7 @@ void Daemon::publish_failure(Turn& turn) {
     failures_ = count;
     failed_at_ = last->time_us;
     failure_handle_ =
-        turn.replace(context_.config, failure_handle_, failure_record(service_, *last));
+        turn.replace(context_->config, failure_handle_, failure_record(service_, *last));
 }
 
 Value Daemon::status() const {

@@ -15,6 +15,8 @@
 // once and the rest when nothing of its processes is left.
 #pragma once
 
+#include <memory>
+#include <string_view>
 #include <vector>
 
 #include "services/daemon/instance.h"
@@ -24,7 +26,8 @@ namespace muster::services {
 class Daemon : public Counted {
   public:
     // `id` of `<daemon ID>`. `on_gone` is called in a turn when it was stopped and nothing is left.
-    Daemon(const Context& context, dataspace::Engine& engine, Value id, TurnAction on_gone);
+    Daemon(std::shared_ptr<const Context> context, dataspace::Engine& engine, Value id,
+           TurnAction on_gone);
     // `facet`: for this daemon alone; what it asserts is owned by it. Before anything else.
     void attach(Ref<Facet> facet);
 
@@ -42,7 +45,7 @@ class Daemon : public Counted {
     void set_declared_ready(Turn& turn, bool ready);
 
     // For instances.
-    const Context& context() const { return context_; }
+    const Context& context() const { return *context_; }
     dataspace::Engine& engine() const { return engine_; }
     const Ref<Facet>& facet() const { return facet_; }
     const Value& service() const { return service_; } // <daemon ID>
@@ -60,7 +63,7 @@ class Daemon : public Counted {
     Value status() const;
     void publish_failure(Turn& turn);
 
-    Context context_;
+    std::shared_ptr<const Context> context_; // of all daemons
     dataspace::Engine& engine_;
     Value id_;
     Value service_;
@@ -75,7 +78,7 @@ class Daemon : public Counted {
     bool declared_ready_ = false;
     bool publishing_ = false; // at the end of this turn
 
-    std::string state_; // what is asserted: started, failed, complete or nothing
+    std::string_view state_; // what is asserted: started, failed, complete or nothing
     dataspace::Handle state_handle_ = 0;
     dataspace::Handle ready_handle_ = 0;
     Value status_;

@@ -1,5 +1,6 @@
 #include "services/daemon/daemons.h"
 
+#include <memory>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -19,7 +20,8 @@ namespace pattern = dataspace::pattern;
 // What is known of the configuration, and the daemons that come of it.
 class Daemons : public Counted {
   public:
-    explicit Daemons(const Context& context) : context_(context) {}
+    explicit Daemons(const Context& context)
+        : shared_(std::make_shared<const Context>(context)), context_(*shared_) {}
 
     void serve(Turn& turn);
 
@@ -35,7 +37,8 @@ class Daemons : public Counted {
     void adopt(Turn& turn);
     void end_hold(Turn& turn);
 
-    Context context_;
+    std::shared_ptr<const Context> shared_;
+    const Context& context_;
     ById<std::vector<Value>> specs_;
     Ids wanted_;
     Ids declared_ready_;
@@ -122,7 +125,7 @@ void Daemons::reconcile(Turn& turn, const Value& id) {
 
 Ref<Daemon> Daemons::make_daemon(Turn& turn, const Value& id) {
     auto daemon =
-        make_ref<Daemon>(context_, turn.engine(), id, [this, id](Turn&) { daemons_.erase(id); });
+        make_ref<Daemon>(shared_, turn.engine(), id, [this, id](Turn&) { daemons_.erase(id); });
     turn.facet([&](Turn& inner) { daemon->attach(Ref<Facet>(&inner.current())); });
     daemons_[id] = daemon;
     return daemon;

@@ -223,37 +223,38 @@ class Instance : public Counted {
     bool ready_ = false;
     bool retired_ = false;
     bool restarts_all_ = false;
+    bool tree_gone_ = false;
+    bool killed_ = false; // by us, after stopTimeout
+    bool over_ = false;   // nothing of the run is left
+    bool dying_ = false;  // in the destructor
+    bool channel_open_ = false;
+    bool unconfirmed_ = false;
+    bool down_counts_ = true; // a file `down` keeps it from being started
+
+    int wait_status_ = -1; // of the last process
+    pid_t last_pid_ = 0;
+    Fd notify_;
+    Fd kept_input_, kept_output_; // of a channel that is to resume
+    Fd report_;                   // of `init --exec`
 
     Ref<Process> process_;
-    uint64_t run_ = 0; // number of the process, for `later`
-    bool tree_gone_ = false;
-    bool killed_ = false;              // by us, after stopTimeout
+    uint64_t run_ = 0;                 // number of the process, for `later`
     std::unique_ptr<Failure> failure_; // the last one
-    bool over_ = false;                // nothing of the run is left
-    bool dying_ = false;               // in the destructor
     std::unique_ptr<LogLines> log_lines_;
     protocol::Connection channel_;
-    bool channel_open_ = false;
     protocol::Connection lingering_; // of the process before
     Timer linger_end_;
     dataspace::KeepAlive run_keep_;
     Ref<Facet> run_facet_; // what the process asserts about itself
-    Fd notify_;
     Watch notify_watch_;
     LedgerEntry entry_;
-    bool unconfirmed_ = false;
     std::unique_ptr<Adoption::Peer> resuming_;
-    Fd kept_input_, kept_output_; // of a channel that is to resume
-    Fd report_;                   // of `init --exec`
     Watch report_watch_;
     std::vector<Ref<ListenSocket>> sockets_; // open from the first start on
     std::unique_ptr<Liveness> liveness_;
     std::unique_ptr<Commands> commands_; // that run now
     std::unique_ptr<S6Folder> s6_;
     std::unique_ptr<S6Logger> logger_;
-    bool down_counts_ = true; // a file `down` keeps it from being started
-    int wait_status_ = -1;    // of the last process
-    pid_t last_pid_ = 0;
     std::vector<uint64_t> start_times_; // within restartLimit
     Timer timer_;                       // of the backoff, the stop, or the channel's end
 

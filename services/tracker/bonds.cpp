@@ -56,7 +56,7 @@ bool under_way(const ServiceTable& services, View name) {
         }
         if (each.missing.empty()) anything = true; // it is about to be judged
         for (const Value& key : each.missing) {
-            const Dependency& dependency = each.dependencies.at(key);
+            const Dependency& dependency = each.dependencies.get().at(key);
             if (dependency.bond != Bond::needs) {
                 anything = true; // which does not last
                 continue;
@@ -138,7 +138,8 @@ bool Tracker::bond_satisfied(const Service& each, const Dependency& dependency) 
         if (!known) return true;
         const Service& other = found->second;
         Value both_ways = bond_key(Bond::gives_way, in_state(each.name, "stopped"));
-        if (other.dependencies.count(both_ways) && is_less(each.name, other.name)) return true;
+        if (other.dependencies.get().count(both_ways) && is_less(each.name, other.name))
+            return true;
         return !(other.needed && other.allowed()) && !is_there(other);
     }
     case Bond::displaces:
@@ -153,7 +154,7 @@ bool Tracker::bond_satisfied(const Service& each, const Dependency& dependency) 
     if (each.run || each.out_of_patience) return true; // it is only waited for before the start
     if (!known) return false;
     const Service& other = found->second;
-    if (other.states.count(dependency.state)) return true;
+    if (other.states.contains(dependency.state)) return true;
     if (dependency.state.view().is_symbol("up") && other.is_up()) return true;
     return !other.allowed() || other.has_state("failed") || is_given_up(other);
 }
@@ -161,7 +162,7 @@ bool Tracker::bond_satisfied(const Service& each, const Dependency& dependency) 
 void Tracker::be_patient(Service& each, bool pursued) {
     bool only_wanted = pursued && !each.run && !each.missing.empty() && spaces_.loop;
     for (auto key = each.missing.begin(); only_wanted && key != each.missing.end(); ++key) {
-        Bond bond = each.dependencies.at(*key).bond;
+        Bond bond = each.dependencies.get().at(*key).bond;
         only_wanted = bond == Bond::wants || bond == Bond::after;
     }
     if (!pursued) each.out_of_patience = false;
@@ -172,11 +173,11 @@ void Tracker::be_patient(Service& each, bool pursued) {
     if (each.patience.pending()) return;
     each.patience = later(spaces_.patience, each.name, [](Tracker& self, Turn& t, Service& waits) {
         bool comes = std::any_of(waits.missing.begin(), waits.missing.end(), [&](const Value& key) {
-            return under_way(self.services_, waits.dependencies.at(key).service);
+            return under_way(self.services_, waits.dependencies.get().at(key).service);
         });
         if (!comes) {
             waits.out_of_patience = true;
-            for (auto& [key, dependency] : waits.dependencies)
+            for (auto& [key, dependency] : waits.dependencies.made())
                 self.reconsider(waits, key, dependency);
         }
         self.mark(t, waits); // and it is patient once more
@@ -189,14 +190,18 @@ void Tracker::provide(Turn& turn, View provider, View name, bool present) {
     if (provider == name) return;
     Service& provided = service(name);
     Service& providing = service(provider); // references stay good in the table
-    auto place = std::lower_bound(provided.providers.begin(), provided.providers.end(),
-                                  providing.name, is_less);
+    std::vector<Value>& providers = provided.providers.made();
+    std::vector<Value>& provides = providing.provides.made();
     if (present) {
-        provided.providers.insert(place, providing.name);
-        providing.provides.push_back(provided.name);
+        providers.insert(
+            std::lower_bound(providers.begin(), providers.end(), providing.name, is_less),
+            providing.name);
+        provides.push_back(provided.name);
     } else {
-        std::erase(provided.providers, providing.name);
-        std::erase(providing.provides, provided.name);
+        std::erase(providers, providing.name);
+        std::erase(provides, provided.name);
+        provided.providers.tidy();
+        providing.provides.tidy();
         mark(turn, providing);
     }
     mark(turn, provided);

@@ -208,8 +208,8 @@ TEST_CASE("bonds: a chain that moves is under way, one that waits for a device i
         return each;
     };
     auto wait_for = [](Service& each, const Value& key, const Value& service) {
-        each.dependencies[key].service = service;
-        each.missing.insert(key);
+        each.dependencies.made()[key].service = service;
+        each.missing.made().insert(key);
     };
     Service& a = add("<daemon a>");
     Service& b = add("<daemon b>");
@@ -218,13 +218,13 @@ TEST_CASE("bonds: a chain that moves is under way, one that waits for a device i
     wait_for(b, parse("<service-state <daemon c> up>"), c.name);
     c.run = 1;
     CHECK(under_way(services, a.name));
-    c.states.emplace(parse("failed"), 1);
+    c.states.insert(parse("failed"));
     CHECK_FALSE(under_way(services, a.name));
-    c.states.clear();
+    c.states.erase(parse("failed"));
     wait_for(b, parse("<present <device>>"), Value());
     CHECK_FALSE(under_way(services, a.name));
     wait_for(c, parse("<service-state <daemon a> up>"), a.name);
-    b.missing.erase(parse("<present <device>>"));
+    b.missing.made().erase(parse("<present <device>>"));
     c.run = 0;
     CHECK_FALSE(under_way(services, a.name)); // in a circle
 }

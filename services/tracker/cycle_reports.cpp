@@ -36,7 +36,7 @@ void CycleReports::update(ServiceTable& services,
         if (!reported_.count(text)) say("dependency cycle, none of these can start: " + text);
         reported_[text] = true;
         for (size_t node : cycle) {
-            waiting[node]->cycle = names;
+            waiting[node]->cycle.made() = names;
             on_one.insert(waiting[node]);
         }
     }

@@ -43,9 +43,9 @@ void Tracker::observe_services(Turn& turn) {
         return [self, present](Turn& t, View seen) {
             Service& service = self->service(seen.at(0));
             if (present)
-                service.states.emplace(Value(seen.at(1)), 1);
+                service.states.insert(seen.at(1));
             else
-                service.states.erase(Value(seen.at(1)));
+                service.states.erase(seen.at(1));
             bool failed = seen.at(1).is_symbol("failed");
             bool up = seen.at(1).is_symbol("ready") || seen.at(1).is_symbol("complete");
             if (present && failed && service.run) service.coming_back = true;

@@ -17,7 +17,7 @@ void Tracker::add_dependency(Turn& turn, View depender, View dependee, Bond bond
     } else if (dependee.is_record("present", 1)) {
         dependency.service = service_of_pattern(dependee.at(0));
     }
-    auto added = each.dependencies.emplace(bond_key(bond, dependee), std::move(dependency));
+    auto added = each.dependencies.made().emplace(bond_key(bond, dependee), std::move(dependency));
     Dependency& kept = added.first->second;
     if (added.second && kept.service.valid())
         ties(bond)[kept.service][each.name].emplace_back(added.first->first);
@@ -29,8 +29,10 @@ void Tracker::add_dependency(Turn& turn, View depender, View dependee, Bond bond
 void Tracker::remove_dependency(Turn& turn, View depender, View dependee, Bond bond) {
     Service* each = known(depender);
     if (!each) return;
-    auto found = each->dependencies.find(bond_key(bond, dependee));
-    if (found == each->dependencies.end()) return;
+    Service::Dependencies* all = each->dependencies.any();
+    if (!all) return;
+    auto found = all->find(bond_key(bond, dependee));
+    if (found == all->end()) return;
     deactivate(turn, found->second);
     if (found->second.service.valid()) {
         Ties& ties = this->ties(bond);
@@ -40,8 +42,10 @@ void Tracker::remove_dependency(Turn& turn, View depender, View dependee, Bond b
         if (dependees.empty()) dependents.erase(each->name);
         if (dependents.empty()) ties.erase(found->second.service);
     }
-    each->missing.erase(found->first);
-    each->dependencies.erase(found);
+    if (!each->missing.empty()) each->missing.made().erase(found->first);
+    each->missing.tidy();
+    all->erase(found);
+    each->dependencies.tidy();
     mark(turn, *each);
 }
 
@@ -66,8 +70,10 @@ void Tracker::activate(Turn& turn, const Service& depender, const Value& depende
         return [self, name, dependee, change](Turn& t, View seen) {
             Service* each = self->known(name);
             if (!each) return;
-            auto found = each->dependencies.find(dependee);
-            if (found == each->dependencies.end()) return;
+            Service::Dependencies* all = each->dependencies.any();
+            if (!all) return;
+            auto found = all->find(dependee);
+            if (found == all->end()) return;
             // A literal is open at its end: `<a x>` as a pattern also matches `<a x y>`.
             if (seen.count() == 1 && !(seen.at(0) == dependee.view())) return;
             found->second.present += static_cast<size_t>(change);
@@ -96,7 +102,7 @@ bool Tracker::satisfied(const Service& depender, const Dependency& dependency) c
     auto found = services_.find(dependency.service);
     if (found == services_.end()) return false;
     const Service& other = found->second;
-    if (other.states.count(dependency.state)) return true;
+    if (other.states.contains(dependency.state)) return true;
     View state = dependency.state;
     if (state.is_symbol("up") && other.is_up()) return true;
     if (!dependency.met || !other.run) return false;
@@ -115,10 +121,12 @@ void Tracker::reconsider(Service& service, const Value& dependee, Dependency& de
         return;
     }
     dependency.met = met;
-    if (dependency.met)
-        service.missing.erase(dependee);
-    else if (service.missing.insert(dependee).second)
-        service.missing_grew = true;
+    if (!dependency.met) {
+        if (service.missing.made().insert(dependee).second) service.missing_grew = true;
+    } else if (!service.missing.empty()) {
+        service.missing.made().erase(dependee);
+        service.missing.tidy();
+    }
 }
 
 void Tracker::mark_dependents(Turn& turn, View name) { mark_tied(turn, dependents_, name); }
@@ -133,9 +141,10 @@ void Tracker::mark_tied(Turn& turn, const Ties& ties, View name) {
     for (const auto& [dependent, dependees] : found->second) {
         Service* each = known(dependent);
         if (!each) continue;
-        for (const Value& dependee : dependees)
-            if (auto one = each->dependencies.find(dependee); one != each->dependencies.end())
-                reconsider(*each, dependee, one->second);
+        if (Service::Dependencies* all = each->dependencies.any())
+            for (const Value& dependee : dependees)
+                if (auto one = all->find(dependee); one != all->end())
+                    reconsider(*each, dependee, one->second);
         if (each->dirty) continue;
         each->dirty = true;
         dirty_.push_back(each->name);

@@ -19,10 +19,16 @@ static_assert(sizeof(Handle) == sizeof(void*));
 // is the handle of its copy, in the note on the assertion.
 class Copier final : public dataspace::Entity {
   public:
-    explicit Copier(CapRef status) : status_(std::move(status)) {}
+    // Sees whole facts, or, with a label, the two fields that count of those with that label.
+    explicit Copier(CapRef status, std::string_view label = {})
+        : status_(std::move(status)), label_(label) {}
 
     void on_assert(Turn& turn, const Value& captures, Handle handle) override {
-        Handle copy = turn.assert_(status_, without_capabilities(captures.view().at(0)));
+        View seen = captures.view();
+        Value fact = label_.empty() ? without_capabilities(seen.at(0))
+                                    : preserves::record(label_, {without_capabilities(seen.at(0)),
+                                                                 without_capabilities(seen.at(1))});
+        Handle copy = turn.assert_(status_, fact);
         turn.note(handle) = reinterpret_cast<void*>(copy);
     }
     void on_retract(Turn& turn, Handle handle) override {
@@ -32,6 +38,7 @@ class Copier final : public dataspace::Entity {
 
   private:
     CapRef status_;
+    std::string_view label_;
 };
 
 } // namespace
@@ -40,15 +47,20 @@ void mirror_facts(Turn& turn, const CapRef& config, const CapRef& machine, const
     auto copy = [&](const CapRef& from, const Value& pattern) {
         observe(turn, from, pat::bind(pattern), make_ref<Copier>(status));
     };
+    // As the tracker observes them, so what is captured is there once.
+    auto copy_pairs = [&](std::string_view label) {
+        observe(turn, config, pat::record(label, {pat::bind(), pat::bind()}),
+                make_ref<Copier>(status, label));
+    };
     Value any = pat::discard();
     copy(machine, pat::record("device", {any, any, any}));
     copy(machine, pat::record("interface", {any}));
     copy(machine, pat::record("route", {any}));
     copy(machine, pat::record("coldplug-complete", {any}));
-    copy(config, pat::record("service-state", {any, any}));
+    copy_pairs("service-state");
     copy(config, pat::record("ServiceRunning", {any}));
     copy(config, pat::record("config-error", {any}));
-    copy(config, pat::record("depends-on", {any, any}));
+    copy_pairs("depends-on");
     copy(config, pat::record("boot-mode", {any}));
 }
 

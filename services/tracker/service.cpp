@@ -10,7 +10,7 @@ using preserves::Encoder;
 using preserves::Kind;
 
 bool Service::has_state(std::string_view state) const {
-    for (const auto& [each, count] : states) // there are one or two
+    for (const Value& each : states)
         if (each.view().is_symbol(state)) return true;
     return false;
 }

@@ -1,6 +1,7 @@
 // What the tracker knows of one service, and how that reads in words. No assertion is made here.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -8,6 +9,7 @@
 
 #include "init/base/event_loop.h"
 #include "init/dataspace/actor.h"
+#include "services/tracker/lazily.h"
 #include "services/tracker/times.h"
 
 namespace muster::services {
@@ -16,7 +18,28 @@ using dataspace::Handle;
 using preserves::Value;
 using preserves::View;
 
-using ValueSet = std::unordered_map<Value, uint32_t, preserves::ValueHash, preserves::ValueEqual>;
+// A set of which no more than a few are expected.
+class FewValues {
+  public:
+    bool empty() const { return values_.empty(); }
+    bool contains(View value) const { return place_of(value) != values_.end(); }
+    void insert(View value) {
+        if (!contains(value)) values_.emplace_back(value);
+    }
+    void erase(View value) {
+        auto place = place_of(value);
+        if (place != values_.end()) values_.erase(place);
+    }
+    auto begin() const { return values_.begin(); }
+    auto end() const { return values_.end(); }
+
+  private:
+    std::vector<Value>::const_iterator place_of(View value) const {
+        return std::find_if(values_.begin(), values_.end(),
+                            [&](const Value& each) { return each.view() == value; });
+    }
+    std::vector<Value> values_;
+};
 
 // How a service is tied to another one.
 enum class Bond : uint8_t {
@@ -40,6 +63,7 @@ struct Dependency {
     std::vector<Handle> observers;
 };
 
+// There are many: most members are together by size.
 struct Service {
     Value name;
     bool needed = false;   // someone asserts require-service
@@ -47,26 +71,38 @@ struct Service {
     bool disabled = false; // `<disable-service S>`: runs only if `up`
     bool up = false;       // overrides
     bool down = false;
+    bool given_up = false;  // it does not stop, and nobody waits for that any more
+    bool idle_over = false; // `idle` is, for as long as nobody needs it
+    bool out_of_patience = false;
+    bool rerunning = false;    // it was complete, and an operator has it run once more
+    bool coming_back = false;  // it was up, and is started again by its supervisor
+    bool missing_grew = false; // since it was judged
+    bool pursued = false;      // when it was judged: needed, and not held down
+    bool dirty = false;
+    bool touched = false;
+    bool mirrored_late = false; // its copy in $status is to be brought up to date
+    uint8_t postponed = 0;      // how often it changed while it was about to be judged
+
     // By what is depended on, for other bonds as `bond_key` says.
-    std::unordered_map<Value, Dependency, preserves::ValueHash, preserves::ValueEqual> dependencies;
-    ValueSet states;
-    std::vector<Value> after; // services that were there because it asked for them, when it started
-    bool given_up = false;    // it does not stop, and nobody waits for that any more
-    Value detail;             // of `<daemon-status ID {…}>`
-    std::vector<Value> cycle; // the names on a cycle that it is on
+    using Dependencies =
+        std::unordered_map<Value, Dependency, preserves::ValueHash, preserves::ValueEqual>;
+    Lazily<Dependencies> dependencies;
+    // The dependees that are not there now.
+    Lazily<std::unordered_set<Value, preserves::ValueHash, preserves::ValueEqual>> missing;
+    FewValues states;
+    // Services that were there because it asked for them, when it started.
+    Lazily<std::vector<Value>> after;
+    Value detail;                     // of `<daemon-status ID {…}>`
+    Lazily<std::vector<Value>> cycle; // the names on a cycle that it is on
 
     uint64_t idle_after = 0; // `<idle-stop S SECONDS>`, in nanoseconds; 0: at once
     Timer idle;              // nobody needs it any more, but it goes on for that long
     Timer demand_end;        // the same, when the last demand has gone: `demand` stays for so long
-    bool idle_over = false;  // for as long as nobody needs it
     Timer patience;          // with what it wants and nobody is bringing
-    bool out_of_patience = false;
-    bool rerunning = false;   // it was complete, and an operator has it run once more
-    bool coming_back = false; // it was up, and is started again by its supervisor
 
-    std::vector<Value> providers; // `<provides P S>`, in order
-    std::vector<Value> provides;  // the other way round
-    Value provider;               // the one that was chosen
+    Lazily<std::vector<Value>> providers; // `<provides P S>`, in order
+    Lazily<std::vector<Value>> provides;  // the other way round
+    Value provider;                       // the one that was chosen
 
     size_t demands = 0; // RequireService and interest
     Handle demand = 0;  // our `<require-service S>` for those
@@ -80,13 +116,6 @@ struct Service {
     Handle mirror = 0;     // `<service S WORD {…}>` in $status
     Value mirrored;
     Times times;
-    // The dependees that are not there now.
-    std::unordered_set<Value, preserves::ValueHash, preserves::ValueEqual> missing;
-    bool missing_grew = false; // since it was judged
-    bool pursued = false;      // when it was judged: needed, and not held down
-    bool dirty = false;
-    bool touched = false;
-    int postponed = 0; // how often it changed while it was about to be judged
 
     bool has_state(std::string_view state) const;
     bool is_milestone() const { return name.view().is_record("milestone", 1); }

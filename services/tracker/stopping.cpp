@@ -10,7 +10,7 @@ void Tracker::note_order(Service& service) const {
     for (const auto& [key, dependency] : service.dependencies) {
         bool order = dependency.bond != Bond::gives_way && dependency.bond != Bond::displaces;
         if (order && dependency.service.valid() && dependency.met)
-            service.after.push_back(dependency.service);
+            service.after.made().push_back(dependency.service);
     }
 }
 
@@ -24,6 +24,24 @@ void Tracker::stop_all(Turn& turn, std::function<void()> stopped) {
         mark(turn, each);
     }
     if (services_.empty()) check_all_stopped(turn);
+}
+
+// Most of what stops has stopped before anybody could look at how it does: only what takes longer
+// is told of.
+void Tracker::mirror_later(Service& service) {
+    if (std::exchange(service.mirrored_late, true)) return;
+    mirrored_late_.push_back(service.name);
+    if (mirror_timer_.pending()) return;
+    mirror_timer_ = spaces_.loop->after(100 * millisecond, [this] {
+        facet_->actor().engine().external(facet_, [self = Ref<Tracker>(this)](Turn& turn) {
+            for (const Value& name : std::exchange(self->mirrored_late_, {})) {
+                Service* each = self->known(name);
+                if (!each) continue;
+                each->mirrored_late = false;
+                self->update_mirror(turn, *each);
+            }
+        });
+    });
 }
 
 void Tracker::give_up(Turn& turn, const Value& name) {
@@ -42,6 +60,7 @@ void Tracker::check_all_stopped(Turn& turn) {
     bool any = false;
     bool under_way = !dirty_.empty();
     for (const auto& [name, each] : services_) {
+        if (any && under_way) return;
         bool active = each.active() && !each.given_up;
         any = any || active || (each.run && (each.is_daemon() || each.is_point()));
         under_way = under_way || (active && !each.run);

@@ -105,8 +105,8 @@ void Tracker::judge(Turn& turn, Service& each) {
     choose_provider(turn, each, pursued);
     // Who waits for thousands is judged thousands of times: only what may have changed is looked
     // at.
-    if (pursued != each.pursued || each.missing_grew) {
-        for (auto& [dependee, dependency] : each.dependencies) {
+    if ((pursued != each.pursued || each.missing_grew) && !each.dependencies.empty()) {
+        for (auto& [dependee, dependency] : each.dependencies.made()) {
             if (pursued)
                 activate(turn, each, dependee, dependency);
             else if (dependency.active)
@@ -173,7 +173,7 @@ void Tracker::judge(Turn& turn, Service& each) {
 void Tracker::tell_taken_down(Turn& turn, Service& each) {
     if (each.is_milestone() || each.taken_down) return;
     for (const Value& dependee : each.missing) {
-        auto found = each.dependencies.find(dependee);
+        auto found = each.dependencies.get().find(dependee);
         if (found == each.dependencies.end() || !found->second.service.valid()) continue;
         const Value& by = found->second.service;
         const Service* cause = known(by);
@@ -207,7 +207,10 @@ void Tracker::finish_turn(Turn& turn) {
         } else if (!running) {
             turn.retract(std::exchange(each->running, 0));
         }
-        update_mirror(turn, *each);
+        if (shutting_down_ && spaces_.loop)
+            mirror_later(*each);
+        else
+            update_mirror(turn, *each);
         if (each->forgettable() && !each->dirty && !each->run) {
             turn.retract(each->mirror);
             if (spaces_.times) spaces_.times->forget(name);

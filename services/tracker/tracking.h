@@ -93,6 +93,8 @@ class Tracker final : public Counted {
     void find_cycles(Turn& turn);
     void finish_turn(Turn& turn);
     void update_mirror(Turn& turn, Service& service);
+    // The same, for many at once, in a moment.
+    void mirror_later(Service& service);
     void check_all_stopped(Turn& turn);
     void log(Turn& turn, const std::string& line);
 
@@ -113,6 +115,8 @@ class Tracker final : public Counted {
     bool finish_scheduled_ = false;
     bool cycles_may_have_changed_ = false;
     CycleReports cycles_;
+    std::vector<Value> mirrored_late_;
+    Timer mirror_timer_; // while there are such
     bool shutting_down_ = false;
     bool all_at_once_ = false; // no order is left to go by
     // While the system goes down: who was started after a service, because of it.
