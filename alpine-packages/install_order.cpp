@@ -1,5 +1,8 @@
 #include "alpine-packages/install_order.h"
 
+#include <set>
+#include <utility>
+
 namespace muster::apk {
 namespace {
 
@@ -62,9 +65,32 @@ class Placing {
         }
     }
 
-    // Chosen packages of which all that install_if lists is placed now.
+    // Whether something that it depends on, near or far, waits on the stack for its own
+    // dependencies: placed now, it would come before that.
+    bool too_early(PackageId id) {
+        std::vector<PackageId> todo = {id};
+        std::set<PackageId> seen = {id};
+        while (!todo.empty()) {
+            PackageId one = todo.back();
+            todo.pop_back();
+            for (const Need& need : catalog_.depends(one)) {
+                PackageId needed = choice(need);
+                if (needed == nobody || done_[needed] || !seen.insert(needed).second) continue;
+                if (entered_[needed]) return true;
+                todo.push_back(needed);
+            }
+        }
+        return false;
+    }
+
+    // Chosen packages of which all that install_if lists is placed now, and those that were too
+    // early before.
     std::vector<PackageId> triggered(PackageId id) {
-        std::vector<PackageId> out;
+        std::vector<PackageId> out, early;
+        for (PackageId candidate : std::exchange(early_, {})) {
+            if (entered_[candidate]) continue;
+            (too_early(candidate) ? early : out).push_back(candidate);
+        }
         for (const auto& [name, offer] : catalog_.offered_by(id)) {
             for (PackageId candidate : catalog_.triggered_by(name)) {
                 if (!state_.packages[candidate].chosen || entered_[candidate]) continue;
@@ -73,9 +99,10 @@ class Placing {
                     PackageId one = choice(need);
                     all = all && (one == nobody || done_[one]);
                 }
-                if (all) out.push_back(candidate);
+                if (all) (too_early(candidate) ? early : out).push_back(candidate);
             }
         }
+        early_.insert(early_.end(), early.begin(), early.end());
         return out;
     }
 
@@ -83,7 +110,7 @@ class Placing {
     SolverState& state_;
     std::vector<bool> entered_, done_;
     std::vector<Frame> stack_;
-    std::vector<PackageId> out_;
+    std::vector<PackageId> out_, early_;
 };
 
 } // namespace

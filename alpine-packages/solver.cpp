@@ -36,6 +36,9 @@ class Solver {
         for (const std::string& word : wanted) {
             auto need = catalog_.parse_need(word);
             if (!need) return need.error();
+            if (!need->says.tag.empty())
+                return Error{word + " is wanted\n  no repository has the tag " +
+                             std::string(need->says.tag)};
             state_.world.push_back(*need);
         }
         for (const Need& need : state_.world)
