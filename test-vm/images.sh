@@ -17,23 +17,18 @@ image() {
 # starts bios|uefi|kernel DISK [WORD...]: runs the machine until it powers off; its console is shown
 # and lies in $console. kernel: build/initrd starts it, with these words.
 starts() {
-    local firmware=$1 disk=$2 first=,bootindex=0 more=()
+    local firmware=$1 disk=$2
     shift 2
-    case $firmware in
-    uefi)
-        local code=/usr/share/OVMF/OVMF_CODE_4M.fd
-        [ -e "$code" ] || skip "no OVMF"
-        more=(-drive "if=pflash,format=raw,unit=0,readonly=on,file=$code")
-        ;;
-    kernel)
-        first= more=(-kernel "$project/build/initrd/vmlinuz" -initrd "$project/build/initrd/initrd.img"
-            -append "console=ttyS0 panic=-1 loglevel=4 no_timer_check cryptomgr.notests $*")
-        ;;
-    esac
-    qemu-system-x86_64 -accel tcg -M q35 -cpu qemu64 -m 512 -nodefaults -no-user-config \
-        -vga std -display none -serial "file:$console" "${more[@]}" \
-        -drive "file=$disk,format=raw,if=none,id=disk,cache=unsafe" \
-        -device "virtio-blk-pci,drive=disk$first" </dev/null || fail "QEMU: status $?"
+    if [ "$firmware" = kernel ]; then
+        set -- --kernel "$project/build/initrd/vmlinuz" --initrd "$project/build/initrd/initrd.img" \
+            --append "$*"
+    else
+        [ "$firmware" != uefi ] || [ -e /usr/share/OVMF/OVMF_CODE_4M.fd ] || skip "no OVMF"
+        set -- --firmware "$firmware"
+    fi
+    : >"$console"
+    "$test_vm/machine" "$@" --reboot --console "$console" --disk "$disk" ||
+        fail "the machine: status $?: $(tail -n 60 "$console")"
     tr -d '\r' <"$console" >"$console.text"
     mv "$console.text" "$console"
     echo "--- $firmware"
