@@ -15,7 +15,7 @@ boot_installer() {
     local words=$1
     shift
     "$machine" --kernel "$build/initrd/vmlinuz" --initrd "$build/installer/initrd.img" \
-        --append "$words" --timeout 500 "$@"
+        --append "$words" --timeout 800 "$@"
 }
 
 # Words for a machine that is emulated (harness/vm.py says why).
@@ -37,7 +37,7 @@ log_in_to() {
     port=$(free_port)
     cat >"$work/script"
     : >"$work/console"
-    "$machine" --firmware "$firmware" --forward "$port:22" --console "$work/console" --timeout 500 \
+    "$machine" --firmware "$firmware" --forward "$port:22" --console "$work/console" --timeout 800 \
         "$@" & booted=$!
     # QEMU itself takes the connection; what is waited for is sshd's answer.
     while kill -0 "$booted" 2>/dev/null; do

@@ -126,10 +126,23 @@ mount_read_only() { # DEVICE FOLDER
     mount -o $options "$1" "$2" 2>>"$log" || { say "$1 cannot be mounted."; return 1; }
 }
 
-# The network of the installer itself, for answers and packages that come over it.
+# The network of the installer itself, for answers and packages that come over it: as the answers say
+# for the new system, and by DHCP while there are none.
 network_up() {
-    [ -z "${networked:-}" ] || return 0
-    say "Asking for an address on $(answer interface eth0) ..."
-    ip link set "$(answer interface eth0)" up 2>>"$log" &&
-        udhcpc -q -n -i "$(answer interface eth0)" >>"$log" 2>&1 && networked=1
+    interface=$(answer interface eth0) wanted=$(answer network dhcp)
+    [ "$wanted" != none ] || wanted=dhcp
+    [ "${networked:-}" != "$wanted $interface" ] || return 0
+    ip link set "$interface" up 2>>"$log" || { say "There is no interface $interface."; return 1; }
+    if [ "$wanted" = static ]; then
+        say "Giving $interface the address $(answer address) ..."
+        ip address flush dev "$interface" 2>>"$log"
+        ip address replace "$(answer address)" dev "$interface" 2>>"$log" || return 1
+        [ -z "$(answer gateway)" ] || ip route replace default via "$(answer gateway)" 2>>"$log" ||
+            return 1
+        for server in $(answer dns); do echo "nameserver $server"; done >/etc/resolv.conf
+    else
+        say "Asking for an address on $interface ..."
+        udhcpc -q -n -i "$interface" >>"$log" 2>&1 || return 1
+    fi
+    networked="$wanted $interface"
 }

@@ -7,7 +7,13 @@
 slot_size=16384 slot_first=32
 
 # field NAME: of the journal that was read
-field() { sed -n "s/^$1 //p" "$work/journal" | tail -n 1; }
+field() {
+    value=
+    while IFS= read -r line; do
+        case $line in "$1 "*) value=${line#* } ;; esac
+    done <"$work/journal"
+    echo "$value"
+}
 
 # slot DISK NUMBER: the text in it, if it is whole
 slot() {
@@ -39,14 +45,24 @@ journal_read() {
     return 1
 }
 
-# journal_write DISK: $work/journal, with the next number; on the disk when this returns.
+# journal_write DISK: $work/journal, with the next number; on the disk when this returns. It is written
+# twice for each step, so it starts few programs.
 journal_write() {
-    sequence=$(($(field sequence) + 1))
-    sed -i -e "s/^sequence .*/sequence $sequence/" -e '/^sum /d' "$work/journal"
-    { cat "$work/journal"; echo "sum $(sha256sum <"$work/journal" | cut -d' ' -f1)"; } >"$work/record"
-    [ "$(wc -c <"$work/record")" -le $slot_size ] || { say "The answers are too long."; return 1; }
-    dd if="$work/record" of="/dev/$1" bs=$slot_size seek=$((slot_first + sequence % 2)) count=1 \
-        conv=sync,notrunc,fsync status=none 2>>"$log"
+    sequence=$(($(field sequence) + 1)) length=0
+    while IFS= read -r line; do
+        case $line in
+        "sequence "*) line="sequence $sequence" ;;
+        "sum "*) continue ;;
+        esac
+        length=$((length + ${#line} + 1))
+        printf '%s\n' "$line"
+    done <"$work/journal" >"$work/record"
+    # the sum's line has 70 bytes
+    [ $length -le $((slot_size - 70)) ] || { say "The answers are too long."; return 1; }
+    cp "$work/record" "$work/journal" && sum=$(sha256sum <"$work/record") &&
+        echo "sum ${sum%% *}" >>"$work/record" &&
+        dd if="$work/record" of="/dev/$1" bs=$slot_size seek=$((slot_first + sequence % 2)) count=1 \
+            conv=sync,notrunc,fsync status=none 2>>"$log"
 }
 
 # journal_begin DISK: a new one, with the answers in it. What was there before is overtaken.
@@ -70,7 +86,12 @@ journal_mark() { # DISK begun|done STEP
     echo "$2 $3" >>"$work/journal"
     journal_write "$1"
 }
-journal_done() { grep -q -x "done $1" "$work/journal"; }
+journal_done() {
+    while IFS= read -r line; do
+        [ "$line" != "done $1" ] || return 0
+    done <"$work/journal"
+    return 1
+}
 
 # The last word: the answers, which may hold secrets, go from both slots.
 journal_close() {

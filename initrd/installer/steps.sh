@@ -85,7 +85,7 @@ consoles() { tr ' ' '\n' </proc/cmdline | sed -n 's/^console=//p' | paste -sd ' 
 step_packages() {
     let_go
     await "$root" && mke2fs -q -F -t ext4 -L root -U "$(field root)" "/dev/$root" || return 1
-    [ "$(answer swap 0)" = 0 ] || mkswap -U "$(field swap)" "/dev/$(partition "$disk" 2)" || return 1
+    [ "$(answer swap 0)" = 0 ] || make_swap "/dev/$(partition "$disk" 2)" || return 1
     open_target || return 1
     mkdir -p "$target/etc/apk/keys" "$target/dev" "$target/proc" &&
         cp /etc/apk/keys/* "$target/etc/apk/keys/" &&
@@ -102,6 +102,13 @@ step_packages() {
     # The modules of the kernel that is put beside it.
     mkdir -p "$target/lib/modules" && cp -pR /lib/modules/. "$target/lib/modules/" &&
         unmount "$target/dev" "$target/proc" && unmount "$target"
+}
+
+# busybox' mkswap takes no UUID, so it is put where the kernel's union swap_header has it.
+make_swap() { # DEVICE
+    await "${1#/dev/}" && mkswap "$1" >>"$log" &&
+        printf "$(field swap | sed 's/-//g; s/../\\x&/g')" |
+        dd of="$1" bs=1 seek=1036 conv=notrunc,fsync status=none
 }
 
 wanted_packages() {
