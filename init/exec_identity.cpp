@@ -204,14 +204,16 @@ void find_identity(const Order& order, Identity& identity) {
     }
 }
 
-void take_identity(const Order& order, const Identity& identity) {
+void take_identity(const Order& order, const Identity& identity, const UserNamespace& users) {
     const char* names = order.value("--capabilities");
     std::uint64_t set = names != nullptr ? capability_set(order, names) : 0;
-    if (names != nullptr) bound_capabilities(order, set);
     const char* user = order.has("--user") ? order.value("--user") : "";
+    // Groups that are nobody in there can only be taken on before, capabilities only after.
+    if (identity.wanted && setgroups(identity.group_count, identity.groups) < 0)
+        fail(order, "set the groups of ", user, errno);
+    if (users.wanted()) users.enter(order, identity);
+    if (names != nullptr) bound_capabilities(order, set);
     if (identity.wanted) {
-        if (setgroups(identity.group_count, identity.groups) < 0)
-            fail(order, "set the groups of ", user, errno);
         if (setgid(identity.group) < 0) fail(order, "set the group of ", user, errno);
         // Becoming another would drop them.
         if (set != 0 && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)

@@ -91,6 +91,7 @@ int namespaces_of(const Order& order, std::string_view names) {
                    : name == "uts"    ? CLONE_NEWUTS
                    : name == "cgroup" ? CLONE_NEWCGROUP
                    : name == "pid"    ? CLONE_NEWPID
+                   : name == "user"   ? CLONE_NEWUSER
                                       : 0;
         if (flag == 0) fail(order, "find namespace ", name, EINVAL);
         flags |= flag;
@@ -116,7 +117,8 @@ void isolate(const Order& order) {
     bool pid = (flags & CLONE_NEWPID) != 0; // whoever started us made it
     bool mounts = order.has("--read-only") || order.has("--writable") || order.has("--hidden") ||
                   order.has("--private") || order.has("--root") || pid;
-    flags &= ~CLONE_NEWPID;
+    bool users = (flags & CLONE_NEWUSER) != 0; // made later
+    flags &= ~(CLONE_NEWPID | CLONE_NEWUSER);
     if (mounts) flags |= CLONE_NEWNS;
     if (flags != 0 && unshare(flags) < 0)
         fail(order, "make namespaces", names != nullptr ? " " : "", errno);
@@ -150,7 +152,14 @@ void isolate(const Order& order) {
     });
     each("--hidden", [&](const char* path) { hide(order, path); });
     if (order.has("--private")) private_tmp(order);
-    if (root != nullptr && (chroot(root) < 0 || chdir("/") < 0))
+    // A user namespace is not made below a root that is not that of the mounts.
+    const char* from = root;
+    if (root != nullptr && users && !(root[0] == '/' && root[1] == '\0')) {
+        if (chdir(root) < 0 || mount(".", "/", nullptr, MS_MOVE, nullptr) < 0)
+            fail(order, "move the root to ", root, errno);
+        from = ".";
+    }
+    if (root != nullptr && (chroot(from) < 0 || chdir("/") < 0))
         fail(order, "change root to ", root, errno);
 }
 

@@ -51,11 +51,25 @@ struct Identity {
 };
 
 void find_identity(const Order& order, Identity& identity);
-// User, groups and capabilities.
-void take_identity(const Order& order, const Identity& identity);
-
-// Namespaces, mounts of its own, another root.
+// Namespaces, mounts of its own, another root. The user namespace comes with the identity.
 void isolate(const Order& order);
+
+// A user namespace (user_namespaces(7)) in which root and the service's own user and group are
+// themselves and everybody else is nobody. It is asked for with `--namespaces`.
+class UserNamespace {
+  public:
+    // Before the root changes.
+    explicit UserNamespace(const Order& order);
+    bool wanted() const { return process_ >= 0; }
+    // Becomes part of it, with all capabilities there and none outside. REQUIRES: wanted.
+    void enter(const Order& order, const Identity& identity) const;
+
+  private:
+    int process_ = -1; // /proc/self
+};
+
+// User, groups, user namespace and capabilities.
+void take_identity(const Order& order, const Identity& identity, const UserNamespace& users);
 
 // Nice value, limits, score of the OOM killer.
 void take_resources(const Order& order);

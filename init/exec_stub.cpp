@@ -117,8 +117,9 @@ int run_exec_stub(int argc, char** argv) {
     make_environment(order, identity);
     if (mask_text != nullptr) umask(mask);
     take_resources(order);
+    UserNamespace users(order);
     isolate(order);
-    take_identity(order, identity);
+    take_identity(order, identity, users);
     const char* dir = order.value("--dir");
     if (dir != nullptr && chdir(dir) < 0) fail(order, "enter ", dir, errno);
     if (order.has("--no-new-privileges") && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)

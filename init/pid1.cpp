@@ -20,9 +20,10 @@ using records::Action;
 using records::Kind;
 using records::Record;
 
-constexpr std::uint32_t kFailedStarts = 5; // in a row, then the shell
-constexpr std::uint32_t kBriefRuns = 5;    // in a row, then every start waits
-constexpr std::int64_t kAgainMs = 200;     // KILL is repeated: a fork may have slipped through
+constexpr std::uint32_t kFailedStarts = 5;     // in a row, then the shell
+constexpr std::int64_t kMoreTimeMargin = 3000; // milliseconds, until the next such record
+constexpr std::uint32_t kBriefRuns = 5;        // in a row, then every start waits
+constexpr std::int64_t kAgainMs = 200;         // KILL is repeated: a fork may have slipped through
 
 // As glibc counts, which is what engines and tools send: 32 and 33 are the library's own.
 constexpr int kRtMin = 34;
@@ -317,6 +318,16 @@ void Pid1::ask_end(Action action, int exit_status, int signal) {
     } else if (!ending()) {
         terminate();
     }
+}
+
+// Dead or hanging it asks for nothing: then the limit stays where it is.
+void Pid1::give_more_time(std::int64_t left_ms) {
+    if (state_.phase != Phase::stopping || state_.container || left_ms < 0) return;
+    std::int64_t longest = state_.phase_since_ms + records::kLongestStop;
+    std::int64_t until = longest;
+    if (left_ms < records::kLongestStop) until = kernel_.now_ms() + left_ms + kMoreTimeMargin;
+    if (until > longest) until = longest;
+    if (until > state_.deadline_ms) state_.deadline_ms = until;
 }
 
 void Pid1::terminate() {

@@ -111,6 +111,7 @@ class Pid1 {
     void finish();
     void act();
     void enter(Phase phase, std::int64_t limit_ms);
+    void give_more_time(std::int64_t left_ms);
     bool ending() const { return state_.phase >= Phase::stopping; }
 
     State& state_;

@@ -68,6 +68,75 @@ TEST_CASE("each step of the end has its limit") {
     CHECK(machine.kernel.ended == std::vector<Action>{Action::reboot});
 }
 
+TEST_CASE("services that have more time are waited for, as long as the second stage says so") {
+    auto stopping = [](Machine& machine) {
+        machine.pid1->begin();
+        machine.up();
+        machine.pid1->on_signal(SIGTERM);
+        machine.kinds();
+    };
+    auto ask = [](Machine& machine, std::int64_t left_ms) {
+        REQUIRE(machine.link->more_time(left_ms).ok());
+        machine.pid1->on_link_readable();
+    };
+    SECTION("moved, and over when nothing more is heard") {
+        Machine machine;
+        stopping(machine);
+        ask(machine, 120'000);
+        machine.pass(machine.state->limits.stop);
+        CHECK(machine.state->phase == Phase::stopping);
+        ask(machine, 60'000); // less than there is
+        machine.pass(59'000);
+        CHECK(machine.state->phase == Phase::stopping);
+        machine.pass(4'000);
+        CHECK(machine.state->phase == Phase::terminating);
+        CHECK(machine.kernel.said("did not stop in time"));
+    }
+    SECTION("never less than it was") {
+        Machine machine;
+        stopping(machine);
+        ask(machine, 0);
+        ask(machine, -5);
+        machine.pass(machine.state->limits.stop - 1);
+        CHECK(machine.state->phase == Phase::stopping);
+    }
+    SECTION("never for ever") {
+        Machine machine;
+        stopping(machine);
+        std::int64_t all = records::kLongestStop;
+        for (std::int64_t passed = 0; passed < all - 10'000; passed += 10'000) {
+            ask(machine, passed % 20'000 == 0 ? INT64_MAX : 86'400'000);
+            machine.pass(10'000);
+            REQUIRE(machine.state->phase == Phase::stopping);
+        }
+        ask(machine, 86'400'000);
+        machine.pass(10'000);
+        CHECK(machine.state->phase == Phase::terminating);
+    }
+    SECTION("not when it dies meanwhile") {
+        Machine machine;
+        stopping(machine);
+        ask(machine, 120'000);
+        machine.second_stage_dies();
+        CHECK(machine.state->phase == Phase::terminating);
+    }
+    SECTION("not at another time") {
+        Machine machine;
+        machine.pid1->begin();
+        machine.up();
+        ask(machine, 120'000);
+        CHECK(machine.state->deadline_ms == 0);
+    }
+    SECTION("not in a container") {
+        Machine machine;
+        machine.state->container = true;
+        stopping(machine);
+        ask(machine, 120'000);
+        machine.pass(machine.state->limits.stop);
+        CHECK(machine.state->phase == Phase::terminating);
+    }
+}
+
 TEST_CASE("the end does not wait for a second stage that is not there to be asked") {
     SECTION("not up yet") {
         Machine machine;

@@ -103,6 +103,9 @@ void Pid1::handle_record(const Record& record, Attached& attached) {
         else
             refuse(record.kind, EINVAL, "nobody asked for it");
         break;
+    case Kind::more_time:
+        give_more_time(record.payload.more_time.left_ms);
+        break;
     case Kind::shutdown:
         handle_shutdown(record.payload.shutdown);
         break;

@@ -34,6 +34,9 @@
 //
 // The end, whoever asks for it (a signal to PID 1, or `shutdown`, or `switch_root`):
 //   `stop` with the action and a limit    -->  stops the services in their order
+//                                         <--  `more_time`, any number of times, while a service
+//                                              has more time to stop than the limit leaves; not
+//                                              in a container, whose end others wait for
 //                                         <--  `services_stopped`
 //   At that, at the limit, or when the second stage dies or is not up, init goes on alone: TERM to
 //   everything, a grace time, KILL to everything, unmounting in a child with a time limit, and the
@@ -111,6 +114,7 @@ enum class Kind : std::uint16_t {
     drop_slot_fds = 42,
     replace = 43,
     upgrade = 44,
+    more_time = 45,
 };
 
 // What the machine is to do at the end. In a container each of them ends init with an exit status.
@@ -209,6 +213,13 @@ struct Hello {
     std::uint32_t version; // kVersion
 };
 
+// The one that takes longest still has so long. The limit is moved, never to less than it was and
+// never by more than kLongestStop after the beginning of the end.
+struct MoreTime {
+    std::int64_t left_ms;
+};
+inline constexpr std::int64_t kLongestStop = 600'000; // milliseconds
+
 struct Shutdown {
     Action action;            // all but none and switch_root
     std::int32_t exit_status; // for Action::exit
@@ -251,6 +262,7 @@ struct Record {
         Quiet quiet;
         SlotFds slot_fds; // kept_slot_fds, store_slot_fds, drop_slot_fds
         Upgrade upgrade;
+        MoreTime more_time;
         unsigned char bytes[kRecordSize - 16];
     } payload;
 };

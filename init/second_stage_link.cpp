@@ -288,6 +288,12 @@ Result<> SecondStageLink::services_stopped() {
     return send(records::make_record(Kind::services_stopped));
 }
 
+Result<> SecondStageLink::more_time(std::int64_t left_ms) {
+    Record record = records::make_record(Kind::more_time);
+    record.payload.more_time.left_ms = left_ms;
+    return send(record);
+}
+
 Result<> SecondStageLink::shutdown(records::Action action, int exit_status) {
     Record record = records::make_record(Kind::shutdown);
     record.payload.shutdown = {action, exit_status};

@@ -114,6 +114,8 @@ class SecondStageLink {
 
     Result<> up();
     Result<> services_stopped();
+    // After `stop`: somebody still has so long.
+    Result<> more_time(std::int64_t left_ms);
     // init stops everything and then does this; `stop` comes back first.
     Result<> shutdown(records::Action action, int exit_status = 0);
     // ERRORS: a path is too long. Whether it can be done comes as `stop` or `refused`.

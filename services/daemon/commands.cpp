@@ -1,5 +1,7 @@
 #include "services/daemon/commands.h"
 
+#include <algorithm>
+
 namespace muster::services {
 
 Commands::Commands(Owner owner, const DaemonSpec& spec, std::string what,
@@ -13,12 +15,56 @@ Commands::~Commands() {
 }
 
 void Commands::start() {
+    begin_limit();
+    next();
+}
+
+void Commands::begin_limit() {
     if (limit_ > 0)
         timer_ = owner_.context.loop.after(limit_, [this] {
             late_ = true;
             if (process_) process_->kill();
         });
-    next();
+}
+
+void Commands::resume(const CommandPlace& place, Ref<Process> process) {
+    begin_limit();
+    at_ = std::min(place.at, commands_.size());
+    if (process && at_ == commands_.size()) {
+        process->abandon();
+        process->attach({});
+        process = nullptr;
+    }
+    if (!process) {
+        // Never from within a call of our owner.
+        soon_ = owner_.context.loop.after(0, [this] { next(); });
+        return;
+    }
+    ++at_;
+    status_ = -1;
+    process_ = std::move(process);
+    make_log_lines();
+    if (Fd fd = process_->take_kept(output)) (void)log_lines_->add(std::move(fd), "stdout");
+    report_ = process_->take_kept(report);
+    log_lines_->set_pid(process_->pid());
+    note(process_->slot(), std::nullopt);
+    process_->attach(events());
+}
+
+void Commands::note(SlotRef slot, std::optional<int> status) const {
+    if (note_) note_({what_, at_ - 1, slot, status});
+}
+
+Processes::Events Commands::events() {
+    return {[this](int status) { ended(status); }, [this] { gone(); }};
+}
+
+// Into files too, so that nothing of it vanishes with us.
+void Commands::make_log_lines() {
+    const Context& context = owner_.context;
+    log_lines_ =
+        std::make_unique<LogLines>(owner_.engine, context.loop, owner_.facet, context.log,
+                                   owner_.service, owner_.name, context.journal, spec_.log);
 }
 
 void Commands::next() {
@@ -32,14 +78,18 @@ void Commands::next() {
 
 Result<> Commands::launch(const Command& command) {
     const Context& context = owner_.context;
-    log_lines_ = std::make_unique<LogLines>(owner_.engine, context.loop, owner_.facet, context.log,
-                                            owner_.service, owner_.name);
+    make_log_lines();
     Program program;
     auto pipe = make_pipe();
     if (!pipe) return pipe.error();
     // Both in one, in the order in which it was said.
     program.request.standard_output = program.request.standard_error = pipe->write.get();
     program.child.push_back(std::move(pipe->write));
+    Processes::Survival survival;
+    if (note_) {
+        survival.claimed = [this](SlotRef slot) { note(slot, std::nullopt); };
+        survival.kept.push_back({output, pipe->read.get()});
+    }
     if (auto added = log_lines_->add(std::move(pipe->read), "stdout"); !added) return added;
     auto prepared = prepare_program(program, context.processes, spec_, owner_.name, command, false,
                                     environment_);
@@ -47,9 +97,9 @@ Result<> Commands::launch(const Command& command) {
     failure_.clear();
     status_ = -1;
     report_ = std::move(program.report);
-    auto started =
-        context.processes.start(owner_.cgroup, std::move(program.request),
-                                {[this](int status) { ended(status); }, [this] { gone(); }});
+    if (note_ && report_) survival.kept.push_back({report, report_.get()});
+    auto started = context.processes.start(owner_.cgroup, std::move(program.request), events(),
+                                           std::move(survival));
     if (!started) return started.error();
     process_ = std::move(started->process);
     failure_ = std::move(started->failure);
@@ -59,6 +109,7 @@ Result<> Commands::launch(const Command& command) {
 
 void Commands::ended(int status) {
     status_ = status;
+    note(process_->slot(), status);
     if (report_ && failure_.empty()) failure_ = read_report(report_.get()).value_or("");
     if (!process_->gone()) process_->kill(); // what it left behind
 }

@@ -9,9 +9,11 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "services/daemon/carried.h"
 #include "services/daemon/context.h"
 #include "services/daemon/log_lines.h"
 #include "services/daemon/program.h"
@@ -43,7 +45,18 @@ class Commands {
 
     void start();
 
+    // What is to survive us: `note` is called with the place whenever it has changed, before a
+    // process is made and before its end is acknowledged. Before `start` or `resume`.
+    void keep(std::function<void(const CommandPlace&)> note) { note_ = std::move(note); }
+    // Instead of `start`, goes on there. `process`: of the command at that place, or null.
+    void resume(const CommandPlace& place, Ref<Process> process);
+
   private:
+    enum Role : uint8_t { output = 1, report = 2 }; // of what init keeps
+    void begin_limit();
+    void note(SlotRef slot, std::optional<int> status) const;
+    Processes::Events events();
+    void make_log_lines();
     void next();
     Result<> launch(const Command& command);
     void ended(int status);
@@ -57,7 +70,8 @@ class Commands {
     std::vector<std::string> environment_;
     uint64_t limit_;
     Done done_;
-    size_t at_ = 0;
+    std::function<void(const CommandPlace&)> note_;
+    size_t at_ = 0; // the next one
     int status_ = -1;
     bool late_ = false;
     Ref<Process> process_;

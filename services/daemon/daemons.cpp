@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "init/dataspace/pattern.h"
-#include "init/preserves/packed.h"
 #include "init/preserves/text_writer.h"
 #include "services/daemon/daemon.h"
 #include "services/daemon/window.h"
@@ -50,11 +49,6 @@ class Daemons : public Counted {
 // ID of exactly `<daemon ID>`: patterns are open, so `<daemon a b>` comes here too.
 View daemon_id(View service) {
     return service.is_record("daemon", 1) && service.count() == 1 ? service.at(0) : View();
-}
-
-Result<Value> value_of(std::string_view canonical) {
-    return preserves::decode_packed(
-        {reinterpret_cast<const uint8_t*>(canonical.data()), canonical.size()}, nullptr);
 }
 
 void Daemons::serve(Turn& turn) {
@@ -136,8 +130,8 @@ void Daemons::adopt(Turn& turn) {
     Adoption* adoption = context_.adoption;
     if (adoption == nullptr) return;
     for (LedgerEntry& entry : adoption->take_entries()) {
-        auto id = value_of(Ledger::id_of(*entry.operator->()));
-        auto spec = value_of(Ledger::spec_of(*entry.operator->()));
+        auto id = Ledger::value_of(Ledger::id_of(*entry.operator->()));
+        auto spec = Ledger::value_of(Ledger::spec_of(*entry.operator->()));
         if (!id || !spec) continue; // of no use: it is removed
         auto found = daemons_.find(*id);
         Ref<Daemon> daemon = found != daemons_.end() ? found->second : make_daemon(turn, *id);

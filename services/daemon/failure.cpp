@@ -3,7 +3,7 @@
 #include <sys/wait.h>
 
 #include "init/preserves/encoder.h"
-#include "init/preserves/utf8.h"
+#include "services/daemon/carried.h"
 #include "services/log/files.h"
 #include "services/process/process.h"
 
@@ -31,11 +31,6 @@ std::string_view kind_name(Failure::Kind kind) {
     return "start";
 }
 
-preserves::Value text(const std::string& bytes) {
-    if (preserves::is_utf8(bytes)) return preserves::string(bytes);
-    return preserves::byte_string({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
-}
-
 } // namespace
 
 Failure failure_of(int wait_status, bool oom) {
@@ -58,7 +53,7 @@ preserves::Value failure_record(const preserves::Value& service, const Failure& 
     out.symbol("time");
     out.string(logs::time_text(failure.time_us));
     out.symbol("how");
-    out.value(text(failure.how));
+    out.value(text_value(failure.how));
     out.symbol("kind");
     out.symbol(kind_name(failure.kind));
     bool ended = failure.kind <= Failure::Kind::time_limit;
@@ -76,7 +71,7 @@ preserves::Value failure_record(const preserves::Value& service, const Failure& 
     out.symbol("lines");
     out.begin_sequence();
     for (const std::string& line : failure.lines)
-        out.value(text(line));
+        out.value(text_value(line));
     out.end();
     out.symbol("count");
     out.integer(static_cast<int64_t>(failure.count));

@@ -132,6 +132,32 @@ TEST_CASE("fields: namespaces") {
                   "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '") == "lo|");
 }
 
+TEST_CASE("fields: a user namespace") {
+    if (!root()) return;
+    std::string show =
+        "for map in uid gid; do sed 's/  */ /g; s/^ //' /proc/self/${map}_map; done; "
+        "id -u; id -g; stat -c %U /proc/1 /bin/sh; ";
+    std::string effective = "sed -n 's/^CapEff:.//p' /proc/self/status";
+    CHECK(printed("namespaces: [user]",
+                  show + "chown 1 /tmp 2>/dev/null || echo no others; hostname x 2>/dev/null || "
+                         "echo nothing outside") ==
+          "0 0 1|0 0 1|0|0|root|root|no others|nothing outside|");
+    // Groups that are nobody there are still its own.
+    CHECK(printed("namespaces: [user pid] user: \"nobody\" group: \"daemon\" groups: [\"tty\"] "
+                  "capabilities: [kill]",
+                  "cd /proc/self; for map in uid gid; do sed 's/  */ /g; s/^ //' ${map}_map; done; "
+                  "id -un; id -gn; echo $$; grep Groups: status | tr '\t' ' '; " +
+                      effective) ==
+          "0 0 1|65534 65534 1|0 0 1|1 1 1|nobody|daemon|1|Groups: 1 65534 |0000000000000020|");
+    Folder folder;
+    REQUIRE(::system(("cd / && { echo /bin/sh; ldd /bin/sh | grep -o '/[^ ]*'; } | xargs -I{} cp "
+                      "-L --parents {} " +
+                      folder.path)
+                         .c_str()) == 0);
+    CHECK(printed("namespaces: [user] root: \"" + folder.path + "\"", "echo /b* /e*; pwd") ==
+          "/bin /e*|/|");
+}
+
 TEST_CASE("fields: standard descriptors") {
     Folder folder;
     folder.write("in", "from a file\n");

@@ -51,6 +51,7 @@ Instance::~Instance() {
     successor_ready();
     liveness_.reset();
     commands_.reset();
+    end_resume();
     if (process_) process_->abandon();
 }
 
@@ -155,6 +156,8 @@ Result<> Instance::launch(Turn& turn) {
         std::make_unique<LogLines>(owner_.engine(), context.loop, owner_.facet(), context.log,
                                    owner_.service(), owner_.name(), context.journal, parsed_->log);
     if (auto registered = register_run(); !registered) return registered;
+    if (entry_) entry_.set_note(Ledger::NoteKind::lines, {});
+    log_lines_->remember_in(entry_);
     Ends ends;
     if (auto prepared = prepare(ends); !prepared) return prepared;
     auto started = context.processes.start(
@@ -354,7 +357,8 @@ void Instance::ended(Turn& turn, bool success) {
     if (run_facet_) turn.stop(*run_facet_);
     notify_watch_.cancel();
     if (liveness_) liveness_->end();
-    commands_.reset();
+    end_commands();
+    before_ = 0;
     if (outcome_ == Outcome::backoff && parsed_->restart == Restart::all) {
         restarts_all_ = true;
         owner_.restart_others(turn, *this);
@@ -464,6 +468,10 @@ void Instance::stop(Turn& turn) {
     case Phase::stopping:
         return;
     case Phase::idle:
+        if (std::exchange(before_, 0) == 0) return idle_again(turn);
+        phase_ = Phase::stopping;
+        if (!clean_up(turn)) idle_again(turn);
+        return;
     case Phase::backoff:
     case Phase::failed:
         return idle_again(turn);
@@ -481,8 +489,9 @@ void Instance::stop(Turn& turn) {
         break;
     }
     phase_ = Phase::stopping;
+    before_ = 0;
     if (liveness_) liveness_->end();
-    commands_.reset();
+    end_commands();
     if (!process_) { // not yet
         if (!clean_up(turn)) idle_again(turn);
         return;

@@ -126,7 +126,7 @@ class Instance : public Counted {
     // Whether `spec` is ours, which an adopted one knows without its capabilities.
     bool runs(const Value& spec) const;
     // Writes to the ledger how it is.
-    void remember() const;
+    void remember();
 
     // REQUIRES: idle.
     void start(Turn& turn);
@@ -169,14 +169,23 @@ class Instance : public Counted {
     void open_channel(Turn& turn, Fd input, Fd output, bool resumed);
     Process::Events process_events(bool end_known);
     Result<> register_run();
-    void claimed(SlotRef slot) const;
+    void claimed(SlotRef slot);
     void note_notifying(bool yes) const;
-    void note_heard(bool ready) const;
+    void note_heard(bool ready);
     void note_logger(SlotRef slot) const;
-    void adopt_failure();
+    void carry();
+    void adopt_carried();
+    void adopt_failure(const Carried& carried);
+    bool resume_before(Turn& turn);
+    void run_before(Turn& turn);
+    bool resumes(std::string_view what) const;
+    void end_resume();
+    void run_commands(std::string what, std::vector<Command> commands,
+                      std::vector<std::string> environment, uint64_t limit, Commands::Done done);
+    void end_commands();
     void adopt_logger(PipeEnds pipe);
     std::unique_ptr<S6Logger> make_logger(PipeEnds pipe);
-    void remember_stop(uint64_t grace) const;
+    void remember_stop(uint64_t grace);
     void remember_signalled() const;
     void adopt_process(Turn& turn, Ref<Process> process);
     void adopt_descriptors(Turn& turn, bool notifying);
@@ -257,6 +266,17 @@ class Instance : public Counted {
     std::unique_ptr<S6Logger> logger_;
     std::vector<uint64_t> start_times_; // within restartLimit
     Timer timer_;                       // of the backoff, the stop, or the channel's end
+
+    // Commands under way, for the ledger; and those of a second stage before us, until they go on.
+    std::unique_ptr<CommandPlace> place_;
+    struct Resume {
+        CommandPlace place;
+        Ref<Process> process; // may be null
+        std::string says;     // of Liveness
+        bool reloading = false;
+    };
+    std::unique_ptr<Resume> resume_;
+    size_t before_ = 0; // commands of startPre that were done already when it is started
 
     uint64_t starts_ = 0;
     uint64_t started_at_ = 0; // CLOCK_MONOTONIC, nanoseconds

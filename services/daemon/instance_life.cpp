@@ -58,16 +58,49 @@ Result<> Instance::begin(Turn& turn) {
         sockets_ = std::move(*sockets);
     }
     make_liveness();
-    if (rare.start_pre.empty()) return launch(turn);
+    if (before_ >= rare.start_pre.size()) return launch(turn);
+    if (auto registered = register_run(); !registered) return registered;
     phase_ = Phase::starting;
-    commands_ = std::make_unique<Commands>(
-        commands_owner(), *parsed_, "startPre", rare.start_pre, std::vector<std::string>(), 0,
-        [this](const std::string& failure, int) {
+    remember();
+    run_before(turn);
+    return {};
+}
+
+void Instance::run_before(Turn& turn) {
+    run_commands(
+        "startPre", parsed_->more().start_pre, {}, 0, [this](const std::string& failure, int) {
             later([failure](Instance& self, Turn& inner) { self.begun_before(inner, failure); });
         });
-    commands_->start();
     owner_.changed(turn);
-    return {};
+}
+
+// Where they were, if a second stage before us had begun them.
+void Instance::run_commands(std::string what, std::vector<Command> commands,
+                            std::vector<std::string> environment, uint64_t limit,
+                            Commands::Done done) {
+    bool resumed = resumes(what);
+    CommandPlace from{what, what == "startPre" ? before_ : 0, {}, {}};
+    commands_ =
+        std::make_unique<Commands>(commands_owner(), *parsed_, std::move(what), std::move(commands),
+                                   std::move(environment), limit, std::move(done));
+    if (entry_)
+        commands_->keep([this](const CommandPlace& place) {
+            place_ = std::make_unique<CommandPlace>(place);
+            carry();
+        });
+    if (!resumed && from.at == 0) return commands_->start();
+    Ref<Process> process;
+    if (resumed) {
+        from = std::move(resume_->place);
+        process = std::move(resume_->process);
+        resume_.reset();
+    }
+    commands_->resume(from, std::move(process));
+}
+
+void Instance::end_commands() {
+    commands_.reset();
+    place_.reset();
 }
 
 Result<> Instance::reread_s6() {
@@ -82,8 +115,15 @@ Result<> Instance::reread_s6() {
 
 void Instance::begun_before(Turn& turn, const std::string& failure) {
     if (phase_ != Phase::starting) return;
-    commands_.reset();
+    end_commands();
     if (!failure.empty()) return could_not_start(turn, failure);
+    before_ = parsed_->more().start_pre.size();
+    if (unconfirmed_) { // not before the configuration has it
+        if (starts_ > 0) --starts_;
+        if (!start_times_.empty()) start_times_.pop_back();
+        liveness_.reset();
+        return idle_again(turn);
+    }
     if (auto launched = launch(turn); !launched) could_not_start(turn, launched.error().message);
 }
 
@@ -149,6 +189,7 @@ void Instance::adopt_company(Turn& turn) {
         sockets_ = std::move(*sockets);
     make_liveness();
     if (liveness_) {
+        if (resume_) liveness_->adopt_status(std::move(resume_->says), resume_->reloading);
         bool heard = socket && entry_.word().notifying;
         liveness_->adopt(std::move(socket));
         liveness_->adopt_watchdog(entry_->watchdog_ms * millisecond);
@@ -220,19 +261,16 @@ void Instance::became_ready(Turn& turn) {
     if (phase_ != Phase::starting || commands_) return;
     const std::vector<Command>& after = parsed_->more().start_post;
     if (after.empty()) return now_ready(turn);
-    commands_ = std::make_unique<Commands>(
-        commands_owner(), *parsed_, "startPost", after,
-        std::vector<std::string>{"MAINPID=" + std::to_string(pid())}, 0,
-        [this](const std::string& failure, int) {
-            later([failure](Instance& self, Turn& inner) {
-                self.commands_.reset();
-                if (failure.empty())
-                    self.now_ready(inner);
-                else
-                    self.give_up_on(inner, failure, self.parsed_->stop_signal);
-            });
-        });
-    commands_->start();
+    run_commands("startPost", after, {"MAINPID=" + std::to_string(pid())}, 0,
+                 [this](const std::string& failure, int) {
+                     later([failure](Instance& self, Turn& inner) {
+                         self.end_commands();
+                         if (failure.empty())
+                             self.now_ready(inner);
+                         else
+                             self.give_up_on(inner, failure, self.parsed_->stop_signal);
+                     });
+                 });
 }
 
 void Instance::now_ready(Turn& turn) {
@@ -251,7 +289,7 @@ void Instance::now_ready(Turn& turn) {
 void Instance::give_up_on(Turn& turn, const std::string& why, int signal) {
     if (phase_ != Phase::starting && phase_ != Phase::running) return;
     if (!process_) {
-        commands_.reset();
+        end_commands();
         return could_not_start(turn, why);
     }
     last_ = why;
@@ -327,20 +365,18 @@ bool Instance::clean_up(Turn& turn) {
     environment.push_back(
         std::string("SERVICE_RESULT=") +
         (phase_ == Phase::stopping || parsed_->is_success(wait_status_) ? "success" : "failure"));
-    commands_ = std::make_unique<Commands>(
-        commands_owner(), *parsed_, s6_ ? "finish" : "stopPost", std::move(commands),
-        std::move(environment), limit, [this](const std::string& failure, int status) {
-            later([failure, status](Instance& self, Turn& inner) {
-                self.cleaned_up(inner, failure, status);
-            });
-        });
-    commands_->start();
+    run_commands(s6_ ? "finish" : "stopPost", std::move(commands), std::move(environment), limit,
+                 [this](const std::string& failure, int status) {
+                     later([failure, status](Instance& self, Turn& inner) {
+                         self.cleaned_up(inner, failure, status);
+                     });
+                 });
     owner_.changed(turn);
     return true;
 }
 
 void Instance::cleaned_up(Turn& turn, const std::string& failure, int status) {
-    commands_.reset();
+    end_commands();
     if (s6_ && status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == 125) {
         if (outcome_ == Outcome::backoff) outcome_ = Outcome::failed;
         last_ += "; finish says that it is not to be started again";

@@ -7,13 +7,20 @@
 // any moment: a record counts when its `state` says so, and that is written last; `word` holds in
 // one store all that must agree with itself. The rest is either valid on its own or for people.
 //
-// Records are multiples of 64 bytes, of sizes that are powers of two, never moved; a free one is
-// used again for one of its size.
+// Beside a record there may be notes, of what only some instances have: bytes that are written
+// whole or not at all. A new one is there before the old one goes, and whoever finds both takes the
+// newer.
+//
+// Records and notes are multiples of 64 bytes, of sizes that are powers of two, never moved; a free
+// one is used again for one of its size. What makes no sense in what a predecessor wrote is left
+// alone: it is as if it were not there.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "init/base/fd.h"
@@ -58,6 +65,22 @@ class Ledger {
     };
     static_assert(sizeof(Record) == 192);
 
+    enum class NoteKind : uint8_t {
+        carried, // carried.h, canonical Preserves
+        lines,   // the last lines of the process (log_lines.h)
+    };
+    static constexpr size_t note_kinds = 2;
+    struct Note {
+        uint32_t state; // 0 free, 2 a note
+        uint32_t size_class;
+        uint32_t owner; // offset of its record, in units
+        uint32_t size;  // bytes, behind this
+        uint32_t kind;
+        uint32_t sequence; // of two of a kind, the one of the higher number counts
+    };
+    static_assert(sizeof(Note) == 24);
+    using Notes = std::array<Note*, note_kinds>; // null: none
+
     // What has to be stored at once.
     struct Word {
         uint8_t phase = 0;   // Instance::Phase
@@ -92,34 +115,54 @@ class Ledger {
     Result<Record*> add(preserves::View id, preserves::View spec);
     void remove(Record* record);
 
+    // In the place of `note`, which may be null, for the same record and of the same kind. Without
+    // room there is none then. Nothing is written if it says the same.
+    void write(Note*& note, const Record& owner, NoteKind kind, std::string_view bytes);
+    void remove(Note*& note);
+
     // All that there are, once after take_over.
     std::vector<Record*> all();
+    // The notes of one of these, once.
+    Notes take_notes(const Record* record);
     static std::string_view id_of(const Record& record);
     static std::string_view spec_of(const Record& record);
+    static std::string_view text_of(const Note* note); // of none: empty
+    // What it is, if it is a whole value without capabilities.
+    static Result<preserves::Value> value_of(std::string_view canonical);
 
   private:
     struct Header;
     static Result<Ledger> map(Fd memory);
     Header& header() const;
+    void* allocate(size_t size);
+    void find_note(Note* note);
+    uint32_t place_of(const void* block) const;
 
     unsigned char* base_ = nullptr;
-    std::vector<std::vector<Record*>> free_; // by size class
+    std::vector<std::vector<void*>> free_;      // by size class
+    std::unordered_map<uint32_t, Notes> found_; // by place of their record
 };
 
 // One record, removed with this unless init is to keep it. May be none: then nothing is written.
 class LedgerEntry {
   public:
     LedgerEntry() = default;
-    LedgerEntry(Ledger& ledger, Ledger::Record* record) : ledger_(&ledger), record_(record) {}
+    LedgerEntry(Ledger& ledger, Ledger::Record* record)
+        : ledger_(&ledger), record_(record), notes_(ledger.take_notes(record)) {}
     LedgerEntry(LedgerEntry&& other) noexcept
-        : ledger_(other.ledger_), record_(std::exchange(other.record_, nullptr)) {}
+        : ledger_(other.ledger_), record_(std::exchange(other.record_, nullptr)),
+          notes_(std::exchange(other.notes_, {})) {}
     LedgerEntry& operator=(LedgerEntry&& other) noexcept {
         std::swap(ledger_, other.ledger_);
         std::swap(record_, other.record_);
+        std::swap(notes_, other.notes_);
         return *this;
     }
     ~LedgerEntry() {
-        if (record_ != nullptr) ledger_->remove(record_);
+        if (record_ == nullptr) return;
+        for (Ledger::Note*& note : notes_)
+            ledger_->remove(note);
+        ledger_->remove(record_);
     }
     explicit operator bool() const { return record_ != nullptr; }
     Ledger::Record* operator->() const { return record_; }
@@ -131,9 +174,16 @@ class LedgerEntry {
     }
     void set_last(std::string_view last) const;
 
+    std::string_view note(Ledger::NoteKind kind) const {
+        return Ledger::text_of(notes_[static_cast<size_t>(kind)]);
+    }
+    // Empty: there is none.
+    void set_note(Ledger::NoteKind kind, std::string_view bytes);
+
   private:
     Ledger* ledger_ = nullptr;
     Ledger::Record* record_ = nullptr;
+    Ledger::Notes notes_{};
 };
 
 } // namespace muster::services

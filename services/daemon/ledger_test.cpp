@@ -118,3 +118,92 @@ TEST_CASE("ledger: the word keeps every part, the last text is cut between chara
     entry.set_last("exit code 1");
     CHECK(std::string(entry->last) == "exit code 1");
 }
+
+TEST_CASE("ledger: notes are found with their record, the newer of two, and go with it") {
+    using Kind = Ledger::NoteKind;
+    Memory memory;
+    {
+        auto ledger = memory.open();
+        REQUIRE(ledger.ok());
+        auto kept = ledger->add(value("kept"), value("x"));
+        auto other = ledger->add(value("other"), value("x"));
+        REQUIRE(kept.ok());
+        REQUIRE(other.ok());
+        alignas(LedgerEntry) unsigned char room[sizeof(LedgerEntry)];
+        auto* entry = new (room) LedgerEntry(*ledger, *kept); // init is to keep it
+        entry->set_note(Kind::lines, std::string(900, 'a'));
+        entry->set_note(Kind::lines, "short");
+        entry->set_note(Kind::carried, "of another kind");
+        CHECK(entry->note(Kind::lines) == "short");
+        // Written, and its predecessor not yet removed: as if we had died in between.
+        Ledger::Note* newer = nullptr;
+        Ledger::Note* oldest = nullptr;
+        ledger->write(newer, **kept, Kind::lines, "sequence 0");
+        ledger->write(newer, **kept, Kind::lines, "sequence 1");
+        ledger->write(newer, **kept, Kind::lines, "sequence 2");
+        ledger->write(oldest, **kept, Kind::lines, "sequence 0 again");
+        // One whose record goes without it.
+        Ledger::Note* orphan = nullptr;
+        ledger->write(orphan, **other, Kind::lines, "nobody's");
+        ledger->remove(*other);
+    }
+    auto ledger = memory.open();
+    REQUIRE(ledger.ok());
+    auto all = ledger->all();
+    REQUIRE(all.size() == 1);
+    {
+        LedgerEntry entry(*ledger, all[0]);
+        CHECK(entry.note(Kind::lines) == "sequence 2");
+        CHECK(entry.note(Kind::carried) == "of another kind");
+        entry.set_note(Kind::carried, {});
+        CHECK(entry.note(Kind::carried).empty());
+        LedgerEntry moved(std::move(entry));
+        CHECK(moved.note(Kind::lines) == "sequence 2");
+    }
+    auto again = memory.open();
+    REQUIRE(again.ok());
+    CHECK(again->all().empty());
+}
+
+TEST_CASE("ledger: one that is damaged is read as far as it makes sense") {
+    using Kind = Ledger::NoteKind;
+    uint32_t seed = 7;
+    auto random = [&seed](size_t below) {
+        seed = seed * 1664525 + 1013904223;
+        return (seed >> 8) % below;
+    };
+    for (int round = 0; round < 300; ++round) {
+        Memory memory;
+        std::vector<LedgerEntry*> kept;
+        {
+            auto ledger = memory.open();
+            REQUIRE(ledger.ok());
+            for (int i = 0; i < 6; ++i) {
+                auto record = ledger->add(value("x"), value("[\"/bin/true\" {a: 1}]"));
+                REQUIRE(record.ok());
+                kept.push_back(new LedgerEntry(*ledger, *record));
+                kept.back()->set_note(Kind::carried, "{}");
+                kept.back()->set_note(Kind::lines, std::string(random(300), 'y') + "z");
+            }
+        }
+        void* bytes = ::mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, memory.fd.get(), 0);
+        REQUIRE(bytes != MAP_FAILED);
+        for (size_t flips = 1 + random(200); flips > 0; --flips)
+            static_cast<unsigned char*>(bytes)[8 + random(4096)] =
+                static_cast<unsigned char>(random(256));
+        ::munmap(bytes, 8192);
+        auto ledger = memory.open();
+        if (!ledger) continue; // refused as a whole
+        for (Ledger::Record* record : ledger->all()) {
+            (void)Ledger::value_of(Ledger::id_of(*record));
+            (void)Ledger::value_of(Ledger::spec_of(*record));
+            LedgerEntry entry(*ledger, record);
+            (void)Ledger::value_of(entry.note(Kind::carried));
+            CHECK(entry.note(Kind::lines).size() < Ledger::capacity);
+            entry.set_note(Kind::lines, "new");
+        }
+        (void)ledger->add(value("x"), value("y"));
+        for (LedgerEntry* each : kept)
+            ::operator delete(static_cast<void*>(each)); // as in a process that was killed
+    }
+}

@@ -44,6 +44,10 @@ class Liveness {
     // of the same number.
     void adopt_main(pid_t pid, uint64_t started);
     void adopt_watchdog(uint64_t asked);
+    void adopt_status(std::string status, bool reloading) {
+        status_ = std::move(status);
+        reloading_ = reloading;
+    }
     const NotifySocket& socket() const { return socket_; }
 
     void begin();

@@ -17,7 +17,7 @@ namespace {
 
 constexpr size_t read_size = logs::intake_size;
 // Of what a process wrote, for the report of its failure.
-constexpr size_t most_remembered = 1024; // bytes
+constexpr size_t most_remembered = 1024 - sizeof(Ledger::Note); // bytes
 constexpr size_t most_last_lines = 10;
 
 preserves::Value record_at(std::string stamp, const preserves::Value& service,
@@ -178,17 +178,26 @@ void LogLines::take_rest(Stream& stream, std::string& lines) {
 }
 
 void LogLines::remember(std::string_view lines) {
-    last_.append(lines.substr(lines.size() - std::min(lines.size(), most_remembered)));
-    if (last_.size() <= most_remembered) return;
-    last_.erase(0, last_.size() - most_remembered);
-    last_.erase(0, last_.find('\n') + 1);
+    if (lines.empty()) return;
+    std::string last =
+        entry_ ? std::string(entry_->note(Ledger::NoteKind::lines)) : std::move(last_);
+    last.append(lines.substr(lines.size() - std::min(lines.size(), most_remembered)));
+    if (last.size() > most_remembered) {
+        last.erase(0, last.size() - most_remembered);
+        last.erase(0, last.find('\n') + 1);
+    }
+    if (entry_)
+        entry_->set_note(Ledger::NoteKind::lines, last);
+    else
+        last_ = std::move(last);
 }
 
 std::vector<std::string> LogLines::last_lines() const {
     std::vector<std::string> lines;
-    for (size_t at = 0; at < last_.size();) {
-        size_t end = last_.find('\n', at);
-        lines.push_back(last_.substr(at, end - at));
+    std::string_view last = entry_ ? entry_->note(Ledger::NoteKind::lines) : last_;
+    for (size_t at = 0; at < last.size();) {
+        size_t end = std::min(last.find('\n', at), last.size());
+        lines.emplace_back(last.substr(at, end - at));
         at = end + 1;
     }
     if (lines.size() > most_last_lines)

@@ -17,6 +17,7 @@
 
 #include "init/base/event_loop.h"
 #include "init/dataspace/engine.h"
+#include "services/daemon/ledger.h"
 #include "services/log/journal.h"
 
 namespace muster::services {
@@ -47,6 +48,9 @@ class LogLines {
     void drain(dataspace::Turn& turn);
     // The same, and closes both.
     void finish();
+    // What was written last is kept there, and known to a successor of ours; it may be none.
+    // Before anything is read.
+    void remember_in(LedgerEntry& entry) { entry_ = entry ? &entry : nullptr; }
     // What was written last: whole lines, the newest at the end, few.
     std::vector<std::string> last_lines() const;
 
@@ -83,7 +87,8 @@ class LogLines {
     logs::Journal* journal_;
     logs::Rotation rotation_;
     std::unique_ptr<logs::Journal::Share> share_;
-    std::string last_; // the end of what was written, whole lines
+    LedgerEntry* entry_ = nullptr;
+    std::string last_; // the end of what was written, whole lines; with `entry_`: there instead
     Ref<dataspace::Account> account_;
     std::vector<std::unique_ptr<Stream>> streams_;
 };

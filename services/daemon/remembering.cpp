@@ -24,8 +24,9 @@ Result<> Instance::register_run() {
 }
 
 // Before the process is made: whoever finds the slot without a pid knows that it never was.
-void Instance::claimed(SlotRef slot) const {
+void Instance::claimed(SlotRef slot) {
     if (!entry_) return;
+    carry();
     entry_->slot = slot.index;
     entry_->generation = slot.generation;
     entry_->starts = starts_;
@@ -39,7 +40,7 @@ void Instance::claimed(SlotRef slot) const {
     entry_.set_word(word);
 }
 
-void Instance::remember() const {
+void Instance::remember() {
     if (!entry_) return;
     Ledger::Word word = entry_.word();
     word.phase = static_cast<uint8_t>(phase_);
@@ -65,10 +66,30 @@ void Instance::remember() const {
         word.ended = word.gone = word.notifying = false;
         entry_->generation = 0;
     }
+    carry();
     entry_.set_word(word);
 }
 
-void Instance::remember_stop(uint64_t grace) const {
+void Instance::carry() {
+    if (!entry_) return;
+    Carried carried;
+    if (parsed_ && parsed_->more().restart_starts > 0) carried.starts = start_times_;
+    if (liveness_) {
+        carried.says = liveness_->status();
+        carried.reloading = liveness_->reloading();
+    }
+    if (last_.size() >= Ledger::last_size) carried.last = last_;
+    if (failure_) carried.failure = {failure_->how, failure_->wait_status, failure_->lines};
+    if (phase_ == Phase::starting || phase_ == Phase::idle) carried.before = before_;
+    if (place_) carried.commands = *place_;
+    if (carried.empty()) return entry_.set_note(Ledger::NoteKind::carried, {});
+    Value value = carried.encode();
+    entry_.set_note(
+        Ledger::NoteKind::carried,
+        {reinterpret_cast<const char*>(value.view().bytes().data()), value.view().bytes().size()});
+}
+
+void Instance::remember_stop(uint64_t grace) {
     if (!entry_) return;
     entry_->stop_by = monotonic_now() + grace;
     remember();
@@ -90,7 +111,7 @@ void Instance::note_notifying(bool yes) const {
 }
 
 // The same for messages on the notify socket.
-void Instance::note_heard(bool ready) const {
+void Instance::note_heard(bool ready) {
     if (!entry_) return;
     pid_t main = liveness_->main_pid();
     if (main != entry_->main_pid) {
@@ -98,6 +119,7 @@ void Instance::note_heard(bool ready) const {
         entry_->main_pid = main;
     }
     entry_->watchdog_ms = static_cast<uint32_t>(liveness_->watchdog_asked() / millisecond);
+    carry();
     if (ready) note_notifying(true);
 }
 
@@ -150,7 +172,7 @@ void Instance::adopt(Turn& turn, LedgerEntry entry) {
                    : Outcome::none;
     phase_ = word.phase <= static_cast<uint8_t>(Phase::failed) ? static_cast<Phase>(word.phase)
                                                                : Phase::idle;
-    adopt_failure();
+    adopt_carried();
     Processes& processes = owner_.context().processes;
     Ref<Process> process;
     if (entry_->generation != 0) {
@@ -168,29 +190,88 @@ void Instance::adopt(Turn& turn, LedgerEntry entry) {
     } else if (phase_ == Phase::backoff) {
         delay_ = next_start_ > monotonic_now() ? next_start_ - monotonic_now() : 0;
         back_off(turn);
-    } else if (entry_->main_pid != 0 && (phase_ == Phase::ending || phase_ == Phase::stopping)) {
-        // What is done after the end is begun anew.
+    } else if ((entry_->main_pid != 0 || resumes("stopPost")) &&
+               (phase_ == Phase::ending || phase_ == Phase::stopping)) {
+        // What is done after the end goes on, or is begun anew.
         wait_status_ = entry_->wait_status;
         last_pid_ = entry_->main_pid;
         tree_gone_ = over_ = true;
         if (!clean_up(turn)) after_run(turn);
+    } else if (phase_ == Phase::starting && resume_before(turn)) {
+        // The commands before the process.
     } else if (phase_ != Phase::complete && phase_ != Phase::failed) {
         // Between the intent and the process, or just to be started.
         if (phase_ == Phase::starting && starts_ > 0) --starts_;
+        if (phase_ == Phase::starting && !start_times_.empty()) start_times_.pop_back();
         phase_ = Phase::idle;
-        if (retired_) return owner_.instance_gone(turn, *this);
+        if (retired_) {
+            end_resume();
+            return before_ == 0 ? owner_.instance_gone(turn, *this) : stop(turn);
+        }
     }
+    if (resume_ && !resumes("stopPost") && !resumes("finish")) end_resume();
     owner_.changed(turn);
 }
 
-void Instance::adopt_failure() {
+void Instance::adopt_carried() {
+    Carried carried;
+    if (std::string_view note = entry_.note(Ledger::NoteKind::carried); !note.empty())
+        if (auto value = Ledger::value_of(note)) carried = Carried::decode(*value);
+    if (!carried.last.empty()) last_ = carried.last;
+    adopt_failure(carried);
+    if (!parsed_) return;
+    const RareFields& rare = parsed_->more();
+    start_times_ = std::move(carried.starts);
+    before_ = std::min(carried.before, rare.start_pre.size());
+    resume_ = std::make_unique<Resume>();
+    resume_->says = std::move(carried.says);
+    resume_->reloading = carried.reloading;
+    CommandPlace& place = resume_->place = std::move(carried.commands);
+    if (place.what.empty()) return;
+    Processes& processes = owner_.context().processes;
+    if (place.slot.generation != 0) resume_->process = processes.claim_adopted(place.slot);
+    if (!resume_->process && place.status) resume_->process = processes.gone_already(*place.status);
+    if (place.what == "startPre") before_ = std::min(place.at, rare.start_pre.size());
+}
+
+bool Instance::resumes(std::string_view what) const {
+    return resume_ && resume_->place.what == what;
+}
+
+// What a second stage before us had begun is of no use.
+void Instance::end_resume() {
+    if (resume_ && resume_->process) {
+        resume_->process->abandon();
+        resume_->process->attach({});
+    }
+    resume_.reset();
+}
+
+// Whether a command before the process was under way.
+bool Instance::resume_before(Turn& turn) {
+    if (!resumes("startPre") || !resume_->process || parsed_->more().start_pre.empty())
+        return false;
+    if (auto sockets = owner_.context().sockets->open_all(parsed_->more().listen); !sockets)
+        say(turn, sockets.error().message);
+    else
+        sockets_ = std::move(*sockets);
+    ++run_;
+    tree_gone_ = true; // nothing is there yet
+    over_ = false;
+    make_liveness();
+    run_before(turn);
+    return true;
+}
+
+void Instance::adopt_failure(const Carried& carried) {
     Ledger::Word word = entry_.word();
     if (entry_->failures == 0 || word.failure > static_cast<uint8_t>(Failure::Kind::not_well))
         return;
     Failure failure;
     failure.kind = static_cast<Failure::Kind>(word.failure);
-    failure.how = last_;
-    failure.wait_status = entry_->wait_status;
+    failure.how = carried.failure ? carried.failure->how : last_;
+    failure.wait_status = carried.failure ? carried.failure->status : entry_->wait_status;
+    if (carried.failure) failure.lines = carried.failure->lines;
     failure.time_us = entry_->failed_at;
     failure.count = entry_->failures;
     uint64_t now = monotonic_now();
@@ -229,6 +310,7 @@ void Instance::adopt_process(Turn& turn, Ref<Process> process) {
     log_lines_ =
         std::make_unique<LogLines>(owner_.engine(), context.loop, owner_.facet(), context.log,
                                    owner_.service(), owner_.name(), context.journal, parsed_->log);
+    log_lines_->remember_in(entry_);
     log_lines_->set_pid(process_->pid());
     turn.in(*owner_.facet(), [this](Turn& inner) {
         run_facet_ = inner.facet([](Turn&) {});
@@ -240,7 +322,7 @@ void Instance::adopt_process(Turn& turn, Ref<Process> process) {
     switch (phase_) {
     case Phase::starting:
         // Not before `init --exec` has said that it runs.
-        if (parsed_->ready_on_start && !report_) became_ready(turn);
+        if ((parsed_->ready_on_start && !report_) || resumes("startPost")) became_ready(turn);
         break;
     case Phase::ending:
         if (!process_->running()) end_rest();

@@ -13,7 +13,8 @@ namespace {
 constexpr std::string_view limit_names[] = {
     "as",   "core",   "cpu",   "data", "fsize",  "locks",  "memlock",    "msgqueue",
     "nice", "nofile", "nproc", "rss",  "rtprio", "rttime", "sigpending", "stack"};
-constexpr std::string_view namespace_names[] = {"mount", "net", "ipc", "uts", "cgroup", "pid"};
+constexpr std::string_view namespace_names[] = {"mount",  "net", "ipc", "uts",
+                                                "cgroup", "pid", "user"};
 constexpr std::string_view capability_names[] = {"chown",
                                                  "dac_override",
                                                  "dac_read_search",
@@ -241,7 +242,7 @@ bool read_capabilities(SpecReader& r, std::string_view field, View value) {
 bool read_namespaces(SpecReader& r, std::string_view field, View value) {
     std::string list;
     if (!read_name_list(r, field, value, namespace_names,
-                        "one of mount, net, ipc, uts, cgroup and pid", list))
+                        "one of mount, net, ipc, uts, cgroup, pid and user", list))
         return false;
     for (View item : value.items()) {
         if (item.as_text() == "pid") r.rare.pid_namespace = true;

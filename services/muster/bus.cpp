@@ -206,7 +206,12 @@ Result<std::vector<Value>> Bus::query(const std::vector<std::string>& spaces,
                                              found.emplace(std::string(bytes.begin(), bytes.end()),
                                                            Value(value));
                                          },
-                                     .gone = {},
+                                     // What was replaced meanwhile.
+                                     .gone =
+                                         [&](View value) {
+                                             auto bytes = value.bytes();
+                                             found.erase(std::string(bytes.begin(), bytes.end()));
+                                         },
                                      .message = {}});
     size_t answers = 0;
     size_t asked = 0;

@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "init/base/fd.h"
+#include "init/dataspace/pattern.h"
 #include "services/muster/bus.h"
 #include "services/muster/screen.h"
 #include "services/muster/shutdown_request.h"
@@ -28,7 +29,7 @@ const char* const shutdown_usage =
     "usage: shutdown [-h | -P | -H | -r | -k] [TIME] [MESSAGE...]\n"
     "       shutdown -c [MESSAGE...]\n"
     "       poweroff | reboot | halt [-f] [-n] [-p] [--no-wall]\n"
-    "       telinit 0 | 6 | 2 | 3 | 4 | 5 | q | u\n"
+    "       telinit 0 | 6 | 1 | 2 | 3 | 4 | 5 | q | u\n"
     "\n"
     "Stops all services in order, and then the machine.\n"
     "\n"
@@ -42,9 +43,10 @@ const char* const shutdown_usage =
     "  -f          at once, without stopping anything; -n: without writing to disks first\n"
     "  --no-wall   tell nobody\n"
     "\n"
-    "telinit 0 powers off, 6 reboots, q looks at the configuration again, u is `muster upgrade`;\n"
-    "2 to 5 are one and the same. Options of other implementations that have no meaning here are\n"
-    "ignored.\n";
+    "telinit 0 powers off, 6 reboots, 1 (or S) stops all but the core layer and has a shell on "
+    "the\n"
+    "console, 2 to 5 bring everything back, q looks at the configuration again, u is\n"
+    "`muster upgrade`. Options of other implementations that have no meaning here are ignored.\n";
 
 namespace {
 
@@ -163,6 +165,49 @@ int later(Bus& bus, const ShutdownRequest& request) {
     return 0;
 }
 
+// --- single-user mode (services/etc/muster/boot/40-modes.pr) ---
+
+Result<bool> is_there(Bus& bus, const Value& pattern) {
+    auto found = bus.query({"config"}, pattern);
+    if (!found) return found.error();
+    return !found->empty();
+}
+
+int change_mode(Bus& bus, bool single) {
+    namespace pat = dataspace::pattern;
+    if (!bus.is_root()) return failed("permission denied: only root may do that");
+    Value shell = preserves::record("daemon", {preserves::symbol("single-user")});
+    Value all = preserves::record("milestone", {preserves::symbol("default")});
+    auto order = [&](const char* what, const Value& service) {
+        bus.client().message(bus.config(), preserves::record(what, {service}));
+    };
+    auto known = is_there(
+        bus,
+        pat::record("daemon", {pat::literal(preserves::symbol("single-user")), pat::discard()}));
+    auto booted =
+        is_there(bus, pat::record("boot-mode", {pat::literal(preserves::symbol("single"))}));
+    if (!known || !booted) return failed((known ? booted : known).error().message);
+    if (single) {
+        if (!*known) return failed("nobody defines <daemon single-user>: this is no machine");
+        auto done = is_there(
+            bus, pat::record("service-state",
+                             {pat::literal(shell), pat::literal(preserves::symbol("complete"))}));
+        if (!done) return failed(done.error().message);
+        order("start-service", shell);
+        if (*done) order("restart-service", shell); // booted so, and left since
+        order("stop-service", all);
+    } else if (*booted) { // it was not asked for by us
+        order("start-service", all);
+        order("stop-service", shell);
+    } else {
+        order("release-service", all);
+        order("release-service", shell);
+    }
+    // We may be among those that have to go.
+    Result<> settled = bus.settle();
+    return settled ? 0 : failed(settled.error().message);
+}
+
 // --- the service that waits ---
 
 volatile sig_atomic_t told_to_end = 0;
@@ -250,12 +295,9 @@ int shutdown_command(std::string_view name, const std::vector<std::string>& word
         std::fputs(shutdown_usage, stdout);
         return 0;
     case What::nothing:
-    case What::full:
         return 0;
     case What::upgrade:
         return upgrade(path);
-    case What::single:
-        return failed("single-user mode is a way to boot: `single` on the kernel command line");
     default:
         break;
     }
@@ -265,6 +307,9 @@ int shutdown_command(std::string_view name, const std::vector<std::string>& word
     }
     if (request->force) return force(*request);
     auto bus = Bus::connect(path);
+    if (request->what == What::single || request->what == What::full)
+        return bus ? change_mode(**bus, request->what == What::single)
+                   : failed(bus.error().message);
     if (request->what == What::reload) {
         if (bus && (*bus)->is_root()) {
             (*bus)->client().message((*bus)->config(),

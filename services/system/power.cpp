@@ -91,6 +91,10 @@ void Power::stop_all(std::function<void()> stopped) {
     report_ = std::make_unique<StopReport>(
         context_.loop, context_.engine, facet_, context_.config, context_.log,
         [this](const Value& service) { context_.tracker.give_up(context_.engine, service); });
+    report_->set_more_time([this](uint64_t left) {
+        // It is asked again.
+        (void)context_.link.more_time(static_cast<int64_t>(left / millisecond));
+    });
     report_->begin();
     context_.tracker.stop_all(context_.engine, [this, stopped = std::move(stopped)] {
         report_->finish();

@@ -87,6 +87,7 @@ void StopReport::tick() {
     uint64_t now = monotonic_now();
     std::vector<std::string> lines;
     std::vector<Value> hopeless;
+    uint64_t left = 0;
     for (auto& [name, each] : services_) {
         if (each.since == 0 || each.took != 0 || each.states == 0 || each.given_up) continue;
         uint64_t so_far = now - each.since;
@@ -95,12 +96,16 @@ void StopReport::tick() {
             hopeless.push_back(name);
             lines.push_back(display_name(name) + " did not stop in " + seconds_of(so_far) +
                             ", not even killed; going on without it");
-        } else if (now >= each.next_notice) {
+            continue;
+        }
+        left = std::max(left, each.limit + timing_.after_kill - so_far);
+        if (now >= each.next_notice) {
             each.next_notice = now + timing_.next_notice;
             lines.push_back("waiting for " + display_name(name) + " to stop, " +
                             seconds_of(so_far) + " of " + seconds_of(each.limit));
         }
     }
+    if (left > 0 && more_time_) more_time_(left);
     say_later(std::move(lines));
     for (const Value& name : hopeless)
         give_up_(name);

@@ -8,7 +8,8 @@
 //   db was slow to stop, 10 s: killed by SIGKILL, as it did not stop in 10 s
 //   nfs did not stop in 15 s, not even killed; going on without it
 //
-// The last is when its stopTimeout and 5 s more are over: the tracker is told to go on without it.
+// While somebody has time left, init is asked to wait for so long. The last is when its stopTimeout
+// and 5 s more are over: the tracker is told to go on without it.
 #pragma once
 
 #include <functional>
@@ -39,6 +40,9 @@ class StopReport {
                dataspace::CapRef config, dataspace::CapRef log,
                std::function<void(const preserves::Value&)> give_up, Timing timing);
 
+    // `more(LEFT)`: somebody may take so long still, in nanoseconds; called about every second
+    // while that is so. Before `begin`.
+    void set_more_time(std::function<void(uint64_t)> more) { more_time_ = std::move(more); }
     // Before the services are told to stop.
     void begin();
     // The services have stopped, or nobody waits for them any longer: says who was slow, and who
@@ -69,6 +73,7 @@ class StopReport {
     dataspace::CapRef config_;
     dataspace::CapRef log_;
     std::function<void(const Value&)> give_up_;
+    std::function<void(uint64_t)> more_time_;
     Timing timing_;
     std::unordered_map<Value, Each, preserves::ValueHash, preserves::ValueEqual> services_;
     Timer timer_;

@@ -123,6 +123,27 @@ TEST_CASE("stop report: one that stays is waited for by name, and at last given 
     CHECK(world.lines.back().ends_with(", not even killed; going on without it"));
 }
 
+TEST_CASE("stop report: init is told how long the slowest has still") {
+    World world(no_patience());
+    world.say({"<run-service <daemon a>>", "<service-state <daemon a> started>",
+               "<daemon a {stopTimeout: 3600}>", "<run-service <daemon b>>",
+               "<service-state <daemon b> started>", "<daemon b {stopTimeout: 86400}>"});
+    std::vector<uint64_t> told;
+    world.report->set_more_time([&](uint64_t left) { told.push_back(left); });
+    world.begin();
+    world.unsay({"<run-service <daemon a>>"}); // nobody has asked b to stop yet
+    while (told.empty())
+        world.loop->run_once(true);
+    CHECK(told[0] > 0);
+    CHECK(told[0] <= 3600 * second + no_patience().after_kill);
+    world.unsay({"<run-service <daemon b>>"});
+    told.clear();
+    while (told.empty())
+        world.loop->run_once(true);
+    CHECK(told[0] > 3600 * second + no_patience().after_kill);
+    world.finish();
+}
+
 TEST_CASE("stop report: who still runs when nobody waits any longer") {
     World world(no_patience());
     world.say({"<run-service <daemon late>>", "<service-state <daemon late> started>"});

@@ -1,0 +1,142 @@
+#include "services/daemon/carried.h"
+
+#include <limits>
+
+#include "init/preserves/encoder.h"
+#include "init/preserves/utf8.h"
+
+namespace muster::services {
+
+namespace {
+
+// Of what fits into T; else `otherwise`.
+template <typename T>
+T number(preserves::View value, T otherwise) {
+    auto given = value.valid() ? value.as_int() : std::nullopt;
+    if (!given || *given < static_cast<int64_t>(std::numeric_limits<T>::min())) return otherwise;
+    if constexpr (sizeof(T) < sizeof(int64_t))
+        if (*given > static_cast<int64_t>(std::numeric_limits<T>::max())) return otherwise;
+    return static_cast<T>(*given);
+}
+
+std::string text_at(preserves::View dictionary, std::string_view key) {
+    preserves::View found = dictionary.get(key);
+    return found.valid() ? bytes_of(found) : std::string();
+}
+
+bool is_dictionary(preserves::View value) {
+    return value.valid() && value.kind() == preserves::Kind::dictionary;
+}
+
+bool is_sequence(preserves::View value) {
+    return value.valid() && value.kind() == preserves::Kind::sequence;
+}
+
+} // namespace
+
+preserves::Value text_value(std::string_view bytes) {
+    if (preserves::is_utf8(bytes)) return preserves::string(bytes);
+    return preserves::byte_string({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
+}
+
+std::string bytes_of(preserves::View text) {
+    if (auto string = text.as_string()) return std::string(*string);
+    if (auto bytes = text.as_bytes())
+        return {reinterpret_cast<const char*>(bytes->data()), bytes->size()};
+    return {};
+}
+
+bool Carried::empty() const {
+    return starts.empty() && says.empty() && !reloading && last.empty() && !failure &&
+           before == 0 && commands.what.empty();
+}
+
+preserves::Value Carried::encode() const {
+    preserves::Encoder out;
+    auto integer = [&](std::string_view key, uint64_t value) {
+        out.symbol(key);
+        out.integer(static_cast<int64_t>(value));
+    };
+    auto text = [&](std::string_view key, const std::string& value) {
+        out.symbol(key);
+        out.value(text_value(value));
+    };
+    out.begin_dictionary();
+    if (!starts.empty()) {
+        out.symbol("starts");
+        out.begin_sequence();
+        for (uint64_t each : starts)
+            out.integer(static_cast<int64_t>(each));
+        out.end();
+    }
+    if (!says.empty()) text("says", says);
+    if (reloading) {
+        out.symbol("reloading");
+        out.boolean(true);
+    }
+    if (!last.empty()) text("last", last);
+    if (failure) {
+        out.symbol("failure");
+        out.begin_dictionary();
+        text("how", failure->how);
+        out.symbol("status");
+        out.integer(failure->status);
+        out.symbol("lines");
+        out.begin_sequence();
+        for (const std::string& line : failure->lines)
+            out.value(text_value(line));
+        out.end();
+        out.end();
+    }
+    if (before > 0) integer("before", before);
+    if (!commands.what.empty()) {
+        out.symbol("commands");
+        out.begin_dictionary();
+        text("what", commands.what);
+        integer("at", commands.at);
+        if (commands.slot.generation != 0) {
+            integer("slot", commands.slot.index);
+            integer("generation", commands.slot.generation);
+        }
+        if (commands.status) {
+            out.symbol("status");
+            out.integer(*commands.status);
+        }
+        out.end();
+    }
+    out.end();
+    return *out.finish();
+}
+
+Carried Carried::decode(preserves::View from) {
+    Carried carried;
+    if (!is_dictionary(from)) return carried;
+    if (preserves::View starts = from.get("starts"); is_sequence(starts))
+        for (preserves::View each : starts.items())
+            carried.starts.push_back(number<uint64_t>(each, 0));
+    carried.says = text_at(from, "says");
+    if (preserves::View reloading = from.get("reloading"); reloading.valid())
+        carried.reloading = reloading.as_bool().value_or(false);
+    carried.last = text_at(from, "last");
+    if (preserves::View failure = from.get("failure"); is_dictionary(failure)) {
+        carried.failure.emplace();
+        carried.failure->how = text_at(failure, "how");
+        carried.failure->status = number<int>(failure.get("status"), 0);
+        if (preserves::View lines = failure.get("lines"); is_sequence(lines))
+            for (preserves::View each : lines.items())
+                carried.failure->lines.push_back(bytes_of(each));
+    }
+    carried.before = number<size_t>(from.get("before"), 0);
+    if (preserves::View commands = from.get("commands"); is_dictionary(commands)) {
+        CommandPlace& place = carried.commands;
+        place.what = text_at(commands, "what");
+        place.at = number<size_t>(commands.get("at"), 0);
+        place.slot.index = number<uint32_t>(commands.get("slot"), 0);
+        place.slot.generation = number<uint32_t>(commands.get("generation"), 0);
+        if (preserves::View status = commands.get("status"); status.valid())
+            place.status = number<int>(status, -1);
+    }
+    return carried;
+}
+
+} // namespace muster::services
