@@ -103,6 +103,7 @@ TEST_CASE("layers: single-user mode goes on when its shell is left") {
     Layers layers("single");
     CHECK(layers.has("<require-service <daemon single-user>>"));
     CHECK_FALSE(layers.has("<require-service <milestone default>>"));
+    CHECK(layers.has("<depends-on <daemon single-user> <service-state <milestone core> up>>"));
     layers.add("<service-state <daemon single-user> complete>");
     CHECK(layers.has("<require-service <milestone default>>"));
     CHECK(layers.problems.empty());

@@ -109,9 +109,10 @@ Result<Ledger> Ledger::take_over(Fd memory) {
         return Error{"the ledger has the wrong size"};
     auto ledger = map(std::move(memory));
     if (!ledger) return ledger;
-    const Header& header = ledger->header();
+    Header& header = ledger->header();
     if (header.magic != magic || header.end < sizeof(Header) || header.end > capacity)
         return Error{"the ledger is of another version"};
+    header.end = (header.end + unit - 1) / unit * unit;
     return ledger;
 }
 

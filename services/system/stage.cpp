@@ -226,7 +226,11 @@ void SecondStage::serve(Turn& turn) {
     bus_access_ = std::make_unique<BusAccess>(config_, spawn_window(turn, status_), geteuid());
     protocol::serve_connectors(turn, loop_, config_, report);
     protocol::RelayListeners listeners;
-    listeners.report = report;
+    // Without descriptors this comes every second.
+    repeats_ = std::make_unique<Repeats>(loop_, 5 * second, report);
+    listeners.report = [this, report](const std::string& line) {
+        line.starts_with("accept ") ? repeats_->say(line) : report(line);
+    };
     listeners.bus = config_;
     listeners.admit_to_bus = [this](int socket) { return bus_access_->admit(socket); };
     listeners_ = turn.facet([&](Turn& inner) {

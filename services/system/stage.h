@@ -22,6 +22,7 @@
 #include "services/system/bus_access.h"
 #include "services/system/options.h"
 #include "services/system/power.h"
+#include "services/system/repeats.h"
 #include "services/system/trace.h"
 #include "services/tracker/kept_times.h"
 
@@ -87,6 +88,7 @@ class SecondStage {
     std::unique_ptr<Power> power_;
     std::unique_ptr<logs::Sources> log_sources_;
     std::unique_ptr<BusAccess> bus_access_;
+    std::unique_ptr<Repeats> repeats_;
     protocol::Connection superior_;
     size_t watchers_missing_ = 0;
     int exit_status_ = 0;
