@@ -439,7 +439,7 @@ class Parser {
         if (!value) return fail(form, value.error().message);
         out.op = Node::Op::literal;
         out.value = std::move(*value);
-        out.items = {};
+        out.items = std::vector<Node>(); // `{}` would keep its room
         return true;
     }
 
@@ -521,6 +521,9 @@ Ref<Script> Script::parse(std::string_view text, std::string file, std::string d
     script->check_ = std::move(check);
     Parser parser(*script->source_, problems, script->check_);
     bool good = parser.block(tokens, script->root_->body, 0);
+    script->root_->body.shrink_to_fit();
+    script->source_->places.shrink_to_fit();
+    script->content_.shrink_to_fit();
     if (!readable) problems.push_back(std::move(unreadable));
     return good && readable ? script : nullptr;
 }
