@@ -73,8 +73,9 @@ def words(options, folder):
         found += ["-no-reboot"]
     if options.firmware == "uefi":
         found += uefi(folder)
-    if not options.kernel:
-        found += ["-vga", "std"]  # without one, SeaBIOS does not get through every syslinux
+    # Without one, SeaBIOS does not get through every syslinux, nor through every second start.
+    if not options.kernel or options.reboot:
+        found += ["-vga", "std"]
     if options.kernel:
         append = ["console=ttyS0", "panic=-1", "loglevel=4", *QUICK, *options.append]
         found += ["-kernel", options.kernel, "-append", " ".join(append)]
