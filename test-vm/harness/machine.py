@@ -73,11 +73,11 @@ def words(options, folder):
         found += ["-no-reboot"]
     if options.firmware == "uefi":
         found += uefi(folder)
-    # Without one, SeaBIOS does not get through every syslinux, nor through every second start.
-    if not options.kernel or options.reboot:
-        found += ["-vga", "std"]
+    if not options.kernel:
+        found += ["-vga", "std"]  # without one, SeaBIOS does not get through every syslinux
     if options.kernel:
-        append = ["console=ttyS0", "panic=-1", "loglevel=4", *QUICK, *options.append]
+        quick = [word for word in QUICK if not options.reboot or word != "nokaslr"]  # hangs then
+        append = ["console=ttyS0", "panic=-1", "loglevel=4", *quick, *options.append]
         found += ["-kernel", options.kernel, "-append", " ".join(append)]
     if options.initrds:
         found += ["-initrd", joined(options.initrds, os.path.join(folder, "initrd"))]
