@@ -64,6 +64,10 @@ class Script : public Counted {
 // Told about each run-time error, in the turn in which it happened.
 using ReportInTurn = std::function<void(dataspace::Turn&, const Problem&)>;
 
+// How many facets may live at once in one script because something matched. With one more it is
+// stopped, and that is reported: reacting to what one does oneself can go on for ever.
+inline constexpr size_t max_reactions = 10'000;
+
 // The name of the variable that is the target at the beginning of a file.
 inline constexpr std::string_view initial_target = "config";
 

@@ -338,3 +338,27 @@ TEST_CASE("what a script makes is bounded") {
     REQUIRE(world.problems.size() == 1);
     CHECK(world.problems[0].find(": $. is larger than 1 MiB") != std::string::npos);
 }
+
+TEST_CASE("a script that reacts to what it does itself is stopped, and said to") {
+    World world;
+    const Running running = world.start("<before>\n? ?any\n  ? ?other <e>");
+    CHECK(world.problems ==
+          std::vector<std::string>{"test.pr:2:1: more than 10000 reactions at once: does it react "
+                                   "to what it does itself?"});
+    CHECK_FALSE(running.facet->alive());
+    CHECK(world.facts.empty());
+}
+
+TEST_CASE("many reactions one after the other are no more than one") {
+    World world;
+    const Running running = world.start("?? <n ?i> ! <seen $i>\n? <there> <here>");
+    for (size_t i = 0; i <= max_reactions / 100; ++i) {
+        world.turn([&](dataspace::Turn& turn) {
+            for (int n = 0; n < 100; ++n)
+                turn.message(world.config, World::read("<n " + std::to_string(n) + ">"));
+        });
+        world.remove(world.add("<there>"));
+    }
+    CHECK(world.problems.empty());
+    CHECK(running.facet->alive());
+}

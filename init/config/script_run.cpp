@@ -52,6 +52,7 @@ class ScriptRun : public Counted {
         : script_(std::move(script)), report_(std::move(report)), rehearsal_(rehearsal),
           narrowed_(std::move(narrowed)) {}
     const Ref<Narrowed>& narrowed() const { return narrowed_; }
+    void set_facet(Ref<Facet> facet) { facet_ = std::move(facet); }
 
     bool execute(Turn& turn, const Instruction& instruction, Environment& environment,
                  const Frame& frame);
@@ -76,6 +77,7 @@ class ScriptRun : public Counted {
 
     bool fail(Turn& turn, Place place, std::string message);
     bool fail(Turn& turn, const Fault& fault) { return fail(turn, fault.place, fault.message); }
+    bool begin_reaction(Turn& turn, Place place);
     void perform(Turn& turn, const CapRef& target, TurnAction action);
 
     bool block(Turn& turn, const Instruction& block, const Environment& outer, const Frame& frame);
@@ -100,12 +102,29 @@ class ScriptRun : public Counted {
     Ref<Narrowed> narrowed_;
     std::vector<Held> held_;
     std::vector<CapRef> own_; // dataspaces made in the rehearsal: nobody else sees them yet
+    Ref<Facet> facet_;        // of all that it does
+    size_t reactions_ = 0;    // facets that live because something matched
 };
 
 bool ScriptRun::fail(Turn& turn, Place place, std::string message) {
     const Source& source = *script_->source();
     if (report_) report_(turn, {source.file, source.places[place], std::move(message)});
     return false;
+}
+
+// In the facet of a match. Reacting to what one has caused oneself may have no end: the script ends.
+bool ScriptRun::begin_reaction(Turn& turn, Place place) {
+    if (!facet_->alive()) return false;
+    if (reactions_ == max_reactions) {
+        fail(turn, place,
+             "more than " + std::to_string(max_reactions) +
+                 " reactions at once: does it react to what it does itself?");
+        turn.stop(*facet_);
+        return false;
+    }
+    ++reactions_;
+    turn.on_stop([run = Ref<ScriptRun>(this)](Turn&) { --run->reactions_; });
+    return true;
 }
 
 // Does something to `target` that others would notice; later, if this is a rehearsal.
@@ -265,19 +284,21 @@ bool ScriptRun::observe(Turn& turn, const Instruction& instruction, const Enviro
     // A dataspace takes what is no good pattern for mere data, and nothing would ever happen.
     Result<dataspace::Pattern> parsed = dataspace::Pattern::parse(wire);
     if (!parsed) return fail(turn, instruction.node.place, parsed.error().message);
-    bool during = instruction.op == Instruction::Op::during;
-    Body body{Ref<ScriptRun>(this), &instruction.body[0], environment, std::move(names),
+    const bool during = instruction.op == Instruction::Op::during;
+    const Place place = instruction.place;
+    const Body body{Ref<ScriptRun>(this), &instruction.body[0], environment, std::move(names),
               Frame{frame.target, during}};
     if (during) {
-        dataspace::during(turn, target, wire, [body = std::move(body)](Turn& t, View captures) {
-            if (!body(t, captures)) t.stop_current();
+        dataspace::during(turn, target, wire, [body, place](Turn& t, View captures) {
+            if (!body.run->begin_reaction(t, place) || !body(t, captures)) t.stop_current();
         });
         return true;
     }
-    perform(turn, target, [target, wire, body = std::move(body)](Turn& t) {
-        dataspace::on_message(t, target, wire, [body](Turn& outer, View captures) {
+    perform(turn, target, [target, wire, body, place](Turn& t) {
+        dataspace::on_message(t, target, wire, [body, place](Turn& outer, View captures) {
             outer.facet([&](Turn& inner) {
-                if (!body(inner, captures)) inner.stop_current();
+                if (!body.run->begin_reaction(inner, place) || !body(inner, captures))
+                    inner.stop_current();
             });
         });
     });
@@ -379,6 +400,7 @@ Running run_script(Turn& turn, const Ref<Script>& script, const Environment& env
     running.run = run;
     running.facet = turn.facet([&](Turn& inner) {
         stay(inner);
+        run->set_facet(Ref<Facet>(&inner.current()));
         Environment mine = environment;
         running.failed = !run->execute(inner, script->root(), mine, Frame{initial_target, true});
         if (running.failed) inner.stop_current();
