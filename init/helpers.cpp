@@ -67,9 +67,6 @@ void become_second_stage(const State& state, int link) {
         arguments[count++] = word;
         word += std::strlen(word) + 1;
     }
-    // Spared for as long as there is anybody else, but not immortal as we are: one that cannot be
-    // killed would hang at the limit of its control group, and it comes back.
-    write_to("/proc/self/oom_score_adj", "-900");
     execv(state.second_stage, const_cast<char* const*>(arguments));
     say(Line("init: execute ", state.second_stage, ": ", strerror(errno)).view());
     _exit(127);
