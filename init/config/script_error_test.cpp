@@ -343,7 +343,7 @@ TEST_CASE("a script that reacts to what it does itself is stopped, and said to")
     World world;
     const Running running = world.start("<before>\n? ?any\n  ? ?other <e>");
     CHECK(world.problems ==
-          std::vector<std::string>{"test.pr:2:1: more than 10000 reactions at once: does it react "
+          std::vector<std::string>{"test.pr:3:3: more than 10000 reactions at once: does it react "
                                    "to what it does itself?"});
     CHECK_FALSE(running.facet->alive());
     CHECK(world.facts.empty());
