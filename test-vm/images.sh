@@ -27,7 +27,7 @@ starts() {
         set -- --firmware "$firmware"
     fi
     : >"$console"
-    "$test_vm/machine" "$@" --reboot --console "$console" --disk "$disk" ||
+    "$test_vm/machine" "$@" --reboot --timeout 850 --console "$console" --disk "$disk" ||
         fail "the machine: status $?: $(tail -n 60 "$console")"
     tr -d '\r' <"$console" >"$console.text"
     mv "$console.text" "$console"

@@ -76,7 +76,8 @@ def words(options, folder):
     if not options.kernel:
         found += ["-vga", "std"]  # without one, SeaBIOS does not get through every syslinux
     if options.kernel:
-        quick = [word for word in QUICK if not options.reboot or word != "nokaslr"]  # hangs then
+        # With nokaslr a second start in one machine takes minutes.
+        quick = [word for word in QUICK if not options.reboot or word != "nokaslr"]
         append = ["console=ttyS0", "panic=-1", "loglevel=4", *quick, *options.append]
         found += ["-kernel", options.kernel, "-append", " ".join(append)]
     if options.initrds:
