@@ -66,14 +66,12 @@ uint64_t ignored_signals() {
     return mask;
 }
 
-constexpr const char* oom_score_file = "/proc/self/oom_score_adj";
-
-// Empty if it is 0 or there is no /proc.
-std::string own_oom_score() {
-    Fd file(::open(oom_score_file, O_RDONLY | O_CLOEXEC));
+bool own_oom_score_is_set() {
+    Fd file(::open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC));
     char text[16];
-    const ssize_t size = file ? ::read(file.get(), text, sizeof text) : 0;
-    return size > 0 && text[0] != '0' ? std::string(text, static_cast<size_t>(size)) : "";
+    if (!file) return false;
+    ssize_t size = ::read(file.get(), text, sizeof text);
+    return size > 0 && text[0] != '0';
 }
 
 rlimit descriptor_limit() {
@@ -209,7 +207,7 @@ Result<Spawner> Spawner::create(Ways ways) {
     spawner.close_range_ = ::syscall(436 /* close_range */, ~0U, ~0U, 0) == 0;
     spawner.ignored_ = ignored_signals();
     spawner.files_ = descriptor_limit();
-    spawner.oom_score_ = own_oom_score();
+    spawner.reset_oom_ = own_oom_score_is_set();
     return spawner;
 }
 
@@ -227,7 +225,7 @@ Spawner& Spawner::operator=(Spawner&& other) noexcept {
     std::swap(close_range_, other.close_range_);
     std::swap(ignored_, other.ignored_);
     std::swap(files_, other.files_);
-    std::swap(oom_score_, other.oom_score_);
+    std::swap(reset_oom_, other.reset_oom_);
     return *this;
 }
 
@@ -249,16 +247,6 @@ void Spawner::land(Flight& flight) {
     used_places_ &= ~flight.places;
     flight.failure = cargo->explain();
     if (flights_[flight.stack].get() == &flight) flights_[flight.stack] = nullptr;
-    restore_oom_score();
-}
-
-// The score that a child writes for itself becomes that of all who share its memory, ours as well;
-// what we write then must not become that of a child.
-void Spawner::restore_oom_score() {
-    for (const std::shared_ptr<Flight>& each : flights_)
-        if (each) return;
-    Fd file(oom_score_.empty() ? -1 : ::open(oom_score_file, O_WRONLY | O_CLOEXEC));
-    if (file) (void)!::write(file.get(), oom_score_.data(), oom_score_.size());
 }
 
 void Spawner::land_all() {
@@ -304,7 +292,7 @@ Result<Spawned> Spawner::start(SpawnRequest wanted, bool may_fly) {
     cargo.prepare();
     const SpawnRequest& request = cargo.request;
     ChildPlan& plan = cargo.plan;
-    plan.reset_oom = !oom_score_.empty();
+    plan.reset_oom = reset_oom_;
     plan.files = files_;
     if (!close_range_)
         plan.max_fd = static_cast<int>(std::min<rlim_t>(descriptor_limit().rlim_cur, 65536));

@@ -117,7 +117,6 @@ class Spawner {
     void board(const std::shared_ptr<Flight>& flight, size_t count);
     void land(Flight& flight);
     void land_all();
-    void restore_oom_score();
 
     Ways ways_;
     void* stacks_ = nullptr; // one each, and below them a page that is not accessible
@@ -130,9 +129,9 @@ class Spawner {
     size_t next_ = 0;                                           // of flights_
     std::array<std::shared_ptr<Flight>, most_flights> flights_; // each with its stack
     bool close_range_ = false;
-    uint64_t ignored_ = 0;  // signals: bit N - 1
-    rlimit files_{};        // RLIMIT_NOFILE of a child
-    std::string oom_score_; // our own; empty: 0, as a child's
+    uint64_t ignored_ = 0;   // signals: bit N - 1
+    rlimit files_{};         // RLIMIT_NOFILE of a child
+    bool reset_oom_ = false; // our own score is not 0
 };
 
 // The path to execute for `program`: as it stands if it has a slash, else the first executable

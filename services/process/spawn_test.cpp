@@ -265,22 +265,9 @@ TEST_CASE("spawn: our own score of the OOM killer is not inherited") {
     SpawnRequest request;
     request.argv = {"cat", own};
     CHECK(run(*spawner, request).output == "0\n");
-    auto still = [&] {
-        char score[16] = {};
-        CHECK(::pread(file.get(), score, sizeof score, 0) > 0);
-        return std::string(score);
-    };
-    CHECK(still() == "10\n");
-    // Also if it shares our memory while it is started.
-    Pipe output;
-    request.standard_output = output.write.get();
-    auto spawned = spawner->launch(std::move(request));
-    REQUIRE(spawned.ok());
-    if (spawned->flight) CHECK(spawner->settle(*spawned->flight).empty());
-    output.write.reset();
-    CHECK(output.drain() == "0\n");
-    CHECK(still() == "10\n");
-    CHECK(wait_status(spawned->pid) == 0);
+    char still[16] = {};
+    CHECK(::pread(file.get(), still, sizeof still, 0) > 0);
+    CHECK(std::string(still) == "10\n");
     // Back down may need a privilege that this test lacks.
     (void)!::pwrite(file.get(), before, static_cast<size_t>(size), 0);
 }
