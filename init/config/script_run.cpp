@@ -112,7 +112,8 @@ bool ScriptRun::fail(Turn& turn, Place place, std::string message) {
     return false;
 }
 
-// In the facet of a match. Reacting to what one has caused oneself may have no end: the script ends.
+// In the facet of a match. Reacting to what one has caused oneself may have no end: the script
+// ends.
 bool ScriptRun::begin_reaction(Turn& turn, Place place) {
     if (!facet_->alive()) return false;
     if (reactions_ == max_reactions) {
@@ -286,15 +287,17 @@ bool ScriptRun::observe(Turn& turn, const Instruction& instruction, const Enviro
     if (!parsed) return fail(turn, instruction.node.place, parsed.error().message);
     const bool during = instruction.op == Instruction::Op::during;
     const Place place = instruction.place;
-    const Body body{Ref<ScriptRun>(this), &instruction.body[0], environment, std::move(names),
+    Body body{Ref<ScriptRun>(this), &instruction.body[0], environment, std::move(names),
               Frame{frame.target, during}};
     if (during) {
-        dataspace::during(turn, target, wire, [body, place](Turn& t, View captures) {
-            if (!body.run->begin_reaction(t, place) || !body(t, captures)) t.stop_current();
-        });
+        dataspace::during(turn, target, wire,
+                          [body = std::move(body), place](Turn& t, View captures) {
+                              if (!body.run->begin_reaction(t, place) || !body(t, captures))
+                                  t.stop_current();
+                          });
         return true;
     }
-    perform(turn, target, [target, wire, body, place](Turn& t) {
+    perform(turn, target, [target, wire, body = std::move(body), place](Turn& t) {
         dataspace::on_message(t, target, wire, [body, place](Turn& outer, View captures) {
             outer.facet([&](Turn& inner) {
                 if (!body.run->begin_reaction(inner, place) || !body(inner, captures))

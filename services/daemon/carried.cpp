@@ -7,12 +7,14 @@
 
 namespace muster::services {
 
+using preserves::Kind;
+
 namespace {
 
 // Of what fits into T; else `otherwise`.
 template <typename T>
 T number(preserves::View value, T otherwise) {
-    auto given = value.valid() ? value.as_int() : std::nullopt;
+    const auto given = value.as_int();
     if (!given || *given < static_cast<int64_t>(std::numeric_limits<T>::min())) return otherwise;
     if constexpr (sizeof(T) < sizeof(int64_t))
         if (*given > static_cast<int64_t>(std::numeric_limits<T>::max())) return otherwise;
@@ -20,16 +22,7 @@ T number(preserves::View value, T otherwise) {
 }
 
 std::string text_at(preserves::View dictionary, std::string_view key) {
-    preserves::View found = dictionary.get(key);
-    return found.valid() ? bytes_of(found) : std::string();
-}
-
-bool is_dictionary(preserves::View value) {
-    return value.valid() && value.kind() == preserves::Kind::dictionary;
-}
-
-bool is_sequence(preserves::View value) {
-    return value.valid() && value.kind() == preserves::Kind::sequence;
+    return bytes_of(dictionary.get(key));
 }
 
 } // namespace
@@ -110,24 +103,23 @@ preserves::Value Carried::encode() const {
 
 Carried Carried::decode(preserves::View from) {
     Carried carried;
-    if (!is_dictionary(from)) return carried;
-    if (preserves::View starts = from.get("starts"); is_sequence(starts))
+    if (!from.is(Kind::dictionary)) return carried;
+    if (preserves::View starts = from.get("starts"); starts.is(Kind::sequence))
         for (preserves::View each : starts.items())
             carried.starts.push_back(number<uint64_t>(each, 0));
     carried.says = text_at(from, "says");
-    if (preserves::View reloading = from.get("reloading"); reloading.valid())
-        carried.reloading = reloading.as_bool().value_or(false);
+    carried.reloading = from.get("reloading").as_bool().value_or(false);
     carried.last = text_at(from, "last");
-    if (preserves::View failure = from.get("failure"); is_dictionary(failure)) {
+    if (preserves::View failure = from.get("failure"); failure.is(Kind::dictionary)) {
         carried.failure.emplace();
         carried.failure->how = text_at(failure, "how");
         carried.failure->status = number<int>(failure.get("status"), 0);
-        if (preserves::View lines = failure.get("lines"); is_sequence(lines))
+        if (preserves::View lines = failure.get("lines"); lines.is(Kind::sequence))
             for (preserves::View each : lines.items())
                 carried.failure->lines.push_back(bytes_of(each));
     }
     carried.before = number<size_t>(from.get("before"), 0);
-    if (preserves::View commands = from.get("commands"); is_dictionary(commands)) {
+    if (preserves::View commands = from.get("commands"); commands.is(Kind::dictionary)) {
         CommandPlace& place = carried.commands;
         place.what = text_at(commands, "what");
         place.at = number<size_t>(commands.get("at"), 0);

@@ -10,8 +10,7 @@
 //       before: 2                  commands of startPre that are done; the process is still to come
 //       commands: {what: startPost at: 1 slot: 7 generation: 3 status: 0}
 //   }                              those under way: the one at that place (from 0), which is in
-//   that
-//                                  slot, or is to be started; status: of its end, which came
+//                                  that slot, or is to be started; status: of its end, which came
 //
 // Nothing of it is needed to go on. What is missing or makes no sense is left out.
 #pragma once

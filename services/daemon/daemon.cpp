@@ -4,7 +4,6 @@
 
 #include "init/preserves/encoder.h"
 #include "init/preserves/text_writer.h"
-#include "init/preserves/utf8.h"
 
 namespace muster::services {
 
@@ -259,10 +258,7 @@ Value Daemon::status() const {
     preserves::Encoder out;
     auto text = [&](std::string_view key, const std::string& value) {
         out.symbol(key);
-        if (preserves::is_utf8(value))
-            out.string(value);
-        else
-            out.bytes({reinterpret_cast<const uint8_t*>(value.data()), value.size()});
+        out.value(text_value(value));
     };
     auto number = [&](std::string_view key, uint64_t value) {
         out.symbol(key);

@@ -7,7 +7,7 @@
 #include <cerrno>
 
 #include "init/preserves/encoder.h"
-#include "init/preserves/utf8.h"
+#include "services/daemon/carried.h"
 #include "services/log/files.h"
 #include "services/tracker/service.h"
 
@@ -22,10 +22,7 @@ constexpr size_t most_last_lines = 10;
 
 preserves::Value record_at(std::string stamp, const preserves::Value& service,
                            std::string_view stream, std::string_view line, pid_t pid, bool filed) {
-    preserves::Value text =
-        preserves::is_utf8(line)
-            ? preserves::string(line)
-            : preserves::byte_string({reinterpret_cast<const uint8_t*>(line.data()), line.size()});
+    preserves::Value text = text_value(line);
     preserves::Encoder out;
     out.begin_dictionary();
     auto entry = [&](std::string_view key, preserves::View value) {
