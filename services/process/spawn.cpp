@@ -66,14 +66,6 @@ uint64_t ignored_signals() {
     return mask;
 }
 
-bool own_oom_score_is_set() {
-    Fd file(::open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC));
-    char text[16];
-    if (!file) return false;
-    ssize_t size = ::read(file.get(), text, sizeof text);
-    return size > 0 && text[0] != '0';
-}
-
 rlimit descriptor_limit() {
     rlimit limit{1024, 1024};
     ::getrlimit(RLIMIT_NOFILE, &limit);
@@ -180,6 +172,7 @@ std::string Cargo::explain() const {
 // A child that may not have executed yet. Hundreds may have and wait to be asked.
 struct Flight {
     std::unique_ptr<Cargo> cargo; // null: it has
+    pid_t pid = 0;                // 0: none was made
     size_t stack = 0;
     uint32_t places = 0; // bits of Spawner::places_
     std::string failure;
@@ -207,7 +200,6 @@ Result<Spawner> Spawner::create(Ways ways) {
     spawner.close_range_ = ::syscall(436 /* close_range */, ~0U, ~0U, 0) == 0;
     spawner.ignored_ = ignored_signals();
     spawner.files_ = descriptor_limit();
-    spawner.reset_oom_ = own_oom_score_is_set();
     return spawner;
 }
 
@@ -225,7 +217,7 @@ Spawner& Spawner::operator=(Spawner&& other) noexcept {
     std::swap(close_range_, other.close_range_);
     std::swap(ignored_, other.ignored_);
     std::swap(files_, other.files_);
-    std::swap(reset_oom_, other.reset_oom_);
+    std::swap(oom_score_, other.oom_score_);
     return *this;
 }
 
@@ -247,6 +239,9 @@ void Spawner::land(Flight& flight) {
     used_places_ &= ~flight.places;
     flight.failure = cargo->explain();
     if (flights_[flight.stack].get() == &flight) flights_[flight.stack] = nullptr;
+    if (flight.pid > 0) oom_score_.leaving(flight.pid);
+    if (std::none_of(flights_.begin(), flights_.end(), [](auto& each) { return each != nullptr; }))
+        oom_score_.restore();
 }
 
 void Spawner::land_all() {
@@ -292,7 +287,6 @@ Result<Spawned> Spawner::start(SpawnRequest wanted, bool may_fly) {
     cargo.prepare();
     const SpawnRequest& request = cargo.request;
     ChildPlan& plan = cargo.plan;
-    plan.reset_oom = reset_oom_;
     plan.files = files_;
     if (!close_range_)
         plan.max_fd = static_cast<int>(std::min<rlim_t>(descriptor_limit().rlim_cur, 65536));
@@ -336,6 +330,7 @@ Result<Spawned> Spawner::start(SpawnRequest wanted, bool may_fly) {
     plan.handed = cargo.handed.data();
     plan.handed_count = static_cast<int>(request.handed.size());
 
+    oom_score_.as_children();
     uint64_t flags = CLONE_VM;
     if (request.child_of_parent) flags |= CLONE_PARENT;
     if (request.pid_namespace) flags |= CLONE_NEWPID;
@@ -419,7 +414,7 @@ Result<Spawned> Spawner::start(SpawnRequest wanted, bool may_fly) {
         return system_error(what, static_cast<int>(-pid));
     }
 
-    spawned.pid = static_cast<pid_t>(pid);
+    spawned.pid = flight->pid = static_cast<pid_t>(pid);
     spawned.pidfd.reset(pidfd);
     if (!spawned.in_cgroup && plan.cgroup_procs >= 0)
         spawned.in_cgroup = plan.step != static_cast<int>(ChildStep::cgroup);

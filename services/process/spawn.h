@@ -17,9 +17,9 @@
 // Under init the child is init's (CLONE_PARENT) and its pid goes into the state memfd by
 // CLONE_PARENT_SETTID before it can run (init/records.h).
 //
-// The child: a session of its own, default signals and an empty mask, umask 022, OOM score 0, the
-// given descriptors and no others, and the limit on descriptors that was in force when the Spawner
-// was made: we may raise ours afterwards.
+// The child: a session of its own, default signals and an empty mask, umask 022, OOM score 0
+// (oom_score.h), the given descriptors and no others, and the limit on descriptors that was in
+// force when the Spawner was made: we may raise ours afterwards.
 //
 // Sources: clone(2), close_range(2), execve(2), pidfd_open(2), proc(5), cgroups(7).
 #pragma once
@@ -38,6 +38,7 @@
 
 #include "init/base/fd.h"
 #include "init/base/result.h"
+#include "services/process/oom_score.h"
 
 namespace muster::services {
 
@@ -129,9 +130,9 @@ class Spawner {
     size_t next_ = 0;                                           // of flights_
     std::array<std::shared_ptr<Flight>, most_flights> flights_; // each with its stack
     bool close_range_ = false;
-    uint64_t ignored_ = 0;   // signals: bit N - 1
-    rlimit files_{};         // RLIMIT_NOFILE of a child
-    bool reset_oom_ = false; // our own score is not 0
+    uint64_t ignored_ = 0; // signals: bit N - 1
+    rlimit files_{};       // RLIMIT_NOFILE of a child
+    OomScore oom_score_;
 };
 
 // The path to execute for `program`: as it stands if it has a slash, else the first executable

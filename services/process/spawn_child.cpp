@@ -118,17 +118,6 @@ MUSTER_PLAIN int run_child(void* argument) {
         failed = raw(SYS_dup3, plan.standard[i], i, 0);
     if (failed < 0) goto fail;
 
-    if (plan.reset_oom) {
-        // Here and not in the parent because /proc/self must be the child's. Raising needs no
-        // privilege; where there is no /proc the score stays.
-        long score =
-            raw(SYS_openat, AT_FDCWD, address("/proc/self/oom_score_adj"), O_WRONLY | O_CLOEXEC);
-        if (score >= 0) {
-            raw(SYS_write, score, address("0"), 1);
-            raw(SYS_close, score);
-        }
-    }
-
     // Only marked: the closing itself happens in execve, after the parent has been let go.
     if (raw(close_range_number, 3, ~0U, close_range_cloexec) < 0)
         for (int fd = 3; fd < plan.max_fd; ++fd)

@@ -252,26 +252,6 @@ TEST_CASE("spawn: a child of our parent, its pid where the parent looks for it")
     CHECK(WEXITSTATUS(wait_status(told[0])) == 5);
 }
 
-TEST_CASE("spawn: our own score of the OOM killer is not inherited") {
-    std::string own = "/proc/self/oom_score_adj";
-    Fd file(::open(own.c_str(), O_RDWR | O_CLOEXEC));
-    REQUIRE(file.valid());
-    char before[16] = {};
-    ssize_t size = ::read(file.get(), before, sizeof before);
-    REQUIRE(size > 0);
-    REQUIRE(::pwrite(file.get(), "10", 2, 0) == 2);
-    auto spawner = Spawner::create();
-    REQUIRE(spawner.ok());
-    SpawnRequest request;
-    request.argv = {"cat", own};
-    CHECK(run(*spawner, request).output == "0\n");
-    char still[16] = {};
-    CHECK(::pread(file.get(), still, sizeof still, 0) > 0);
-    CHECK(std::string(still) == "10\n");
-    // Back down may need a privilege that this test lacks.
-    (void)!::pwrite(file.get(), before, static_cast<size_t>(size), 0);
-}
-
 TEST_CASE("spawn: raising our own limit on descriptors is not inherited") {
     rlimit before{};
     REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
