@@ -26,7 +26,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
     World world;
     // A script may answer its own messages for ever: each step is cut short.
-    auto some_turns = [&] { world.engine.run(2'000); };
+    auto some_turns = [&] { world.engine.run(300); };
     auto in_turn = [&](const dataspace::TurnAction& action) {
         world.engine.external(world.root, action);
         some_turns();
