@@ -132,7 +132,7 @@ inline std::string tar(const std::vector<Entry>& entries, bool end_mark) {
 // An RSA key of our own.
 class Signer {
   public:
-    Signer() : key_(EVP_RSA_gen(2048), &EVP_PKEY_free) {}
+    explicit Signer(unsigned bits = 2048) : key_(EVP_RSA_gen(bits), &EVP_PKEY_free) {}
 
     std::string public_pem() const {
         std::unique_ptr<BIO, decltype(&BIO_free)> bio(BIO_new(BIO_s_mem()), &BIO_free);
