@@ -147,6 +147,77 @@ TEST_CASE("bounds: live oids") {
                          "too many live oids"));
 }
 
+TEST_CASE("bounds: references that others give a peer are not its own") {
+    Attack attack;
+    attack.options.oid_limit = 10;
+    std::string fact = "[";
+    for (int i = 10; i < 40; ++i)
+        fact += "#:[0 " + std::to_string(i) + "]";
+    RelayPeer other(attack.world);
+    other.send(assertion("<these " + fact + "]>"));
+    RelayPeer peer(attack.world, attack.options);
+    peer.send(assertion("<Observe <group <rec these> {0: <bind <_>>}> #:[0 5]>"));
+    CHECK(peer.receive().find("#:[0, 30]") != std::string::npos);
+    peer.send(event("<A <mine #:[0 6]> 2>"));
+    CHECK(peer.is_served(3));
+}
+
+TEST_CASE("bounds: bytes asserted") {
+    Attack attack;
+    attack.options.held_limit = 100'000;
+    auto large = [](int handle) {
+        return event("<A \"" + std::string(30'000, 'x') + "\" " + std::to_string(handle) + ">");
+    };
+    std::string three = large(10) + large(11) + large(12);
+    CHECK(attack.survives(three));
+    CHECK(attack.survives(three + event("<R 11>") + large(13)));
+    CHECK(attack.is_told(three + large(13), "too many bytes asserted"));
+    std::string small;
+    for (int i = 100; i < 2'000; ++i)
+        small += event("<A x " + std::to_string(i) + ">");
+    CHECK(attack.is_told(small, "too many bytes asserted"));
+}
+
+TEST_CASE("bounds: a stranger may say little, until something has been given to it") {
+    std::string large = assertion("\"" + std::string(100'000, 'x') + "\"");
+    std::string many;
+    for (int i = 10; i < 20; ++i)
+        many += event("<A \"" + std::string(60'000, 'x') + "\" " + std::to_string(i) + ">");
+    Attack attack;
+    CHECK(attack.survives(large));
+    CHECK(attack.survives(many));
+    attack.options.stranger = true;
+    CHECK(attack.is_told(large, "packet too large"));
+    CHECK(attack.is_told(large.substr(0, 90'000), "packet too large"));
+    CHECK(attack.is_told(many, "too many bytes asserted"));
+    RelayPeer other(attack.world);
+    other.send(assertion("<for-you #:[0 7]>"));
+    CHECK(attack.survives("[[0 <A <Observe <group <rec for-you> {0: <bind <_>>}> #:[0 5]> 9>]]" +
+                          many + large));
+}
+
+TEST_CASE("bounds: syncs that a peer does not answer") {
+    Attack attack;
+    attack.options.oid_limit = 1'000;
+    RelayPeer deaf(attack.world, attack.options);
+    deaf.send(assertion("<entity #:[0 5]>"));
+    RelayPeer asking(attack.world);
+    asking.send(assertion("<Observe <group <rec entity> {0: <bind <_>>}> #:[0 6]>"));
+    const std::string found = asking.receive();
+    const size_t at = found.find("#:[0, ") + 6;
+    const std::string entity = found.substr(at, found.find(']', at) - at);
+    std::string syncs;
+    for (int i = 0; i < 900; ++i)
+        syncs += "[[" + entity + " <S #:[0 " + std::to_string(100 + i) + "]>]]";
+    asking.send(syncs);
+    CHECK_FALSE(deaf.closed());
+    asking.send(syncs);
+    CHECK(deaf.closed());
+    CHECK(deaf.reason() == "too slow");
+    CHECK(deaf.receive().find("too many syncs unanswered") != std::string::npos);
+    CHECK(asking.is_served(3));
+}
+
 TEST_CASE("bounds: caveats") {
     auto narrowed = [](size_t count) {
         return assertion("#:[1 0 " + repeat("<reject <lit 1>>", count) + "]");

@@ -234,3 +234,20 @@ TEST_CASE("flow control: who takes long over a packet, but goes on, is not too s
     CHECK(world.count() == 1);
     CHECK(peer.is_served(1));
 }
+
+TEST_CASE("flow control: who is held back in the middle of a packet is not too slow") {
+    RelayWorld world;
+    RelayOptions bus;
+    bus.max_stall = second;
+    RelayPeer producer(world, bus);
+    Consumer consumer(world); // does not read
+    producer.send("[[0 <M <x \"" + std::string(2 << 20, 'y') + "\" 1>>]]\n[[0 <M <x \"half of");
+    REQUIRE(worst_debt(world) > dataspace::default_credit);
+    producer.offer(" it and more");
+    world.rounds();
+    RelayPeer slow(world, bus);
+    slow.offer("[[0 <A <x \"half of");
+    while (!slow.closed())
+        world.loop->run_once(true);
+    CHECK_FALSE(producer.closed());
+}

@@ -242,7 +242,11 @@ class Gatekeeper final : public Entity {
     std::unordered_map<Handle, Ref<Facet>> resolutions_;
 };
 
+constexpr std::string_view actor_name = "gatekeeper";
+
 } // namespace
+
+bool is_gatekeeper(const CapRef& cap) { return cap->facet().actor().name() == actor_name; }
 
 std::optional<Answers> answers_by_name(std::string_view name) {
     if (name == "accepted") return Answers::accepted;
@@ -251,7 +255,7 @@ std::optional<Answers> answers_by_name(std::string_view name) {
 }
 
 CapRef spawn_gatekeeper(Turn& turn, const CapRef& bindspace, Answers answers) {
-    Ref<dataspace::Actor> actor = turn.spawn("gatekeeper", [bindspace](Turn& inner) {
+    Ref<dataspace::Actor> actor = turn.spawn(std::string(actor_name), [bindspace](Turn& inner) {
         Value every_bind = pat::record("bind", {pat::bind(), pat::bind(), pat::bind()});
         during(inner, bindspace, every_bind, [](Turn& one, View captures) {
             CapRef observer = cap_of(captures.at(2));

@@ -35,6 +35,8 @@ std::optional<Answers> answers_by_name(std::string_view name);
 // observers of binds too: `<bound <ref {oid sig}>>` or `<error DETAIL>`.
 dataspace::CapRef spawn_gatekeeper(dataspace::Turn& turn, const dataspace::CapRef& bindspace,
                                    Answers answers);
+// Whether `cap` is one's: who connects there may be anybody.
+bool is_gatekeeper(const dataspace::CapRef& cap);
 
 // Serves `<run-service <gatekeeper #:bindspace>>` in `config`: the states `started` and `ready`,
 // and `<service-object <gatekeeper #:bindspace> #:gatekeeper>`. With

@@ -122,7 +122,7 @@ Result<Ref<preserves::Embedded>> Membrane::decode(View wire) {
     auto oid = wire.at(1).as_int();
     if (!side || !oid || *oid < 0 || (*side != 0 && *side != 1))
         return Error{"a reference must be [0 oid] or [1 oid …]"};
-    if (size() >= limit_) return Error{"too many live oids"};
+    if (imported_.size() + narrowed_.size() >= limit_) return Error{"too many live oids"};
     Oid number = static_cast<Oid>(*oid);
     if (*side == 0) {
         CapRef cap = import_oid(number);

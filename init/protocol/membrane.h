@@ -29,7 +29,9 @@ class Membrane final : public preserves::EmbeddedCodec {
   public:
     using Oid = uint64_t;
 
-    // Makes the capability for an oid that the peer exports: a proxy. `limit`: live oids.
+    // Makes the capability for an oid that the peer exports: a proxy. `limit`: how many live
+    // entries there may be for references that come from the peer. Those that go there are due to
+    // others.
     explicit Membrane(std::function<dataspace::CapRef(Oid)> make_proxy, size_t limit)
         : make_proxy_(std::move(make_proxy)), limit_(limit) {}
 
@@ -61,6 +63,8 @@ class Membrane final : public preserves::EmbeddedCodec {
     uint64_t pins() const;
 
     size_t size() const { return exported_.size() + imported_.size() + narrowed_.size(); }
+    // Nothing but oid 0 is exported.
+    bool is_initial() const { return exported_.size() <= 1; }
     void clear();
 
   private:

@@ -24,6 +24,11 @@ inline constexpr size_t max_packet = 16 * 1024 * 1024; // bytes
 inline constexpr size_t max_turn_events = 100'000;
 inline constexpr size_t max_live_handles = 10'000'000;
 inline constexpr size_t max_live_oids = 1'000'000;
+inline constexpr size_t max_live_bytes = 256 * 1024 * 1024; // asserted, and 64 for each assertion
+inline constexpr size_t max_unanswered_syncs = 100'000;
+// Of a stranger: see RelayOptions.
+inline constexpr size_t max_stranger_packet = 64 * 1024;
+inline constexpr size_t max_stranger_bytes = 256 * 1024;
 
 struct RelayOptions {
     std::string name; // of the peer, for messages: "bus client 12", "daemon clock"
@@ -44,6 +49,10 @@ struct RelayOptions {
     size_t packet_limit = max_packet;
     size_t handle_limit = max_live_handles;
     size_t oid_limit = max_live_oids;
+    size_t held_limit = max_live_bytes;
+    // Anybody may come, and has shown nothing: until a capability besides `initial_export` has been
+    // given to it, it may say and hold little.
+    bool stranger = false;
     // A peer that may come back: when the connection ends, what it asserted stays until the
     // Connection is destroyed. (A peer that breaks the protocol loses everything at once.)
     bool linger = false;

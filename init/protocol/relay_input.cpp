@@ -16,6 +16,8 @@ constexpr size_t read_size = 65'536;
 // What the packets read in one go may leave in the engine's queue before that is worked off: little
 // enough to stay in the processor's caches.
 constexpr size_t queue_limit = 64;
+// What an assertion takes besides its own bytes, at least.
+constexpr size_t assertion_cost = 64;
 
 // The peer asked for a sync: the answer goes to its oid; until then the oid is pinned.
 class SyncAnswer final : public Entity {
@@ -35,7 +37,8 @@ class SyncAnswer final : public Entity {
 void Relay::on_input() {
     if (closed_) return;
     if (!account_->clear()) {
-        want_input(false); // until the debts are paid
+        want_input(false);    // until the debts are paid
+        unfinished_.cancel(); // it is us who do not go on
         return;
     }
     uint8_t buffer[read_size]; // on the stack: of what is not used no page is touched
@@ -125,9 +128,10 @@ bool Relay::process_packets(preserves::Bytes& rest) {
             return false;
         }
         const bool whole = state == PacketReader::State::packet;
-        if ((whole ? reader_.consumed() : rest.size()) > options_.packet_limit) {
-            fail("packet too large",
-                 preserves::integer(static_cast<int64_t>(options_.packet_limit)));
+        const size_t limit = is_stranger() ? std::min(max_stranger_packet, options_.packet_limit)
+                                           : options_.packet_limit;
+        if ((whole ? reader_.consumed() : rest.size()) > limit) {
+            fail("packet too large", preserves::integer(static_cast<int64_t>(limit)));
             return false;
         }
         rest = rest.subspan(reader_.consumed());
@@ -139,6 +143,11 @@ bool Relay::process_packets(preserves::Bytes& rest) {
         if (closed_) return false;
     }
     return false;
+}
+
+bool Relay::is_stranger() {
+    stranger_ = stranger_ && membrane_.is_initial();
+    return stranger_;
 }
 
 bool Relay::refuse(Turn& turn, std::string problem) {
@@ -162,7 +171,8 @@ void Relay::handle_packet(Turn& turn, View packet) {
         }
         return;
     }
-    if (packet.is_record("error", 2)) {
+    // With anything else in its first field it is an extension.
+    if (packet.is_record("error", 2) && packet.at(0).is(preserves::Kind::string)) {
         std::string message = preserves::to_text(packet.at(0));
         turn.stop_actor();
         close("the peer reports an error: " + message);
@@ -249,6 +259,9 @@ bool Relay::handle_assert(Turn& turn, const CapRef& target, Oid oid, View event)
     if (value->view().is_record("Observe", 2))
         (void)dataspace::Pattern::parse(value->view().at(0), &exceeded).ok();
     if (exceeded) return refuse(turn, "pattern: too many nodes, or an index too large");
+    const size_t cost = value->view().bytes().size() + assertion_cost;
+    if (held_ + cost > (is_stranger() ? max_stranger_bytes : options_.held_limit))
+        return refuse(turn, "too many bytes asserted");
     const Handle handle = target ? turn.assert_(target, *value) : 0;
     if (handle == 0) {
         membrane_.unpin(pins); // unknown target, or the caveats filtered it
@@ -259,6 +272,8 @@ bool Relay::handle_assert(Turn& turn, const CapRef& target, Oid oid, View event)
     inbound->name = Value(name);
     inbound->handle = handle;
     inbound->target = oid;
+    inbound->cost = cost;
+    held_ += cost;
     if (!pins.empty()) inbound_pins_.emplace(handle, std::move(pins));
     inbound_.insert(hash, inbound.release());
     return true;
@@ -266,11 +281,13 @@ bool Relay::handle_assert(Turn& turn, const CapRef& target, Oid oid, View event)
 
 bool Relay::handle_retract(Turn& turn, View event) {
     View name = event.at(0);
+    if (!name.is(preserves::Kind::integer)) return refuse(turn, "a handle must be an integer");
     const uint64_t hash = name.hash();
     Inbound* found = inbound_.find(hash, [&](Inbound& each) { return each.name.view() == name; });
     if (!found) return true; // filtered when it was asserted
     std::unique_ptr<Inbound> inbound(found);
     inbound_.erase(hash, found);
+    held_ -= inbound->cost;
     turn.retract(inbound->handle);
     membrane_.unpin({Pin::Side::exported, inbound->target});
     unpin_references(inbound_pins_, inbound->handle);

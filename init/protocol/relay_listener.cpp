@@ -3,6 +3,7 @@
 #include "init/dataspace/dataspace.h"
 #include "init/dataspace/pattern.h"
 #include "init/preserves/text_writer.h"
+#include "init/protocol/gatekeeper.h"
 #include "init/protocol/listener_service.h"
 #include "init/protocol/sockets.h"
 
@@ -31,6 +32,7 @@ class RelayListener {
         service.admit = [target = target_](int) {
             RelayOptions relay;
             relay.initial_export = target;
+            relay.stranger = is_gatekeeper(target);
             return relay;
         };
         if (bus_) service.admit = options_.admit_to_bus;

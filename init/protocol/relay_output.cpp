@@ -1,5 +1,7 @@
 #include <fcntl.h>
 
+#include <algorithm>
+
 #include "init/preserves/encoder.h"
 #include "init/protocol/relay_state.h"
 
@@ -18,7 +20,7 @@ class SyncQuestion final : public Entity {
     void set_pins(Pins pins) { pins_ = std::move(pins); }
     void on_message(Turn& turn, const Value& body) override {
         turn.message(peer_, body);
-        relay_->release_pins(std::exchange(pins_, {}));
+        if (!pins_.empty()) relay_->sync_answered(std::exchange(pins_, {}));
     }
 
   private:
@@ -116,6 +118,13 @@ bool Relay::send_message(const Ref<Account>& account, Oid oid, const Value& body
 
 void Relay::send_sync(Turn& turn, Oid oid, const CapRef& peer) {
     if (closed_) return;
+    if (unanswered_syncs_ >= std::min(max_unanswered_syncs, options_.oid_limit)) {
+        loop_.defer([self = Ref<Relay>(this)] {
+            self->fail("too slow", preserves::string("too many syncs unanswered"));
+        });
+        return;
+    }
+    ++unanswered_syncs_;
     auto question = make_ref<SyncQuestion>(Ref<Relay>(this), peer);
     Value reference = dataspace::embed(turn.make_cap(question));
     open_event(turn, oid, 'S');
@@ -125,6 +134,11 @@ void Relay::send_sync(Turn& turn, Oid oid, const CapRef& peer) {
     membrane_.collect_into(nullptr);
     writer_.close_event();
     question->set_pins(std::move(pins));
+}
+
+void Relay::sync_answered(const Pins& pins) {
+    --unanswered_syncs_;
+    membrane_.unpin(pins);
 }
 
 void Relay::queue_packet(const Ref<Account>& account, int64_t events) {

@@ -35,7 +35,8 @@ class Relay final : public Counted, private dataspace::Committer {
         : engine_(engine), loop_(loop), input_(std::move(input)), output_(std::move(output)),
           options_(std::move(options)), account_(engine_.accounts().open(options_.name)),
           membrane_([this](Oid oid) { return make_proxy(oid); }, options_.oid_limit),
-          writer_(outgoing_.open(), membrane_, options_.text_output) {}
+          writer_(outgoing_.open(), membrane_, options_.text_output), stranger_(options_.stranger) {
+    }
 
     void start();
     // Closes without a word to the peer.
@@ -52,7 +53,8 @@ class Relay final : public Counted, private dataspace::Committer {
     bool send_message(const Ref<Account>& account, Oid oid, const Value& body);
     // From the entities that answer syncs.
     void answer_sync(Turn& turn, Oid oid, const Pins& pins);
-    void release_pins(const Pins& pins) { membrane_.unpin(pins); }
+    // From the entity that a sync of ours is answered at.
+    void sync_answered(const Pins& pins);
     const Membrane& membrane() const { return membrane_; }
 
   private:
@@ -60,7 +62,8 @@ class Relay final : public Counted, private dataspace::Committer {
     struct Inbound {
         Value name; // the handle that the peer gave it
         Handle handle = 0;
-        Oid target = 0; // pinned
+        Oid target = 0;    // pinned
+        uint64_t cost = 0; // of `held_`
         uint64_t table_hash() const { return name.hash(); }
     };
 
@@ -82,6 +85,7 @@ class Relay final : public Counted, private dataspace::Committer {
     bool handle_sync(Turn& turn, const CapRef& target, View event);
     bool refuse(Turn& turn, std::string problem);
     Result<Value> take_value(View wire, Pins& pins);
+    bool is_stranger();
 
     // Opens an event in this turn's packet, which leaves when the turn commits.
     void open_event(Turn& turn, Oid oid, char label);
@@ -113,6 +117,7 @@ class Relay final : public Counted, private dataspace::Committer {
     bool closed_ = false;
     bool ended_ = false; // the peer sends no more
     bool deaf_ = false;  // the peer hears no more
+    bool stranger_;      // nothing has been given to it yet
 
     PacketReader reader_;
     std::vector<uint8_t> incoming_; // read and not yet handled
@@ -120,6 +125,8 @@ class Relay final : public Counted, private dataspace::Committer {
     std::string ignored_until_; // a line of the peer; empty: nothing is ignored
 
     PointerTable<Inbound> inbound_;
+    size_t held_ = 0;             // bytes, by what the peer asserts
+    size_t unanswered_syncs_ = 0; // by the peer
     // Pins of the references in assertions, the peer's and those sent to it, that have any.
     std::unordered_map<Handle, Pins> inbound_pins_;
     std::unordered_map<Handle, Pins> outbound_pins_;

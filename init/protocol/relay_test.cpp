@@ -162,6 +162,20 @@ TEST_CASE("a peer that breaks the protocol is told, closed, and forgotten") {
     CHECK(world.count() == 0);
 }
 
+TEST_CASE("an error without a message is an extension, which is ignored") {
+    World world;
+    world.send("<error 1 2> <error> [[0 <A <x 1> 1>]]");
+    CHECK(world.closed.empty());
+    CHECK(world.count() == 1);
+}
+
+TEST_CASE("a handle that is no integer names nothing") {
+    World world;
+    world.send("[[0 <R foo>]]");
+    REQUIRE(world.closed.size() == 1);
+    CHECK(world.closed[0].find("a handle must be an integer") != std::string::npos);
+}
+
 TEST_CASE("an error from the peer ends the session") {
     World world;
     world.send("[[0 <A <x 1> 1>]] <error \"no\" 1>");
