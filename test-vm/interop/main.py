@@ -12,7 +12,7 @@ import traceback
 
 from server import PROGRAM
 
-MODULES = ["exact_bytes", "peer", "conversation", "chat"]
+MODULES = ["exact_bytes", "options", "peer", "conversation", "chat"]
 LIMIT = 120  # seconds for one test
 
 
