@@ -15,6 +15,8 @@ namespace {
 constexpr uint64_t accept_pause = second; // when there are no descriptors left
 // How long a peer that is turned away may take to close, having been told.
 constexpr uint64_t farewell = 2 * second;
+// How many may take that long at a time; more are told and closed at once.
+constexpr size_t max_farewells = 64;
 constexpr char no_http[] = "HTTP/1.1 503 Service Unavailable\r\n"
                            "Content-Length: 0\r\nConnection: close\r\n\r\n";
 
@@ -24,7 +26,7 @@ bool begins_http(char byte) { return byte >= 'A' && byte <= 'Z'; }
 } // namespace
 
 struct Listener::State {
-    // A peer that has not spoken yet, or is being turned away.
+    // A peer that has not spoken yet, or was turned away.
     struct Stranger {
         Fd fd;
         Watch watch;
@@ -38,7 +40,8 @@ struct Listener::State {
     Watch watch;
     Timer pause;
     uint64_t next_peer = 1;
-    std::unordered_map<uint64_t, Stranger> strangers;
+    std::unordered_map<uint64_t, Stranger> strangers; // not spoken yet
+    std::unordered_map<uint64_t, Stranger> refused;   // turned away
     std::unordered_map<uint64_t, Connection> connections;
 
     std::string name_of(uint64_t peer) const {
@@ -92,7 +95,7 @@ void Listener::State::first_byte(uint64_t number) {
         admit(number, std::move(stranger.fd));
         return;
     }
-    report(name_of(number) + ": speaks HTTP, which is not served here");
+    report("refuse " + options.name + ": speaks HTTP, which is not served here");
     turn_away(number, std::move(stranger.fd), no_http);
 }
 
@@ -100,21 +103,22 @@ void Listener::State::first_byte(uint64_t number) {
 // closing a socket with unread data would take back what was said.
 void Listener::State::turn_away(uint64_t number, Fd peer, std::string_view words) {
     (void)send(peer.get(), words.data(), words.size(), MSG_NOSIGNAL);
+    if (refused.size() >= max_farewells) return;
     shutdown(peer.get(), SHUT_WR);
     auto rest = loop.watch(peer.get(), EPOLLIN, [this, number](uint32_t) {
         char buffer[4096];
-        ssize_t count = recv(strangers[number].fd.get(), buffer, sizeof buffer, 0);
-        if (count == 0 || (count < 0 && errno != EAGAIN)) strangers.erase(number);
+        ssize_t count = recv(refused[number].fd.get(), buffer, sizeof buffer, 0);
+        if (count == 0 || (count < 0 && errno != EAGAIN)) refused.erase(number);
     });
     if (!rest) return;
-    Timer timer = loop.after(farewell, [this, number] { strangers.erase(number); });
-    strangers[number] = {std::move(peer), *std::move(rest), std::move(timer)};
+    Timer timer = loop.after(farewell, [this, number] { refused.erase(number); });
+    refused[number] = {std::move(peer), *std::move(rest), std::move(timer)};
 }
 
 void Listener::State::admit(uint64_t number, Fd peer) {
     Result<RelayOptions> admitted = options.admit(peer.get());
     if (!admitted) {
-        report(name_of(number) + ": " + admitted.error().message);
+        report("refuse " + options.name + ": " + admitted.error().message);
         auto problem = preserves::record(
             "error", {preserves::string(admitted.error().message), preserves::boolean(false)});
         turn_away(number, std::move(peer), preserves::to_text(problem) + "\n");
@@ -137,7 +141,7 @@ Listener::Listener(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Result<std::unique_ptr<Listener>> Listener::start(dataspace::Engine& engine, EventLoop& loop, Fd fd,
                                                   ListenerOptions options) {
     auto state = std::unique_ptr<State>(
-        new State{engine, loop, std::move(options), std::move(fd), {}, {}, 1, {}, {}});
+        new State{engine, loop, std::move(options), std::move(fd), {}, {}, 1, {}, {}, {}});
     State* raw = state.get();
     auto watch = loop.watch(state->fd.get(), EPOLLIN, [raw](uint32_t) { raw->accept_one(); });
     if (!watch) return watch.error();
@@ -150,6 +154,7 @@ Listener::~Listener() {
     state_->pause.cancel();
     if (!state_->options.remove.empty()) unlink(state_->options.remove.c_str());
     state_->strangers.clear();
+    state_->refused.clear();
     // Connections report their end to the state, which must outlive that.
     std::shared_ptr<State> state = std::move(state_);
     state->options.report = nullptr;

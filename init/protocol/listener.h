@@ -2,7 +2,8 @@
 //
 // Life of a peer: accepted; over TCP it waits for its first byte, by which what speaks HTTP is told
 // apart, answered `503` and closed (reference 2.4: we serve none); admitted or refused; then it is
-// a connection of its own (relay.h) until that is closed.
+// a connection of its own (relay.h) until that is closed. Who is turned away is told why, and has
+// 2 s to close; of 64 at a time: more are told and closed at once.
 #pragma once
 
 #include <functional>
@@ -20,7 +21,9 @@ struct ListenerOptions {
     std::function<Result<RelayOptions>(int socket)> admit;
     bool tcp = false;
     std::string remove; // a socket file to be removed at the end, or empty
-    // Told of peers that were closed for a reason, one line.
+    // Told of peers that were closed for a reason, one line: "NAME client N: …". What a stranger
+    // can make happen again and again is the same line each time: "accept NAME: …", "refuse NAME:
+    // …".
     std::function<void(const std::string&)> report;
 };
 

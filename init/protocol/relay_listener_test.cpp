@@ -198,8 +198,8 @@ TEST_CASE("what speaks HTTP to a relay listener is told that there is none") {
     REQUIRE(peer);
     std::string answer = world.talk(peer.get(), "GET / HTTP/1.1\r\nHost: here\r\n\r\n");
     CHECK(answer.starts_with("HTTP/1.1 503 "));
-    CHECK(world.reports ==
-          std::vector<std::string>{address + " client 1: speaks HTTP, which is not served here"});
+    CHECK(world.reports == std::vector<std::string>{"refuse " + address +
+                                                    ": speaks HTTP, which is not served here"});
     CHECK(world.talk(peer.get(), "more").empty()); // read, not answered, closed
 }
 

@@ -1,5 +1,6 @@
 #include "services/daemon/window.h"
 
+#include <algorithm>
 #include <map>
 
 #include "init/base/catch.h"
@@ -52,7 +53,7 @@ struct World {
         engine.spawn("owner", [this](Turn& turn) {
             owner = Ref<dataspace::Facet>(&turn.current());
             keep[0] = dataspace::KeepAlive(owner);
-            window = spawn_window(turn, space);
+            window = spawn_window(turn, space, 2 * 1024 * 1024);
         });
         engine.spawn("stranger", [this](Turn& turn) {
             stranger = Ref<dataspace::Facet>(&turn.current());
@@ -163,4 +164,81 @@ TEST_CASE("what a peer observed through a window goes with the peer") {
     world.engine.run();
     CHECK(dataspace::assertion_count(*world.space) == 0);
     CHECK(world.told().empty());
+}
+
+TEST_CASE("through a window a pattern captures a few things, however they nest") {
+    World world;
+    world.assert_(world.owner, world.space, text("<load 1>"));
+    Value pattern = pat::discard();
+    for (size_t i = 0; i < max_window_binds; ++i)
+        pattern = pat::bind(pattern);
+    world.look(pattern);
+    std::string seen = "+[";
+    for (size_t i = 0; i < max_window_binds; ++i)
+        seen += i == 0 ? "<load 1>" : ", <load 1>";
+    CHECK(world.told() == Lines{seen + "]"});
+    world.look(pat::bind(pattern));
+    CHECK(world.told() == Lines{"!<error \"too many binds in a pattern: more than 16\" #f>"});
+    CHECK(dataspace::assertion_count(*world.space) == 2); // the fact, and who observes it
+}
+
+TEST_CASE("through a window one actor sees so many bytes at a time, and others what they want") {
+    World world;
+    const std::string kilobyte(1024, 'x');
+    const std::string much = "!<error \"too much to look at: more than 2097152 bytes\" #f>";
+    std::vector<Handle> facts;
+    for (int i = 0; i < 600; ++i)
+        facts.push_back(world.assert_(world.owner, world.space,
+                                      text("<load " + std::to_string(i) + " " + kilobyte + ">")));
+    // What matches counts, and what is captured of it.
+    Handle once = world.look(pat::bind());
+    CHECK(world.told().size() == 600);
+    world.look(pat::record("load", {}));
+    CHECK(world.told() == Lines{"+[]"});
+    Handle beyond = world.look(pat::record("load", {pat::bind()}));
+    Lines told = world.told();
+    CHECK(std::count(told.begin(), told.end(), much) == 1);
+    auto added = [](const std::string& line) { return line.starts_with("+"); };
+    auto gone = [](const std::string& line) { return line.starts_with("-"); };
+    CHECK(std::count_if(told.begin(), told.end(), added) < 600);
+    CHECK(std::count_if(told.begin(), told.end(), added) ==
+          std::count_if(told.begin(), told.end(), gone));
+    CHECK(dataspace::assertion_count(*world.space) == 602); // it observes no more
+    world.retract(world.stranger, beyond);
+    // Another actor has its own bytes.
+    size_t others = 0;
+    world.engine.external(world.owner, [&](Turn& turn) {
+        dataspace::observe(turn, world.window, pat::bind(), [&](Turn&, View) { ++others; }, {});
+    });
+    world.engine.run();
+    CHECK(others == 600);
+    // What is over counts no more, nor what went.
+    world.retract(world.stranger, once);
+    for (size_t i = 300; i < facts.size(); ++i)
+        world.retract(world.owner, facts[i]);
+    world.told();
+    world.look(pat::bind());
+    CHECK(world.told().size() == 300);
+    world.message(world.owner, world.space, text("<" + std::string(1'100'000, 'x') + ">"));
+    told = world.told();
+    CHECK(told.front() == much);
+    CHECK(std::count_if(told.begin(), told.end(), gone) == 300);
+    CHECK(told.size() == 301);
+}
+
+TEST_CASE("a sync at a window waits for what those before it see") {
+    World world;
+    world.assert_(world.owner, world.space, text("<load 1>"));
+    Value all = pat::bind();
+    world.engine.external(world.stranger, [&](Turn& turn) {
+        for (int i = 0; i < 3; ++i) {
+            Value observer = embed(turn.make_cap(make_ref<Scribe>(world.seen)));
+            Handle handle =
+                turn.assert_(world.window, preserves::record("Observe", {all, observer}));
+            if (i == 1) turn.retract(handle);
+        }
+        turn.sync(world.window, [&](Turn&) { world.seen.push_back("synced"); });
+    });
+    world.engine.run();
+    CHECK(world.told() == Lines{"+[<load 1>]", "+[<load 1>]", "synced"});
 }

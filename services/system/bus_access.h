@@ -23,8 +23,9 @@ class BusAccess {
     static constexpr size_t max_assertions = 32;    // that live, in one connection: its observers
     static constexpr size_t max_packet = 16 * 1024; // bytes, read from one of them
     static constexpr size_t max_unsent = 1024 * 1024;
+    static constexpr size_t max_seen = 1024 * 1024; // bytes, through one connection (window.h)
 
-    // `owner`: this program's own user.
+    // `owner`: this program's own user. `window`: one that keeps max_seen.
     BusAccess(dataspace::CapRef config, dataspace::CapRef window, uid_t owner)
         : config_(std::move(config)), window_(std::move(window)), owner_(owner) {}
 

@@ -48,7 +48,8 @@ struct World {
         engine.spawn("test", [&](Turn& turn) {
             facet = Ref<dataspace::Facet>(&turn.current());
             keep = dataspace::KeepAlive(facet);
-            access = std::make_unique<BusAccess>(config, spawn_window(turn, status), owner);
+            access = std::make_unique<BusAccess>(
+                config, spawn_window(turn, status, BusAccess::max_seen), owner);
             protocol::RelayListeners options;
             options.bus = config;
             options.admit_to_bus = [this](int socket) { return access->admit(socket); };
@@ -185,6 +186,48 @@ TEST_CASE("an unprivileged peer of the bus is bounded, and told by what") {
     other = world.connect_as(nobody);
     CHECK(world.talk(other, "[[0 <M \"" + big + "\">]]").find("packet too large") !=
           std::string::npos);
+}
+
+TEST_CASE("an unprivileged peer of the bus cannot have what there is multiplied") {
+    if (!root()) return;
+    World world;
+    // One packet: as many observers as there may be, each with other binds around everything.
+    auto observers = [](size_t binds) {
+        std::string packet = "[";
+        for (size_t i = 0; i < 8; ++i) {
+            std::string pattern = "<_>";
+            for (size_t k = 0; k < binds + i; ++k)
+                pattern = "<bind " + pattern + ">";
+            packet += "[0 <A <Observe " + pattern + " #:[0 1]> " + std::to_string(i) + ">]";
+        }
+        return packet + "[0 <S #:[0 9]>]]";
+    };
+    CHECK(observers(180).size() < BusAccess::max_packet);
+    world.engine.external(world.facet, [&](Turn& turn) {
+        for (int i = 0; i < 117; ++i)
+            turn.assert_(world.status,
+                         preserves::record("load", {preserves::integer(i),
+                                                    preserves::string(std::string(200, 'x'))}));
+    });
+    world.rounds();
+    Fd other = world.connect_as(nobody);
+    std::string told = world.talk(other, observers(180));
+    CHECK(told.find("<error \"too many binds in a pattern: more than 16\" #f>") !=
+          std::string::npos);
+    CHECK(told.find("[9, <M #t>]") != std::string::npos);
+    CHECK(told.size() < 1'000);
+    // With as many as there may be, no more than the bound leaves.
+    other = world.connect_as(nobody);
+    std::string text = observers(9);
+    CHECK(send(other.get(), text.data(), text.size(), MSG_NOSIGNAL) > 0);
+    told.clear();
+    while (told.find("[9, <M #t>]") == std::string::npos) {
+        std::string more = world.talk(other, "");
+        REQUIRE_FALSE(more.empty());
+        told += more;
+    }
+    CHECK(told.find("<error \"too much to look at: more than") != std::string::npos);
+    CHECK(told.size() < BusAccess::max_seen);
 }
 
 TEST_CASE("no user can have more than so many connections to the bus, but for root") {

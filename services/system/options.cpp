@@ -41,7 +41,7 @@ const char* const options_help =
     "-c, -p, -s and --bus may be given several times. Scripts find the variables config, log,\n"
     "gatekeeper, machine, status, system, control if asked for, and configuration, the folder in\n"
     "which PATH is. SYNDICATE_CREDIT in the environment is how many events an account may owe\n"
-    "before its producer is held back; 100 if it is not set.\n";
+    "before its producer is held back; 2000 if it is not set.\n";
 
 namespace {
 

@@ -59,6 +59,9 @@ TEST_CASE("dataspace names what is wrong with its command line") {
 }
 
 TEST_CASE("SYNDICATE_CREDIT is the limit of accounts") {
+    CHECK(std::string(options_help)
+              .find(std::to_string(dataspace::default_credit) + " if it is not set") !=
+          std::string::npos);
     setenv("SYNDICATE_CREDIT", "7", 1);
     auto options = parse({});
     setenv("SYNDICATE_CREDIT", "much", 1);

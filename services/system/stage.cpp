@@ -223,13 +223,15 @@ void SecondStage::serve(Turn& turn) {
     protocol::serve_gatekeepers(turn, config_, options_.answers);
     publish_debts(turn, loop_, config_);
     serve_debt_reporters(turn, loop_, config_, log_);
-    bus_access_ = std::make_unique<BusAccess>(config_, spawn_window(turn, status_), geteuid());
+    bus_access_ = std::make_unique<BusAccess>(
+        config_, spawn_window(turn, status_, BusAccess::max_seen), geteuid());
     protocol::serve_connectors(turn, loop_, config_, report);
     protocol::RelayListeners listeners;
-    // Without descriptors this comes every second.
+    // Without descriptors this comes every second, and refused peers as often as they like.
     repeats_ = std::make_unique<Repeats>(loop_, 5 * second, report);
     listeners.report = [this, report](const std::string& line) {
-        line.starts_with("accept ") ? repeats_->say(line) : report(line);
+        const bool again = line.starts_with("accept ") || line.starts_with("refuse ");
+        again ? repeats_->say(line) : report(line);
     };
     listeners.bus = config_;
     listeners.admit_to_bus = [this](int socket) { return bus_access_->admit(socket); };
