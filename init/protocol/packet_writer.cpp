@@ -100,6 +100,33 @@ void PacketWriter::finish() {
     events_ = 0;
 }
 
+void PacketWriter::message(uint64_t oid, View body) {
+    namespace tag = preserves::tag;
+    if (text_ || body.may_embed()) {
+        open_event(oid, 'M');
+        field(body);
+        close_event();
+        finish();
+        return;
+    }
+    const preserves::Bytes bytes = body.bytes();
+    uint8_t* const start = packet_.room(9 + longest_number + bytes.size());
+    uint8_t* out = start;
+    *out++ = tag::sequence;
+    *out++ = tag::sequence;
+    out = write(oid, out);
+    *out++ = tag::record;
+    *out++ = tag::symbol;
+    *out++ = 1;
+    *out++ = 'M';
+    copy_bytes(out, bytes.data(), bytes.size());
+    out += bytes.size();
+    *out++ = tag::end;
+    *out++ = tag::end;
+    *out++ = tag::end;
+    packet_.take(static_cast<size_t>(out - start));
+}
+
 void PacketWriter::error(std::string_view message, View detail) {
     events_ = 0;
     put(preserves::record("error", {preserves::string(message), detail}));

@@ -43,6 +43,10 @@ void Relay::send_packet(const Ref<Account>& account) {
     const auto events = static_cast<int64_t>(writer_.events());
     if (events == 0) return; // closed meanwhile
     writer_.finish();
+    charge_packet(account, events);
+}
+
+void Relay::charge_packet(const Ref<Account>& account, int64_t events) {
     // Large ones count as several, so that credit bounds the memory that unsent packets take.
     const auto size = static_cast<int64_t>(outgoing_.open_size() / bytes_per_event);
     queue_packet(options_.max_unsent ? account_ : account, events + size);
@@ -109,10 +113,8 @@ void Relay::send_message(Turn& turn, Oid oid, const Value& body) {
 
 bool Relay::send_message(const Ref<Account>& account, Oid oid, const Value& body) {
     if (closed_ || body.has_embedded() || writer_.events() != 0) return false;
-    writer_.open_event(oid, 'M');
-    writer_.field(body);
-    writer_.close_event();
-    send_packet(account);
+    writer_.message(oid, body);
+    charge_packet(account, 1);
     return true;
 }
 

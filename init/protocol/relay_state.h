@@ -91,6 +91,7 @@ class Relay final : public Counted, private dataspace::Committer {
     void open_event(Turn& turn, Oid oid, char label);
     void before_commit(Turn& turn) override { send_packet(turn.account()); }
     void send_packet(const Ref<Account>& account);
+    void charge_packet(const Ref<Account>& account, int64_t events);
     void queue_packet(const Ref<Account>& account, int64_t events);
     void schedule_flush();
     void flush();
