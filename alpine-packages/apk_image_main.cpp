@@ -28,6 +28,7 @@ constexpr const char* usage =
     "  --branch NAME        branch below a mirror's top (v3.19)\n"
     "  --arch NAME          machine (x86_64)\n"
     "  --cache FOLDER       for downloads\n"
+    "  --stall SECONDS      a server that sends nothing for so long is given up (20)\n"
     "  --keys FOLDER        trust these keys and no others\n"
     "  --key-source FOLDER  look here for Alpine's keys, which are known by their fingerprint\n"
     "  --packages FILE      more NAMEs: one a line, # begins a comment\n"
@@ -177,12 +178,10 @@ Exit run_install(const Arguments& arguments) {
     bool reached = false;
     auto mirror = Mirror::open(arguments.mirror, arguments.options, reached);
     if (!mirror) return complain(mirror.error(), reached ? wrong : unreachable);
-    auto chosen = mirror->solution(arguments.names);
+    auto chosen = mirror->fetch([&](Mirror& at) { return at.solution(arguments.names); },
+                                download_progress());
     if (!chosen) return complain(chosen.error(), wrong);
-    auto loaded = mirror->load_all(*chosen, [](std::uint64_t done, std::uint64_t all) {
-        std::fprintf(stderr, "downloaded %ju of %ju KiB\n", std::uintmax_t{done / 1024},
-                     std::uintmax_t{all / 1024});
-    });
+    auto loaded = mirror->load_all(*chosen);
     if (!loaded) return complain(loaded.error(), wrong);
     std::vector<ToInstall> packages;
     for (std::size_t i = 0; i < chosen->size(); ++i)
@@ -225,32 +224,33 @@ Result<Exit> run(const Arguments& arguments) {
         bool reached = false;
         auto mirror = Mirror::open(arguments.mirror, arguments.options, reached);
         if (!mirror) return complain(mirror.error(), reached ? wrong : unreachable);
-        std::vector<Chosen> chosen;
-        if (alone) {
+        auto choose = [&](Mirror& at) -> Result<std::vector<Chosen>> {
+            if (!alone) return at.closure(arguments.names);
+            std::vector<Chosen> out;
             for (const std::string& name : arguments.names) {
-                auto found = mirror->find(name);
+                auto found = at.find(name);
                 if (!found) return found.error();
-                chosen.push_back(*found);
+                out.push_back(*found);
             }
-        } else {
-            auto found = mirror->closure(arguments.names);
-            if (!found) return found.error();
-            chosen = std::move(*found);
-        }
-        for (const Chosen& package : chosen) {
-            if (print) {
+            return out;
+        };
+        auto chosen = print ? choose(*mirror) : mirror->fetch(choose, download_progress());
+        if (!chosen) return chosen.error();
+        if (print) {
+            for (const Chosen& package : *chosen)
                 std::printf("%s\t%s\t%s\n", package.entry->name.c_str(),
                             package.entry->version.c_str(),
                             find ? package.entry->identity.c_str()
                                  : mirror->repositories()[package.repository].c_str());
-                continue;
-            }
-            auto loaded = mirror->load(package);
-            if (!loaded) return loaded.error();
-            list += package.entry->full_name() + "\t" + package.entry->identity + "\n";
-            if (auto done = tree.add_package(std::move(*loaded)); !done) return done.error();
+            return good;
         }
-        if (print) return good;
+        auto loaded = mirror->load_all(*chosen);
+        if (!loaded) return loaded.error();
+        for (std::size_t i = 0; i < chosen->size(); ++i) {
+            const IndexEntry& entry = *(*chosen)[i].entry;
+            list += entry.full_name() + "\t" + entry.identity + "\n";
+            if (auto done = tree.add_package(std::move((*loaded)[i])); !done) return done.error();
+        }
     }
     if (arguments.busybox)
         if (auto done = tree.add_busybox_applets(); !done) return done.error();

@@ -1,11 +1,14 @@
 // What the host tools' main functions have in common. Host only.
 #pragma once
 
+#include <unistd.h>
+
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 
+#include "alpine-packages/downloads.h"
 #include "init/base/result.h"
 
 namespace muster::apk {
@@ -16,6 +19,17 @@ enum Exit { good = 0, wrong = 1, misuse = 2, unreachable = 3 };
 inline std::int64_t source_date_epoch() {
     const char* epoch = std::getenv("SOURCE_DATE_EPOCH");
     return epoch ? std::atoll(epoch) : 0;
+}
+
+// Tells on stderr what was downloaded: on a terminal in one line that is written anew, elsewhere
+// when all is there.
+inline DownloadProgress download_progress() {
+    return [terminal = isatty(STDERR_FILENO) == 1](std::uint64_t done, std::uint64_t all) {
+        if (!terminal && done < all) return;
+        std::fprintf(stderr, "%sdownloaded %ju of %ju KiB%s", terminal ? "\r" : "",
+                     std::uintmax_t{done / 1024}, std::uintmax_t{all / 1024},
+                     done < all ? "" : "\n");
+    };
 }
 
 // The words of a command line, one after the other.

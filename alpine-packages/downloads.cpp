@@ -34,9 +34,11 @@ std::string quoted(const std::string& text) {
 
 class Downloads {
   public:
-    Downloads(const std::vector<WantedFile>& files, const DownloadProgress& progress)
-        : progress_(progress) {
+    Downloads(const std::vector<WantedFile>& files, unsigned stall,
+              const DownloadProgress& progress)
+        : stall_(stall), progress_(progress) {
         for (const WantedFile& file : files) {
+            largest_ = std::max(largest_, file.size);
             all_ += file.size;
             if (size_of(file.path) == file.size && exists(file.path))
                 have_ += file.size;
@@ -45,7 +47,10 @@ class Downloads {
         }
     }
 
+    bool gone() const { return gone_; }
+
     Result<> run() {
+        if (missing_.empty()) return {};
         std::set<const WantedFile*> anew; // were begun from the start once more
         for (int round = 0; round < most_rounds && !missing_.empty(); ++round) {
             std::vector<std::uint64_t> before;
@@ -60,6 +65,12 @@ class Downloads {
                 const WantedFile& file = *missing_[i];
                 std::uint64_t size = size_of(part(file));
                 if (take(file, size)) continue;
+                if (size > file.size && anew.count(&file)) {
+                    given_up_.push_back({&file, size});
+                    unlink(part(file).c_str());
+                    moved = true;
+                    continue;
+                }
                 left.push_back(&file);
                 if (size > before[i] && size < file.size) {
                     moved = true;
@@ -73,7 +84,7 @@ class Downloads {
             if (!moved && round > 0) break; // twice without a byte
         }
         report();
-        return missing_.empty() ? Result<>() : complain();
+        return missing_.empty() && given_up_.empty() ? Result<>() : complain();
     }
 
   private:
@@ -83,12 +94,18 @@ class Downloads {
         return true;
     }
 
-    void report() {
-        if (!progress_) return;
+    // False when a file goes on after its end: then all are ended, and the others go on where they
+    // were.
+    bool report() {
         std::uint64_t now = have_;
-        for (const WantedFile* file : missing_)
-            now += std::min(size_of(part(*file)), file->size);
-        progress_(now, all_);
+        bool good = true;
+        for (const WantedFile* file : missing_) {
+            std::uint64_t size = size_of(part(*file));
+            good = good && size <= file->size;
+            now += std::min(size, file->size);
+        }
+        if (progress_) progress_(now, all_);
+        return good;
     }
 
     // curl's exit status, 127 when there is none. What it complained about is in errors_.
@@ -115,15 +132,17 @@ class Downloads {
                                           "--speed-limit",
                                           "1",
                                           "--speed-time",
-                                          "20",
+                                          std::to_string(stall_),
                                           "--proto",
                                           "=http,https,ftp,file",
                                           "--stderr",
                                           errors,
                                           "--config",
                                           config};
-        auto status = run_program(words, [this] { report(); });
-        if (auto said = read_file(errors)) errors_ = *said;
+        // nothing larger than the largest, also between two looks at them
+        auto status = run_program(with_limit(largest_, words), [this] { return report(); });
+        if (auto said = read_file(errors); said && !said->empty()) errors_ = *said;
+        gone_ = gone_ || says_absent(errors_);
         unlink(config.c_str());
         unlink(errors.c_str());
         return status;
@@ -132,7 +151,10 @@ class Downloads {
     Result<> one_by_one() {
         for (const WantedFile* file : missing_) {
             std::string message;
-            if (download(file->url, file->path, message) != Download::done) return Error{message};
+            Download result =
+                download(file->url, file->path, {.stall = stall_, .size = file->size}, message);
+            gone_ = result == Download::absent;
+            if (result != Download::done) return Error{message};
             if (std::uint64_t size = size_of(file->path); size != file->size) {
                 unlink(file->path.c_str());
                 return Error{wrong_size(*file, size)};
@@ -158,20 +180,31 @@ class Downloads {
                 size > 0 ? wrong_size(*file, size) : "download " + file->url + ": nothing came";
             if (size > file->size) unlink(part(*file).c_str());
         }
-        std::string said = errors_.substr(0, std::min(errors_.find('\n'), errors_.size()));
+        for (const auto& [file, size] : given_up_)
+            message += (message.empty() ? "" : "\n  ") + wrong_size(*file, size);
+        // it shows progress as well, whatever it is told
+        std::size_t at = std::min(errors_.find("curl: "), errors_.size());
+        std::string said = errors_.substr(at, errors_.find('\n', at) - at);
         return Error{message + (said.empty() ? "" : "\n  " + said)};
     }
 
+    const unsigned stall_;
     const DownloadProgress& progress_;
     std::vector<const WantedFile*> missing_;
-    std::uint64_t all_ = 0, have_ = 0;
+    std::vector<std::pair<const WantedFile*, std::uint64_t>> given_up_; // and how much came
+    std::uint64_t all_ = 0, have_ = 0, largest_ = 0;
+    bool gone_ = false;
     std::string errors_;
 };
 
 } // namespace
 
-Result<> download_all(const std::vector<WantedFile>& files, const DownloadProgress& progress) {
-    return Downloads(files, progress).run();
+Result<> download_all(const std::vector<WantedFile>& files, unsigned stall,
+                      const DownloadProgress& progress, bool& gone) {
+    Downloads downloads(files, stall, progress);
+    auto done = downloads.run();
+    gone = downloads.gone();
+    return done;
 }
 
 } // namespace muster::apk

@@ -11,7 +11,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
+#include <ctime>
 #include <memory>
 
 #include "init/base/fd.h"
@@ -86,7 +88,7 @@ Result<std::vector<std::string>> list_folder(const std::string& folder) {
 bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
 Result<int> run_program(const std::vector<std::string>& arguments,
-                        const std::function<void()>& meanwhile) {
+                        const std::function<bool()>& meanwhile, const std::string& errors) {
     std::vector<char*> argv;
     for (const std::string& argument : arguments)
         argv.push_back(const_cast<char*>(argument.c_str()));
@@ -95,7 +97,8 @@ Result<int> run_program(const std::vector<std::string>& arguments,
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, 2, errors.c_str(), O_WRONLY | O_CREAT | O_TRUNC,
+                                     0644);
     pid_t pid = 0;
     int failed = posix_spawnp(&pid, argv[0], &actions, nullptr, argv.data(), environ);
     posix_spawn_file_actions_destroy(&actions);
@@ -105,7 +108,7 @@ Result<int> run_program(const std::vector<std::string>& arguments,
         Fd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
         pollfd end{process.get(), POLLIN, 0};
         while (poll(&end, 1, 500) == 0)
-            meanwhile();
+            if (!meanwhile()) kill(pid, SIGTERM);
     }
     int status = 0;
     while (waitpid(pid, &status, 0) < 0)
@@ -113,32 +116,82 @@ Result<int> run_program(const std::vector<std::string>& arguments,
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-Download download(const std::string& url, const std::string& path, std::string& message) {
-    std::string part = path + ".part" + std::to_string(getpid());
-    struct Way {
-        std::vector<std::string> command;
-        int absent; // the exit status when the server has no such file; apt's is one for all
-    };
-    const std::vector<Way> ways = {
-        {{"curl", "-fsSL", "--connect-timeout", "10", "--retry", "1", "-o", part, url}, 22},
-        {{"wget", "-q", "-T", "20", "-t", "2", "-O", part, url}, 8},
-        {{"/usr/lib/apt/apt-helper", "-qq", "download-file", url, part}, 100},
+std::vector<std::string> with_limit(std::uint64_t bytes, std::vector<std::string> words) {
+    // ignored, the signal is an error of write(2), which is told like any other
+    std::vector<std::string> out = {"sh", "-c",
+                                    "trap '' XFSZ; ulimit -f \"$1\"; shift; exec \"$@\"", "sh",
+                                    std::to_string(bytes / 512 + 1)};
+    out.insert(out.end(), words.begin(), words.end());
+    return out;
+}
+
+namespace {
+
+// What a program complained about, on one line, without URL, which may have any words in it.
+std::string complaint(const std::string& file, const std::string& url) {
+    auto text = read_file(file);
+    unlink(file.c_str());
+    std::string out = text ? *text : "";
+    for (std::size_t at; (at = out.find(url)) != out.npos;)
+        out.erase(at, url.size());
+    while (!out.empty() && (out.back() == '\n' || out.back() == ' '))
+        out.pop_back();
+    for (char& c : out)
+        if (static_cast<unsigned char>(c) < ' ') c = ' ';
+    return out.substr(out.size() > 200 ? out.size() - 200 : 0);
+}
+
+} // namespace
+
+bool says_absent(const std::string& complaint) {
+    for (const char* before : {"rror: ", "ERROR ", "HTTP/1.0 ", "HTTP/1.1 ", "  "})
+        for (const char* status : {"404", "410"})
+            if (complaint.find(before + std::string(status)) != complaint.npos) return true;
+    return false;
+}
+
+Download download(const std::string& url, const std::string& path, const DownloadLimits& limits,
+                  std::string& message) {
+    std::string part = path + ".part" + std::to_string(getpid()), errors = part + ".errors";
+    std::string stall = std::to_string(limits.stall);
+    const std::vector<std::vector<std::string>> ways = {
+        {"curl", "-q", "-fsSL", "--globoff", "--connect-timeout", "10", "--speed-limit", "1",
+         "--speed-time", stall, "-o", part, url},
+        {"wget", "-nv", "-T", stall, "-O", part, url},
+        {"/usr/lib/apt/apt-helper", "-qq", "-o", "Acquire::http::Timeout=" + stall, "-o",
+         "Acquire::https::Timeout=" + stall, "download-file", url, part},
     };
     message = "download " + url + ": there is no curl, wget or apt";
-    for (const Way& way : ways) {
-        auto status = run_program(way.command);
-        if (!status) {
-            message = status.error().message;
-            return Download::unreachable;
+    for (const auto& way : ways) {
+        for (int tries = 3; tries > 0; --tries) {
+            auto status = run_program(with_limit(limits.size, way), {}, errors);
+            std::string said = complaint(errors, url);
+            if (!status) {
+                message = status.error().message;
+                return Download::unreachable;
+            }
+            if (*status == 127) break;
+            if (*status == 0 && rename(part.c_str(), path.c_str()) == 0) return Download::done;
+            struct stat st {};
+            bool endless = stat(part.c_str(), &st) == 0 &&
+                           static_cast<std::uint64_t>(st.st_size) >= limits.size;
+            unlink(part.c_str());
+            if (said.empty()) said = way[0] + " exited with " + std::to_string(*status);
+            if (endless) said = "more than " + std::to_string(limits.size) + " bytes came";
+            message = "download " + url + ": " + said;
+            bool curl = way[0] == "curl";
+            // a file:// that is not there
+            if (says_absent(said) || (curl && *status == 37)) return Download::absent;
+            // nobody is there, or another try would bring the same
+            bool nobody = curl && (*status == 5 || *status == 6 || *status == 7 ||
+                                   said.find("onnection timed out") != said.npos);
+            if (curl && *status == 28) --tries; // was waited for long enough
+            if (endless || nobody || tries <= 1) return Download::unreachable;
+            if (curl && *status == 22) { // the server's word; maybe it is busy
+                timespec second{1, 0};
+                nanosleep(&second, nullptr);
+            }
         }
-        if (*status == 127) continue;
-        if (*status == 0 && rename(part.c_str(), path.c_str()) == 0) return Download::done;
-        unlink(part.c_str());
-        bool absent = *status == way.absent;
-        message = "download " + url + ": " +
-                  (absent ? std::string("the server does not have it")
-                          : way.command[0] + " exited with " + std::to_string(*status));
-        return absent ? Download::absent : Download::unreachable;
     }
     return Download::unreachable;
 }

@@ -10,7 +10,10 @@
 namespace muster::apk {
 namespace {
 
-constexpr std::size_t largest_index = std::size_t{512} << 20; // bytes, unpacked
+// Bytes, unpacked.
+constexpr std::size_t largest_signature = 1 << 20;
+constexpr std::size_t largest_index = std::size_t{512} << 20;
+constexpr std::size_t largest_unverified = std::size_t{64} << 20;
 
 std::vector<std::string> words(std::string_view text) {
     std::vector<std::string> out;
@@ -125,20 +128,27 @@ Result<std::vector<IndexEntry>> parse_index(std::string_view text) {
 }
 
 Result<std::string> index_text(std::string_view file, const KeyRing* keys) {
-    auto members = split_gzip(file, largest_index);
-    if (!members) return members.error();
-    if (members->size() != 2)
-        return Error{std::to_string(members->size()) +
-                     " gzip members where a signed index has 2 (signature, index)"};
+    std::string_view rest = file;
+    auto signature = take_gzip(rest, largest_signature);
+    if (!signature) return signature.error().with_context("gzip member 1");
+    if (rest.empty()) return Error{"1 gzip member where a signed index has 2 (signature, index)"};
+    std::size_t limit = keys ? largest_index : largest_unverified;
     if (keys) {
-        auto good = check_signature((*members)[0].data, (*members)[1].compressed, *keys);
-        if (!good) return good.error();
+        if (auto good = check_signature(signature->data, rest, *keys); !good) {
+            auto whole = first_gzip(rest, limit); // what is cut off is told as that, too
+            if (whole) return good.error();
+            return Error{good.error().message + "; gzip member 2: " + whole.error().message};
+        }
     }
-    auto files = read_tar((*members)[1].data, true);
+    auto index = take_gzip(rest, limit);
+    if (!index) return index.error().with_context("gzip member 2");
+    if (!rest.empty())
+        return Error{"more than 2 gzip members where a signed index has 2 (signature, index)"};
+    auto files = read_tar(index->data, true);
     if (!files) return files.error();
     for (const TarEntry& entry : *files) {
         if (entry.path != "APKINDEX") continue;
-        std::string& archive = (*members)[1].data;
+        std::string& archive = index->data;
         std::size_t begin = static_cast<std::size_t>(entry.data.data() - archive.data());
         std::size_t size = entry.data.size();
         std::string text = std::move(archive);

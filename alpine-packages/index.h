@@ -53,8 +53,9 @@ Result<IndexEntry> parse_record(std::string_view text);
 // The text of an index. A record without name, version or identity is an error.
 Result<std::vector<IndexEntry>> parse_index(std::string_view text);
 
-// Verifies the bytes of an APKINDEX.tar.gz and gives the text in it. KEYS null: nothing is
-// verified, which is only for finding the alpine-keys package whose keys are recognised otherwise.
+// Verifies the bytes of an APKINDEX.tar.gz, then unpacks it and gives the text in it. KEYS null:
+// nothing is verified and over 64 MiB unpacked are refused, which is only for finding the
+// alpine-keys package whose keys are recognised otherwise.
 Result<std::string> index_text(std::string_view file, const KeyRing* keys);
 
 // Both at once.

@@ -11,6 +11,7 @@ namespace {
 constexpr std::size_t largest_signature = 1 << 20;
 constexpr std::size_t largest_control = 64 << 20;
 constexpr std::size_t largest_package = std::size_t{2} << 30;
+constexpr std::size_t largest_keys = 4 << 20; // of a package that nobody vouches for
 
 void add_words(std::string_view text, std::vector<std::string>& out) {
     while (!text.empty()) {
@@ -95,16 +96,18 @@ Result<> check_signature(std::string_view signature, std::string_view signed_byt
 }
 
 Result<Package> read_package(std::string_view file, const KeyRing& keys) {
-    // Only what is verified is unpacked, but for the first two, which are small.
+    // Only what is verified is unpacked, but for the signature, which is small.
     std::string_view rest = file;
     auto signature = take_gzip(rest, largest_signature);
     if (!signature) return signature.error().with_context("gzip member 1");
+    auto signed_part = first_gzip(rest, largest_control);
+    if (!signed_part) return signed_part.error().with_context("gzip member 2");
+    if (rest.size() == signed_part->size())
+        return Error{"2 gzip members where a signed package has 3 (signature, control, data)"};
+    if (auto good = check_signature(signature->data, *signed_part, keys); !good)
+        return good.error();
     auto control = take_gzip(rest, largest_control);
     if (!control) return control.error().with_context("gzip member 2");
-    if (rest.empty())
-        return Error{"2 gzip members where a signed package has 3 (signature, control, data)"};
-    if (auto good = check_signature(signature->data, control->compressed, keys); !good)
-        return good.error();
 
     Package package;
     package.identity = q1(sha1(control->compressed));
@@ -134,7 +137,7 @@ Result<Package> read_package(std::string_view file, const KeyRing& keys) {
 }
 
 Result<std::vector<std::pair<std::string, std::string>>> keys_in_package(std::string_view file) {
-    auto members = split_gzip(file, largest_package);
+    auto members = split_gzip(file, largest_keys);
     if (!members) return members.error();
     if (members->size() != 3) return Error{"not a package of three parts"};
     auto entries = read_tar(members->back().data, true);

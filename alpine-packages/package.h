@@ -43,7 +43,8 @@ struct Package {
 Result<Package> read_package(std::string_view file, const KeyRing& keys);
 
 // The public keys that an alpine-keys package carries: file name and PEM. Nothing is
-// verified: only for keys that are recognised otherwise (KeyRing::trust_if_pinned).
+// verified: only for keys that are recognised otherwise (KeyRing::trust_if_pinned). Over 4 MiB
+// unpacked are refused.
 Result<std::vector<std::pair<std::string, std::string>>> keys_in_package(std::string_view file);
 
 // Checks the signature member SIGNATURE (a tar of .SIGN.* entries) of SIGNED bytes.

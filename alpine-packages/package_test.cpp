@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "alpine-packages/gzip.h"
+#include "alpine-packages/index.h"
 #include "alpine-packages/test_package.h"
 #include "init/base/catch.h"
 
@@ -172,4 +173,36 @@ TEST_CASE("a package that grows without end is refused, and what is not verified
     REQUIRE_FALSE(data.ok());
     CHECK(data.error().message == "data: check sum is not the one in .PKGINFO");
     CHECK_FALSE(split_gzip(bomb, 1 << 20).ok());
+    CHECK_FALSE(first_gzip(bomb, 1 << 20).ok());
+    auto part = first_gzip(good, 1 << 20);
+    CHECK((part && part->size() == first));
+    // as an index whose signature is not looked at
+    auto index = index_text(good.substr(0, first) + bomb, nullptr);
+    REQUIRE_FALSE(index.ok());
+    CHECK(index.error().message == "gzip member 2: more than 67108864 bytes unpacked");
+    // as keys
+    auto keys = keys_in_package(good.substr(0, first + second) + bomb);
+    REQUIRE_FALSE(keys.ok());
+    CHECK(keys.error().message.find("bytes unpacked") != std::string::npos);
+}
+
+TEST_CASE("an index is unpacked after its signature was found right") {
+    std::string good = test::make_index("C:Q1YQ==\nP:a\nV:1-r0\n\n");
+    KeyRing keys = test::our_keys();
+    CHECK(index_text(good, &keys).ok());
+    auto error = [&](const std::string& file) {
+        auto text = index_text(file, &keys);
+        return text ? "" : text.error().message;
+    };
+    std::size_t first = test::members(good)[0];
+    std::string bad = "BAD signature by " + test::key_name;
+    std::string changed = good;
+    changed[first + 4] = 1; // the time in the header: still a perfect gzip file
+    CHECK(error(changed) == bad);
+    CHECK(error(good.substr(0, good.size() / 2 + first / 2)) == bad + "; gzip member 2: truncated");
+    CHECK(error(good + good) == bad);
+    CHECK(error(good.substr(0, first)) ==
+          "1 gzip member where a signed index has 2 (signature, index)");
+    CHECK(error(good.substr(first)).find("1 gzip member") == 0);
+    CHECK(error("") == "gzip member 1: truncated");
 }

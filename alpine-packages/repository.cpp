@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <optional>
 #include <thread>
@@ -28,6 +30,8 @@ bool MirrorOptions::take(std::string_view name, const std::string& value) {
         key_folders.push_back(value);
     else if (name == "--key-source")
         key_sources.push_back(value);
+    else if (name == "--stall")
+        stall = static_cast<unsigned>(std::clamp(std::atoi(value.c_str()), 1, 3600));
     else
         return false;
     return true;
@@ -38,48 +42,62 @@ constexpr std::time_t fresh_for = 24 * 60 * 60; // seconds that a downloaded ind
 
 bool is_url(const std::string& location) { return location.find("://") != std::string::npos; }
 
-// The index of the repository at LOCATION, or nothing. CACHED gets the file of a download. DEAD
-// becomes true when the server cannot be reached at all.
-std::optional<std::string> index_of(const std::string& location, const std::string& cache,
-                                    std::string& cached, bool& dead) {
+constexpr std::uint64_t largest_key_package = 1 << 20; // bytes; nobody vouches for it yet
+
+struct IndexFile {
+    std::string data;
+    std::string copy; // the file of a download
+    bool from_before = false;
+};
+
+// The index of the repository at LOCATION; nothing if it has none. ANEW: what is in the cache
+// counts only when it cannot be had.
+Result<std::optional<IndexFile>> index_of(const std::string& location, const MirrorOptions& options,
+                                          bool anew) {
     std::string path = location + "/APKINDEX.tar.gz";
+    IndexFile index;
     if (!is_url(location)) {
+        if (access(path.c_str(), F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR))
+            return std::optional<IndexFile>();
         auto data = read_file(path);
-        return data ? std::optional(std::move(*data)) : std::nullopt;
+        if (!data) return data.error();
+        index.data = std::move(*data);
+        return std::optional(std::move(index));
     }
-    std::string folder = cache + "/alpine/index";
-    if (!make_folders(folder)) return std::nullopt;
-    cached = folder + "/" + hex(sha1(location)) + ".tar.gz";
+    std::string folder = options.cache + "/alpine/index";
+    if (auto done = make_folders(folder); !done) return done.error();
+    index.copy = folder + "/" + hex(sha1(location)) + ".tar.gz";
     struct stat st {};
-    bool there = stat(cached.c_str(), &st) == 0;
-    if (!there || std::time(nullptr) - st.st_mtime > fresh_for) {
+    bool there = stat(index.copy.c_str(), &st) == 0;
+    index.from_before = there && !anew && std::time(nullptr) - st.st_mtime <= fresh_for;
+    if (!index.from_before) {
         std::string message;
-        Download result = download(path, cached, message);
-        dead = dead || (result == Download::unreachable && !there);
-        if (result != Download::done && !there) return std::nullopt;
+        Download result = download(path, index.copy, {.stall = options.stall}, message);
+        if (result == Download::absent && !there) return std::optional<IndexFile>();
+        if (result != Download::done && !there) return Error{message};
         if (result != Download::done)
             std::fprintf(stderr, "%s; using the index from before\n", message.c_str());
     }
-    auto data = read_file(cached);
-    // a page of a proxy or a portal is no answer
-    if (!data || !data->starts_with("\x1f\x8b")) {
-        unlink(cached.c_str());
-        return std::nullopt;
+    auto data = read_file(index.copy);
+    if (!data) return data.error();
+    if (!data->starts_with("\x1f\x8b")) {
+        unlink(index.copy.c_str());
+        return Error{"download " + path + ": not gzip; a page of a proxy or a portal?"};
     }
-    return std::move(*data);
+    index.data = std::move(*data);
+    return std::optional(std::move(index));
 }
 
 } // namespace
 
-Result<> Mirror::find_keys(const std::vector<std::string>& index_files,
-                           const MirrorOptions& options) {
-    for (const std::string& folder : options.key_folders)
+Result<> Mirror::find_keys(const std::vector<std::string>& index_files) {
+    for (const std::string& folder : options_.key_folders)
         if (auto done = keys_.trust_folder(folder); !done) return done.error();
-    if (!options.key_folders.empty()) {
-        if (keys_.empty()) return Error{options.key_folders.front() + ": has no keys (*.pub)"};
+    if (!options_.key_folders.empty()) {
+        if (keys_.empty()) return Error{options_.key_folders.front() + ": has no keys (*.pub)"};
         return {};
     }
-    for (const std::string& folder : options.key_sources) {
+    for (const std::string& folder : options_.key_sources) {
         auto names = list_folder(folder);
         if (!names) continue;
         for (const std::string& name : *names) {
@@ -94,8 +112,11 @@ Result<> Mirror::find_keys(const std::vector<std::string>& index_files,
         if (!index) return index.error().with_context(repositories_[i]);
         for (const IndexEntry& entry : *index) {
             if (entry.name != "alpine-keys") continue;
+            if (entry.size > largest_key_package)
+                return Error{repositories_[i] + ": " + entry.file_name() + " has " +
+                             std::to_string(entry.size) + " bytes: no keys have that many"};
             std::string path;
-            auto file = fetch(i, entry, path);
+            auto file = fetch_one(i, entry, path);
             if (!file && !keys_.empty()) continue; // those that are here may do
             if (!file) return file.error();
             auto found = keys_in_package(*file);
@@ -113,8 +134,14 @@ Result<> Mirror::find_keys(const std::vector<std::string>& index_files,
 
 Result<Mirror> Mirror::open(const std::string& location, const MirrorOptions& options,
                             bool& reached) {
+    return open_indexes(location, options, false, reached);
+}
+
+Result<Mirror> Mirror::open_indexes(const std::string& location, const MirrorOptions& options,
+                                    bool anew, bool& reached) {
     Mirror mirror;
-    mirror.cache_ = options.cache;
+    mirror.location_ = location;
+    mirror.options_ = options;
     std::string base = location;
     while (base.size() > 1 && base.ends_with('/'))
         base.pop_back();
@@ -126,37 +153,34 @@ Result<Mirror> Mirror::open(const std::string& location, const MirrorOptions& op
         {base},
     };
     std::vector<std::string> files, cached;
-    bool dead = false;
+    reached = false;
     for (const auto& layout : layouts) {
-        if (dead) break;
         for (const std::string& repository : layout) {
-            std::string copy;
-            auto index = index_of(repository, options.cache, copy, dead);
+            auto index = index_of(repository, options, anew);
             if (!index) {
+                reached = !is_url(location);
+                return index.error();
+            }
+            if (!*index) {
                 if (files.empty()) break; // the first of a layout is the one that must be there
                 continue;
             }
             mirror.repositories_.push_back(repository);
-            files.push_back(std::move(*index));
-            cached.push_back(copy);
+            mirror.from_before_ = mirror.from_before_ || (*index)->from_before;
+            files.push_back(std::move((*index)->data));
+            cached.push_back((*index)->copy);
         }
         if (!files.empty()) break;
     }
     reached = !files.empty();
     if (!reached) return Error{location + ": no APKINDEX.tar.gz there"};
-    auto forget = [&] { // a broken download must not stay
-        for (const std::string& copy : cached)
-            if (!copy.empty()) unlink(copy.c_str());
-    };
-    if (auto done = mirror.find_keys(files, options); !done) {
-        forget();
-        return done.error();
-    }
-    if (auto done = mirror.read_indexes(files); !done) {
-        forget();
-        return done.error();
-    }
-    return mirror;
+    auto done = mirror.find_keys(files);
+    if (done) done = mirror.read_indexes(files);
+    if (done) return mirror;
+    for (const std::string& copy : cached) // a broken download must not stay
+        if (!copy.empty()) unlink(copy.c_str());
+    if (mirror.from_before_) return open_indexes(location, options, true, reached);
+    return done.error();
 }
 
 // Each index is unpacked and verified by a thread of its own.
@@ -219,35 +243,51 @@ Result<Chosen> Mirror::find(const std::string& name) {
 std::string Mirror::place_of(std::size_t repository, const IndexEntry& entry) const {
     const std::string& where = repositories_[repository];
     if (!is_url(where)) return where + "/" + entry.file_name();
-    return cache_ + "/alpine/packages/" + hex(sha1(entry.identity)).substr(0, 16) + "-" +
+    return options_.cache + "/alpine/packages/" + hex(sha1(entry.identity)).substr(0, 16) + "-" +
            entry.file_name();
 }
 
-Result<> Mirror::fetch_all(const std::vector<Chosen>& chosen,
-                           const DownloadProgress& progress) const {
+Result<> Mirror::fetch_all(const std::vector<Chosen>& chosen, const DownloadProgress& progress,
+                           bool& gone) const {
     std::vector<WantedFile> files;
     for (const Chosen& one : chosen)
         if (const std::string& where = repositories_[one.repository]; is_url(where))
             files.push_back({where + "/" + one.entry->file_name(),
                              place_of(one.repository, *one.entry), one.entry->size});
     if (files.empty()) return {};
-    if (auto done = make_folders(cache_ + "/alpine/packages"); !done) return done;
-    return download_all(files, progress);
+    if (auto done = make_folders(options_.cache + "/alpine/packages"); !done) return done;
+    return download_all(files, options_.stall, progress, gone);
 }
 
-Result<std::string> Mirror::fetch(std::size_t repository, const IndexEntry& entry,
-                                  std::string& path) const {
+Result<std::string> Mirror::fetch_one(std::size_t repository, const IndexEntry& entry,
+                                      std::string& path) const {
+    bool gone = false;
     path = place_of(repository, entry);
     if (!exists(path))
-        if (auto done = fetch_all({{&entry, repository}}, {}); !done) return done.error();
+        if (auto done = fetch_all({{&entry, repository}}, {}, gone); !done) return done.error();
     return read_file(path);
+}
+
+Result<std::vector<Chosen>> Mirror::fetch(const Choose& choose, const DownloadProgress& progress) {
+    for (;;) {
+        auto chosen = choose(*this);
+        if (!chosen) return chosen;
+        bool gone = false;
+        auto done = fetch_all(*chosen, progress, gone);
+        if (done) return chosen;
+        if (!gone || !from_before_) return done.error();
+        bool reached = false;
+        auto mirror = open_indexes(location_, options_, true, reached);
+        if (!mirror) return mirror.error();
+        *this = std::move(*mirror);
+    }
 }
 
 Result<Package> Mirror::load_once(const Chosen& chosen, bool& from_cache) const {
     const IndexEntry& entry = *chosen.entry;
     std::string path;
     from_cache = is_url(repositories_[chosen.repository]);
-    auto file = fetch(chosen.repository, entry, path);
+    auto file = fetch_one(chosen.repository, entry, path);
     if (!file) return from_cache = false, file.error();
     auto broken = [&](const Error& error) {
         if (from_cache) unlink(path.c_str());
@@ -274,9 +314,9 @@ Result<Package> Mirror::load(const Chosen& chosen) const {
     return load_once(chosen, from_cache);
 }
 
-Result<std::vector<Package>> Mirror::load_all(const std::vector<Chosen>& chosen,
-                                              const DownloadProgress& progress) const {
-    if (auto done = fetch_all(chosen, progress); !done) return done.error();
+Result<std::vector<Package>> Mirror::load_all(const std::vector<Chosen>& chosen) const {
+    bool gone = false;
+    if (auto done = fetch_all(chosen, {}, gone); !done) return done.error();
     std::vector<Result<Package>> loaded;
     for (std::size_t i = 0; i < chosen.size(); ++i)
         loaded.push_back(Error{"not loaded"});

@@ -24,7 +24,8 @@ constexpr const char* usage =
     "  --own FOLDER         our packages, with the keys in FOLDER/../keys\n"
     "  --modules FOLDER     goes to /lib/modules\n"
     "  --other \"NAME VERSION PURL\"  something in the image that is no package of Alpine's\n"
-    "  --mirror LOCATION, --branch NAME, --arch NAME, --cache FOLDER, --keys FOLDER,\n"
+    "  --mirror LOCATION, --branch NAME, --arch NAME, --cache FOLDER, --stall SECONDS, --keys "
+    "FOLDER,\n"
     "  --key-source FOLDER  as for apk_image\n"
     "  --output FOLDER      there come packages.txt, spdx.json, and debugfs with contents/, or\n"
     "                       root.cpio for an image in memory\n"
@@ -199,7 +200,8 @@ Result<apk::Exit> run(const Arguments& arguments) {
     bool reached = false;
     auto mirror = apk::Mirror::open(arguments.mirror, arguments.options, reached);
     if (!mirror) return mirror.error();
-    auto chosen = mirror->closure(description->packages);
+    auto chosen = mirror->fetch([&](apk::Mirror& at) { return at.closure(description->packages); },
+                                apk::download_progress());
     if (!chosen) return chosen.error();
     std::string list; // name, version and identity of each package
     for (const apk::Chosen& one : *chosen)
@@ -213,7 +215,7 @@ Result<apk::Exit> run(const Arguments& arguments) {
         return done.error();
 
     Image image{apk::Tree(arguments.epoch), {}};
-    auto loaded = mirror->load_all(*chosen, {});
+    auto loaded = mirror->load_all(*chosen);
     if (!loaded) return loaded.error();
     for (std::size_t i = 0; i < chosen->size(); ++i)
         if (auto done =
