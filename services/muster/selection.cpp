@@ -1,6 +1,7 @@
 #include "services/muster/selection.h"
 
 #include <algorithm>
+#include <memory>
 
 #include "init/dataspace/pattern.h"
 #include "init/preserves/text_writer.h"
@@ -81,26 +82,33 @@ std::vector<Value> services_meant(const std::string& word, const std::vector<Val
 }
 
 Result<Value> real_name(Bus& bus, const Value& name) {
-    std::vector<Value> candidates;
+    auto candidates = std::make_shared<std::vector<Value>>();
     Value any = pat::discard();
     for (const Value& pattern :
          {pat::record("require-service", {any}), pat::record("run-service", {any}),
           pat::record("RequireService", {any}), pat::record("service-override", {any, any}),
           pat::record("service-state", {any, any}), pat::record("depends-on", {any, any})}) {
-        auto found = bus.query({"config"}, pattern);
-        if (!found) return found.error();
-        for (const Value& each : *found) {
-            View service = each.view().at(0);
-            if (service.may_embed() && without_capabilities(service) == name)
-                add_once(candidates, Value(service));
-        }
+        // It goes on: what the bus calls a capability is forgotten with the last assertion that has
+        // it, and would be another name in the next one.
+        (void)Follower::start(bus, {"config"}, pattern,
+                              {.appeared =
+                                   [candidates, name](View each) {
+                                       View service = each.at(0);
+                                       if (service.may_embed() &&
+                                           without_capabilities(service) == name)
+                                           add_once(*candidates, Value(service));
+                                   },
+                               .gone = {},
+                               .message = {}});
     }
-    if (candidates.empty()) return name;
-    if (candidates.size() == 1) return candidates[0];
+    Result<> settled = bus.settle();
+    if (!settled) return settled.error();
+    if (candidates->empty()) return name;
+    if (candidates->size() == 1) return candidates->front();
     std::string text = preserves::to_text(name) + " is the name of " +
-                       std::to_string(candidates.size()) +
+                       std::to_string(candidates->size()) +
                        " services that differ in their capabilities only:";
-    for (const Value& each : candidates)
+    for (const Value& each : *candidates)
         text += "\n  " + text_of(each);
     return Error{text};
 }
