@@ -63,7 +63,7 @@ Handle Turn::assert_(const CapRef& target, const Value& value) {
     if (!target || !facet_->alive() || failed_) return 0;
     std::optional<Value> rewritten;
     if (target->caveats()) {
-        rewritten = target->caveats()->apply(value);
+        rewritten = narrowed(*target, value);
         if (!rewritten) return 0;
     }
     const Handle handle = engine_.assertions_.add(target);
@@ -105,8 +105,15 @@ void Turn::message(const CapRef& target, const Value& body) {
     if (!target || failed_) return;
     if (!target->caveats())
         message_rewritten(target, body);
-    else if (const std::optional<Value> rewritten = target->caveats()->apply(body))
+    else if (const std::optional<Value> rewritten = narrowed(*target, body))
         message_rewritten(target, *rewritten);
+}
+
+std::optional<Value> Turn::narrowed(const Cap& target, const Value& value) {
+    std::optional<Bound> exceeded;
+    std::optional<Value> result = target.caveats()->apply(value, &exceeded);
+    if (exceeded) engine_.exceeded(actor_, *exceeded);
+    return result;
 }
 
 void Turn::message_rewritten(const CapRef& target, const Value& body) {

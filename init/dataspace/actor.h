@@ -179,6 +179,7 @@ class Actor : public Counted {
     size_t waiting_ = 0;       // batches in the queue
     uint64_t outbox_turn_ = 0; // the turn that outbox_ belongs to
     Batch* outbox_ = nullptr;  // what that turn sends here
+    uint8_t exceeded_ = 0;     // what was said about it, by Bound
 };
 
 // What waits to become a turn: the events that one turn sent to one actor, or an action in a facet.
@@ -318,6 +319,8 @@ class Turn {
 
     // Where events for the target's actor gather; null if that is gone.
     Batch* outbox(const CapRef& target);
+    // What the target's caveats make of `value`, if anything.
+    std::optional<Value> narrowed(const Cap& target, const Value& value);
     void message_rewritten(const CapRef& target, const Value& body);
     // Puts the only message so far where it would be if it had not been alone.
     void box_only_message();

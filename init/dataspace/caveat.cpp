@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "init/dataspace/actor.h"
+#include "init/dataspace/pattern.h"
 #include "init/preserves/encoder.h"
 
 namespace muster::dataspace {
@@ -139,14 +140,20 @@ struct Bindings {
     std::vector<View> views;
     size_t work_left; // bytes to look at, of pattern and value, and to produce
     size_t size_left; // bytes that this rule may produce
-    bool exhausted = false;
+    std::optional<Bound> exceeded = std::nullopt; // then the answer means nothing
 
     View operator[](View ref) const { return views[static_cast<size_t>(*ref.at(0).as_int())]; }
-    bool pay(size_t work) {
-        exhausted |= work > work_left;
-        work_left -= exhausted ? 0 : work;
-        return !exhausted;
+    bool exceeds(Bound bound) {
+        if (!exceeded) exceeded = bound;
+        return false;
     }
+    bool spend(size_t amount, size_t& left, Bound bound) {
+        if (exceeded || amount > left) return exceeds(bound);
+        left -= amount;
+        return true;
+    }
+    bool pay(size_t work) { return spend(work, work_left, Bound::caveat_looks); }
+    bool take(size_t size) { return spend(size, size_left, Bound::rewritten_size) && pay(size); }
 };
 
 bool matches(View pattern, View value, Bindings& bindings);
@@ -215,8 +222,8 @@ bool matches_entries(View entries, View value, Bindings& bindings) {
     return true;
 }
 
-// REQUIRES: Checker::pattern found it sound. On false, `bindings` may hold some more; if it is
-// exhausted the answer means nothing.
+// REQUIRES: Checker::pattern found it sound. On false, `bindings` may hold some more; if a bound
+// is exceeded the answer means nothing.
 bool matches(View pattern, View value, Bindings& bindings) {
     if (!bindings.pay(pattern.bytes().size())) return false;
     if (auto name = pattern.as_symbol()) return matches_class(*name, value);
@@ -265,11 +272,7 @@ size_t attenuation_size(View shape, const Bindings& bindings) {
 // the encoder's business.)
 bool within_bounds(View shape, Bindings& bindings) {
     std::string_view form = *shape.label().as_symbol();
-    auto take = [&](size_t size) {
-        bindings.exhausted |= size > bindings.size_left;
-        bindings.size_left -= bindings.exhausted ? 0 : size;
-        return bindings.pay(size);
-    };
+    auto take = [&](size_t size) { return bindings.take(size); };
     if (!take(2) || !bindings.pay(shape.bytes().size())) return false;
     if (form == "lit" || form == "ref") return take(reference(shape, bindings).bytes().size());
     if (form == "attenuate")
@@ -283,8 +286,8 @@ bool within_bounds(View shape, Bindings& bindings) {
     return true;
 }
 
-// Appends the instance; false if something is attenuated that is not a capability.
-bool instantiate(View shape, const Bindings& bindings, Encoder& out) {
+// Appends the instance; false if something is attenuated that is not a capability, or too often.
+bool instantiate(View shape, Bindings& bindings, Encoder& out) {
     std::string_view form = *shape.label().as_symbol();
     if (form == "lit") {
         out.value(shape.at(0));
@@ -306,7 +309,7 @@ bool instantiate(View shape, const Bindings& bindings, Encoder& out) {
             return true;
         }
         Result<Ref<Caveats>> all = Caveats::join(cap->caveats(), shape.at(1));
-        if (!all) return false;
+        if (!all) return bindings.exceeds(Bound::rewritten_caveats);
         out.embedded(cap->attenuate(*all)); // its entity may be gone
         return true;
     }
@@ -333,15 +336,20 @@ bool instantiate(View shape, const Bindings& bindings, Encoder& out) {
 
 std::optional<Value> rewrite(View rule, const Value& value, Bindings& bindings, bool& matched) {
     bindings.views.clear();
-    matched = matches(rule.at(0), value, bindings) || bindings.exhausted;
-    if (!matched || bindings.exhausted) return std::nullopt;
+    matched = matches(rule.at(0), value, bindings) || bindings.exceeded;
+    if (!matched || bindings.exceeded) return std::nullopt;
     View shape = rule.at(1);
     if (shape.is_record("ref") && bindings[shape] == value.view()) return value;
     if (!within_bounds(shape, bindings)) return std::nullopt;
     Encoder out;
     if (!instantiate(shape, bindings, out)) return std::nullopt;
     Result<Value> result = out.finish();
-    if (!result) return std::nullopt;
+    // All that the encoder can find wrong with it is how deep it nests.
+    if (!result || !dataspace::within_bounds(result->bytes())) {
+        const bool large = result && result->bytes().size() > Pattern::max_captures;
+        bindings.exceeds(large ? Bound::rewritten_size : Bound::rewritten_depth);
+        return std::nullopt;
+    }
     return std::move(*result);
 }
 
@@ -351,7 +359,7 @@ std::optional<Value> apply_one(View caveat, const Value& value, Bindings& bindin
     if (caveat.is_record("rewrite")) return rewrite(caveat, value, bindings, matched);
     if (caveat.is_record("reject")) {
         bindings.views.clear();
-        if (matches(caveat.at(0), value, bindings) || bindings.exhausted) return std::nullopt;
+        if (matches(caveat.at(0), value, bindings) || bindings.exceeded) return std::nullopt;
         return value;
     }
     for (View alternative : caveat.at(0).items()) {
@@ -401,7 +409,7 @@ Result<Ref<Caveats>> Caveats::join(const Ref<Caveats>& older, View more) {
         new Caveats(std::move(*wire), older->rejects_all_ || (*newer)->rejects_all_));
 }
 
-std::optional<Value> Caveats::apply(const Value& value) const {
+std::optional<Value> Caveats::apply(const Value& value, std::optional<Bound>* exceeded) const {
     if (rejects_all_) return std::nullopt;
     // Newest first: the sequence can only be read forwards, so its items are noted down.
     View items[max_caveats];
@@ -409,12 +417,13 @@ std::optional<Value> Caveats::apply(const Value& value) const {
     for (View caveat : wire_.view().items())
         items[count++] = caveat;
     size_t size = value.bytes().size();
-    Bindings bindings{{}, max_growth + max_looks * size, 0, false};
+    Bindings bindings{{}, max_growth + max_looks * size, 0};
     std::optional<Value> result = value;
     while (count > 0 && result) {
         bindings.size_left = max_growth + size;
         result = apply_one(items[--count], *result, bindings);
     }
+    if (exceeded) *exceeded = bindings.exceeded;
     return result;
 }
 

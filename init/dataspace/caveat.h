@@ -4,12 +4,13 @@
 // value or rejects it; an unknown one rejects everything. How many there are, how large they are
 // and how deep they nest is bounded when they are put on a capability; how long a value may be
 // looked at and what a rewrite may produce is bounded before it is done: what exceeds that is
-// rejected.
+// rejected, and said (bound.h).
 #pragma once
 
 #include <optional>
 
 #include "init/base/result.h"
+#include "init/dataspace/bound.h"
 #include "init/preserves/value.h"
 
 namespace muster::dataspace {
@@ -30,8 +31,9 @@ class Caveats : public Counted {
     // These, then `more`. Fails if that is too many.
     static Result<Ref<Caveats>> join(const Ref<Caveats>& older, View more);
 
-    // The value as the entity sees it, or nothing if it is rejected.
-    std::optional<Value> apply(const Value& value) const;
+    // The value as the entity sees it, or nothing if it is rejected; then `exceeded`, if given,
+    // says whether that was for a bound.
+    std::optional<Value> apply(const Value& value, std::optional<Bound>* exceeded = nullptr) const;
 
     // As a sequence, oldest first.
     const Value& wire() const { return wire_; }

@@ -10,6 +10,9 @@ Engine::Engine() : accounts_(make_ref<Accounts>()), account_(accounts_->open("en
         std::fprintf(stderr, "dataspace: actor %s failed: %s\n", actor.name().c_str(),
                      error.message.c_str());
     };
+    on_exceeded_ = [](const Actor& actor, Bound bound) {
+        std::fprintf(stderr, "dataspace: %s: %s\n", actor.name().c_str(), to_string(bound));
+    };
 }
 
 // Actors hold each other through capabilities, also in circles: cut everything first.
@@ -46,6 +49,12 @@ void Engine::forget(Actor& actor) {
     actor.forget_hooks_.clear();
     for (const auto& hook : hooks)
         hook();
+}
+
+void Engine::exceeded(Actor& actor, Bound bound) {
+    const auto bit = static_cast<uint8_t>(1U << static_cast<unsigned>(bound));
+    if ((std::exchange(actor.exceeded_, actor.exceeded_ | bit) & bit) == 0)
+        on_exceeded_(actor, bound);
 }
 
 Ref<Actor> Engine::create_actor(std::string name) {

@@ -53,6 +53,13 @@ class Engine {
     void set_on_failure(std::function<void(const Actor&, const Error&)> hook) {
         on_failure_ = std::move(hook);
     }
+    // Something was dropped beyond a bound: it is said once for each actor and bound. (Not as a
+    // failure: nobody ends.)
+    void exceeded(Actor& actor, Bound bound);
+    // Called for that. Default: a line on stderr.
+    void set_on_exceeded(std::function<void(const Actor&, Bound)> hook) {
+        on_exceeded_ = std::move(hook);
+    }
     // Must outlive the engine or be taken away again (null).
     void set_tracer(Tracer* tracer) { tracer_ = tracer; }
     // All actors that run, for status.
@@ -104,6 +111,7 @@ class Engine {
     Ref<Accounts> accounts_;
     Ref<Account> account_;
     std::function<void(const Actor&, const Error&)> on_failure_;
+    std::function<void(const Actor&, Bound)> on_exceeded_;
     Tracer* tracer_ = nullptr;
     uint64_t next_turn_ = 1;
     size_t sent_at_once_ = 0; // by the batch that runs

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "init/dataspace/engine.h"
+
 namespace muster::dataspace {
 
 using preserves::Kind;
@@ -183,14 +185,25 @@ bool Index::key_of(const Shape& shape, Fields& fields) {
 }
 
 bool Index::capture(const Shape& shape, Fields& fields) {
+    too_much_ = false;
     capture_.clear();
-    if (shape.captured_fields == 0) return collect(fields, shape.pattern.captures, capture_);
+    if (shape.captured_fields == 0)
+        return collect(fields, shape.pattern.captures, capture_, &too_much_);
     View run = captured_run(shape, fields);
     if (!run.valid()) return false;
     capture_.push_back(preserves::tag::sequence);
     capture_.append(run.bytes());
     capture_.push_back(preserves::tag::end);
-    return within_bounds(capture_.bytes());
+    too_much_ = !within_bounds(capture_.bytes());
+    return !too_much_;
+}
+
+// It is said of those for whom the value of key_ would have been captured.
+void Index::say_too_much(Turn& turn, const Shape& shape, bool may_embed) {
+    const Leaf* leaf = leaf_of(shape, View(key_.bytes(), may_embed));
+    if (!leaf) return;
+    for (const Observer* observer : leaf->observers)
+        turn.engine().exceeded(observer->target->actor(), Bound::captures);
 }
 
 // Captured fields that are side by side are one run of bytes. Invalid if they are not all there.
@@ -286,7 +299,11 @@ void Index::send(Turn& turn, const Value& message) {
 void Index::insert(Turn& turn, Class& where, Fields& fields) {
     const bool may_embed = fields.value().may_embed();
     for (const auto& shape : where.shapes) {
-        if (!key_of(*shape, fields) || !capture(*shape, fields)) continue;
+        if (!key_of(*shape, fields)) continue;
+        if (!capture(*shape, fields)) {
+            if (too_much_) say_too_much(turn, *shape, may_embed);
+            continue;
+        }
         Leaf& leaf = leaf_made(*shape, View(key_.bytes(), may_embed));
         View captured(capture_.bytes(), may_embed);
         const uint64_t hash = captured.hash();
@@ -343,25 +360,31 @@ void Index::send(Turn& turn, Shape& shape, Fields& fields) {
     Leaf* leaf = leaf_of(shape, View(key_.bytes(), may_embed));
     if (!leaf || leaf->observers.empty()) return;
     const Value body = captured_by(shape, fields);
-    if (!body.valid()) return;
+    if (!body.valid()) {
+        if (too_much_) say_too_much(turn, shape, may_embed);
+        return;
+    }
     for (Observer* observer : leaf->observers)
         turn.message(observer->target, body);
 }
 
-// A pattern that does not parse makes the assertion plain data.
+// A pattern that does not parse makes the assertion plain data. One that exceeds a bound is the
+// work of caveats here: what a peer itself sends is bounded before.
 void Index::observe(Turn& turn, Entry& entry) {
     View assertion = entry.value;
     CapRef target = cap_of(assertion.at(1));
     if (!target) return;
-    Result<Pattern> pattern = Pattern::parse(assertion.at(0));
-    if (!pattern) return;
-    Value name = pattern->shape();
-    if (!name.valid()) return; // nested too deeply to be named
+    bool exceeded = false;
+    Result<Pattern> pattern = Pattern::parse(assertion.at(0), &exceeded);
+    const Value name = pattern ? pattern->shape() : Value();
+    if (exceeded || (pattern && !name.valid())) // nested too deeply to be named
+        turn.engine().exceeded(target->actor(), Bound::pattern);
+    if (!name.valid()) return;
 
     Class& where = class_of(*pattern);
     const Value constants = preserves::sequence(pattern->constants);
     Shape& shape = shape_for(where, *std::move(pattern), name);
-    ++shape.observers;
+    const bool fresh = shape.observers++ == 0;
     Leaf& leaf = leaf_made(shape, constants);
     if (leaf.observers.empty() && where.selector)
         where.selector->add(shape.number, shape.pattern.constant_paths, leaf.constants);
@@ -373,6 +396,7 @@ void Index::observe(Turn& turn, Entry& entry) {
     entry.observer->index = leaf.observers.size();
     const size_t others = leaf.observers.size();
     leaf.observers.push_back(entry.observer.get());
+    if (fresh) populate(turn, where, shape);
     leaf.captures.for_each(
         [&](Capture& capture) { capture.add_handle(others, turn.assert_(target, capture.value)); });
 }
@@ -391,13 +415,6 @@ Index::Shape& Index::shape_for(Class& where, Pattern&& pattern, const Value& nam
         shape.only_fields =
             shape.pattern.nodes.size() == 1 && shape.pattern.present.empty() &&
             shape.pattern.nodes[0].min_count <= shape.first_captured + shape.captured_fields;
-    }
-    if (&where == any_.get()) {
-        for (const auto* each : {&sequences_, &dictionaries_, &atoms_, &sets_})
-            populate(shape, **each);
-        records_.for_each([&](Class& each) { populate(shape, each); });
-    } else {
-        populate(shape, where);
     }
     if (where.shapes.size() == many_shapes && !where.selector) {
         where.selector = std::make_unique<Selector>();
@@ -452,11 +469,26 @@ void Index::forget_shape(Class& where, Shape& shape) {
     if (where.shapes.size() < many_shapes / 2) where.selector.reset();
 }
 
-void Index::populate(Shape& shape, const Class& where) {
+// What is there already, into a shape that is new.
+void Index::populate(Turn& turn, const Class& where, Shape& shape) {
+    if (&where != any_.get()) {
+        add_all(turn, where, shape);
+        return;
+    }
+    for (const auto* each : {&sequences_, &dictionaries_, &atoms_, &sets_})
+        add_all(turn, **each, shape);
+    records_.for_each([&](Class& each) { add_all(turn, each, shape); });
+}
+
+void Index::add_all(Turn& turn, const Class& where, Shape& shape) {
     for (const Entry* entry = where.first; entry; entry = entry->next) {
         Fields fields(entry->value);
-        if (!key_of(shape, fields) || !capture(shape, fields)) continue;
+        if (!key_of(shape, fields)) continue;
         const bool may_embed = entry->value.has_embedded();
+        if (!capture(shape, fields)) {
+            if (too_much_) say_too_much(turn, shape, may_embed);
+            continue;
+        }
         Leaf& leaf = leaf_made(shape, View(key_.bytes(), may_embed));
         View captured(capture_.bytes(), may_embed);
         const uint64_t hash = captured.hash();

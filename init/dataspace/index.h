@@ -56,7 +56,9 @@ class Index {
     void unobserve(Turn& turn, Entry& entry);
     Shape& shape_for(Class& where, Pattern&& pattern, const Value& name);
     void forget_shape(Class& where, Shape& shape);
-    void populate(Shape& shape, const Class& where);
+    void populate(Turn& turn, const Class& where, Shape& shape);
+    void add_all(Turn& turn, const Class& where, Shape& shape);
+    void say_too_much(Turn& turn, const Shape& shape, bool may_embed);
     void forget_if_empty(Class& where);
     bool key_of(const Shape& shape, Fields& fields);
     bool capture(const Shape& shape, Fields& fields);
@@ -76,6 +78,7 @@ class Index {
     Class* latest_ = nullptr;    // of records; mostly the next message has the same label
     ByteBuffer key_;             // scratch: the constants of a value
     ByteBuffer capture_;         // scratch: its captures
+    bool too_much_ = false;      // they were there, but beyond a bound
 };
 
 } // namespace muster::dataspace

@@ -170,16 +170,19 @@ View walk(View value, const Path& path) {
     return value;
 }
 
-bool collect(Fields& fields, const std::vector<Path>& paths, ByteBuffer& out) {
+bool collect(Fields& fields, const std::vector<Path>& paths, ByteBuffer& out, bool* too_much) {
+    bool fits = true;
     out.push_back(tag::sequence);
     for (const Path& path : paths) {
         View found = fields.walk(path);
-        if (!found.valid() || found.bytes().size() > Pattern::max_captures - out.size())
-            return false;
-        out.append(found.bytes());
+        if (!found.valid()) return false;
+        fits = fits && found.bytes().size() <= Pattern::max_captures - out.size();
+        if (fits) out.append(found.bytes());
     }
     out.push_back(tag::end);
-    return within_bounds(out.bytes());
+    fits = fits && within_bounds(out.bytes());
+    if (!fits && too_much) *too_much = true;
+    return fits;
 }
 
 bool within_bounds(preserves::Bytes captures) {

@@ -74,8 +74,9 @@ struct Pattern {
 View walk(View value, const Path& path);
 // Appends the canonical bytes of the sequence of what stands at `paths` in `value` to an empty
 // `out`. False, and nothing useful in `out`, if something is missing or it is too much (see
-// Pattern::max_captures): then it does not match.
-bool collect(Fields& fields, const std::vector<Path>& paths, ByteBuffer& out);
+// Pattern::max_captures; sets `too_much`, if given): then it does not match.
+bool collect(Fields& fields, const std::vector<Path>& paths, ByteBuffer& out,
+             bool* too_much = nullptr);
 // Whether a sequence of captures is small enough to be one.
 bool within_bounds(preserves::Bytes captures);
 

@@ -60,15 +60,16 @@ Outcome TextLexer::hex_digits(int count, uint32_t& value) {
     for (; count > 0; --count) {
         if (at == end) return Outcome::need_more;
         const int digit = hex_value(*at);
-        if (digit < 0) return fail(at, "not a hexadecimal digit");
+        if (digit < 0) return fail(at, "not a hexadecimal digit: expected 0-9, a-f or A-F");
         value = value << 4 | static_cast<uint32_t>(digit);
         ++at;
     }
     return Outcome::good;
 }
 
-// An escape of one character; `at` is behind the backslash and not at the end.
-Outcome TextLexer::simple_escape(char quote, std::string& out) {
+// An escape of one character; `at` is behind the backslash and not at the end. `unknown` is what is
+// wrong if it is none.
+Outcome TextLexer::simple_escape(char quote, const char* unknown, std::string& out) {
     const char c = *at;
     if (c == quote || c == '\\' || c == '/') {
         out += c;
@@ -83,7 +84,7 @@ Outcome TextLexer::simple_escape(char quote, std::string& out) {
     } else if (c == 't') {
         out += '\t';
     } else {
-        return fail(at - 1, "an unknown escape");
+        return fail(at - 1, unknown);
     }
     ++at;
     return Outcome::good;
@@ -95,9 +96,10 @@ Outcome TextLexer::unicode_escape(std::string& out) {
     uint32_t unit;
     if (const Outcome outcome = hex_digits(4, unit); outcome != Outcome::good) return outcome;
     if (unit >= 0xdc00 && unit <= 0xdfff)
-        return fail(start, "the second half of a surrogate pair without the first");
+        return fail(start, "the second half of a surrogate pair: expected the first before it");
     if (unit >= 0xd800 && unit <= 0xdbff) {
-        constexpr const char* alone = "the first half of a surrogate pair without the second";
+        constexpr const char* alone = "the first half of a surrogate pair: expected the second "
+                                      "(\\uDC00 to \\uDFFF) behind it";
         for (const char expected : {'\\', 'u'}) {
             if (at == end) return Outcome::need_more;
             if (*at != expected) return fail(start, alone);
@@ -138,7 +140,13 @@ Outcome TextLexer::quoted(char quote, std::string_view& content, std::string& sc
             ++at;
             outcome = unicode_escape(scratch);
         } else {
-            outcome = simple_escape(quote, scratch);
+            const char* const unknown =
+                quote == '"'
+                    ? "an unknown escape: expected one of \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX"
+                : quote == '\''
+                    ? "an unknown escape: expected one of \\' \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX"
+                    : "an unknown escape: expected one of \\| \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX";
+            outcome = simple_escape(quote, unknown, scratch);
         }
         if (outcome != Outcome::good) return outcome;
         piece = at;
@@ -151,7 +159,8 @@ Outcome TextLexer::byte_string(std::string& out) {
         if (at == end) return Outcome::need_more;
         const char c = *at++;
         if (c == '"') return Outcome::good;
-        if (c < 32 || c > 126) return fail(at - 1, "a character that is not printable ASCII");
+        if (c < 32 || c > 126)
+            return fail(at - 1, "a character that is not printable ASCII: expected \\xXX for it");
         if (c != '\\') {
             out += c;
             continue;
@@ -164,7 +173,9 @@ Outcome TextLexer::byte_string(std::string& out) {
             outcome = hex_digits(2, byte);
             out += static_cast<char>(byte);
         } else {
-            outcome = simple_escape('"', out);
+            outcome = simple_escape(
+                '"', "an unknown escape: expected one of \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\xXX",
+                out);
         }
         if (outcome != Outcome::good) return outcome;
     }
@@ -201,8 +212,10 @@ Outcome TextLexer::base64(std::string& out) {
             continue;
         }
         const int value = base64_value(c);
-        if (value < 0) return fail(at, "not a base64 digit");
-        if (padding) return fail(at, "a base64 digit behind the padding");
+        if (value < 0)
+            return fail(
+                at, "not a base64 digit: expected A-Z, a-z, 0-9, +, /, - or _, or ] at the end");
+        if (padding) return fail(at, "a base64 digit behind the padding: expected ]");
         bits = bits << 6 | static_cast<uint32_t>(value);
         count += 6;
         if (count >= 8) {
@@ -210,7 +223,7 @@ Outcome TextLexer::base64(std::string& out) {
             out += static_cast<char>(bits >> count);
         }
     }
-    if (count == 6) return fail(at, "a base64 digit too much or too few");
+    if (count == 6) return fail(at, "a base64 digit too much or too few: expected whole bytes");
     ++at;
     return Outcome::good;
 }
@@ -235,11 +248,15 @@ Outcome TextLexer::word(bool bar_symbols, std::string_view& content) {
         }
         if (code_point == no_code_point) return fail(at, "text that is not UTF-8");
         if (!may_stand_in_symbol(code_point))
-            return fail(at, "a character that is not allowed in a symbol without quotes");
+            return fail(at,
+                        "a character that is not allowed in a symbol: expected quotes around it");
         at = next;
     }
     if (at == start || (at != end && !is_delimiter(*at, bar_symbols)))
-        return fail(at, "an unexpected character");
+        return fail(at, at == start ? "an unexpected character: expected a value (comments begin "
+                                      "with # and a space)"
+                                    : "an unexpected character: expected white space or a "
+                                      "delimiter");
     content = {start, static_cast<size_t>(at - start)};
     return Outcome::good;
 }

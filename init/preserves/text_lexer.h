@@ -41,7 +41,7 @@ struct TextLexer {
         problem_at = where;
         return Outcome::malformed;
     }
-    Outcome simple_escape(char quote, std::string& out);
+    Outcome simple_escape(char quote, const char* unknown, std::string& out);
     Outcome unicode_escape(std::string& out);
     Outcome hex_digits(int count, uint32_t& value);
 };

@@ -8,6 +8,9 @@ namespace muster::preserves {
 
 namespace {
 
+constexpr const char* behind_hash =
+    "expected one of #t #f #\" #x\" #xd\" #[ #{ #: #!, or # and a space before a comment";
+
 Bytes bytes_of(std::string_view text) {
     return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
 }
@@ -94,10 +97,54 @@ class TextReader::Parse {
 
     void name_what_is_open() {
         const char* const open = in_token_ || frames_.empty() ? item_ : frames_.back().start;
-        reader_.problem_ = in_token_         ? "the text ends within this"
-                           : frames_.empty() ? "the text ends where a value must follow"
-                                             : "the text ends and this is still open";
+        reader_.problem_ = in_token_ ? "the text ends within this: " + end_of_token()
+                           : frames_.empty()
+                               ? "the text ends where a value must follow"
+                               : "the text ends and this is still open: " + expected();
         reader_.problem_at_ = reader_.locate(offset(open));
+    }
+
+    // How the word at `item_`, which the text cuts off, would end.
+    std::string end_of_token() const {
+        const std::string_view word(item_, static_cast<size_t>(lexer_.end - item_));
+        if (word[0] == '"' || word[0] == '|' || word[0] == '\'')
+            return std::string("expected ") + word[0];
+        if (word[0] != '#') return "expected the rest of a character";
+        if (word.size() == 1) return behind_hash;
+        if (word[1] == '[') return "expected ]";
+        if (word[1] == '"' || word[1] == 'x') return "expected \"";
+        return "expected the end of the line, and a value";
+    }
+
+    // What may come next in what is open.
+    std::string expected() const {
+        const Frame& frame = frames_.back();
+        if (frame.kind == tag::annotated || frame.kind == tag::embedded || owed_ ||
+            frame.phase == Phase::value)
+            return "expected a value";
+        if (frame.phase == Phase::colon) return "expected a colon and a value";
+        if (frame.kind == tag::record && !frame.has_items) return "expected a label";
+        return std::string("expected ") + closing(frame.kind);
+    }
+
+    static char closing(uint8_t kind) {
+        return kind == tag::record ? '>' : kind == tag::sequence ? ']' : '}';
+    }
+
+    Step unexpected_end(char c) {
+        std::string problem = std::string("an unexpected ") + c + ": ";
+        if (frames_.empty()) return fail(problem + "nothing is open");
+        const Frame& frame = frames_.back();
+        if (frame.kind == tag::annotated || frame.kind == tag::embedded)
+            return fail(problem + "expected a value");
+        const Location opened = reader_.locate(offset(frame.start));
+        const char* const opening = frame.kind == tag::record     ? "<"
+                                    : frame.kind == tag::sequence ? "["
+                                    : frame.kind == tag::set      ? "#{"
+                                                                  : "{";
+        return fail(problem + "expected " + closing(frame.kind) + " for the " + opening +
+                    " opened at " + std::to_string(opened.line) + ":" +
+                    std::to_string(opened.column));
     }
 
     Step next_token() {
@@ -133,7 +180,8 @@ class TextReader::Parse {
             ++lexer_.at;
             return open_annotation();
         case ',':
-            return fail("a comma is not allowed here");
+            return fail("a comma is not allowed here: expected a value (commas stand only between "
+                        "the items of […], {…} and #{…})");
         default:
             break;
         }
@@ -172,15 +220,16 @@ class TextReader::Parse {
     }
 
     Step close(char c) {
-        if (owed_) return fail("an annotation without a value");
+        if (owed_) return fail("an annotation without a value: expected a value");
         const uint8_t kind = frames_.empty() ? uint8_t{0} : frames_.back().kind;
         const bool fits = c == '>'   ? kind == tag::record
                           : c == ']' ? kind == tag::sequence
                                      : kind == tag::set || kind == tag::dictionary;
-        if (!fits) return fail(std::string("an unexpected ") + c);
-        if (frames_.back().phase != Phase::item) return fail("a key without a value");
+        if (!fits) return unexpected_end(c);
+        if (frames_.back().phase != Phase::item)
+            return fail("a key without a value: " + expected());
         if (kind == tag::record && !frames_.back().has_items)
-            return fail("a record without a label");
+            return fail("a record without a label: expected <label field …>");
         if (sink_ != nullptr) sink_->end();
         item_ = frames_.back().start; // what the encoder finds wrong concerns all of it
         frames_.pop_back();
@@ -311,7 +360,8 @@ class TextReader::Parse {
         case '\r':
             return line_annotation(1, false);
         default:
-            return fail("an unknown character behind #", lexer_.at + 1);
+            return fail(std::string("an unknown character behind #: ") + behind_hash,
+                        lexer_.at + 1);
         }
     }
 
@@ -319,7 +369,9 @@ class TextReader::Parse {
         const char* const behind = lexer_.at + 2;
         if (behind == lexer_.end && !reader_.finished_) return Step::need_more;
         if (behind != lexer_.end && !TextLexer::is_delimiter(*behind, options_.bar_symbols))
-            return fail("an unexpected character behind #t or #f", behind);
+            return fail("an unexpected character behind #t or #f: expected white space or a "
+                        "delimiter",
+                        behind);
         const bool value = lexer_.at[1] == 't';
         lexer_.at = behind;
         starting_value();
@@ -354,7 +406,7 @@ class TextReader::Parse {
                 ++at;
             }
             if (at == lexer_.end) return Step::need_more;
-            if (*at++ != '"') return fail("expected a quote behind #x or #xd", at - 1);
+            if (*at++ != '"') return fail("expected \" behind #x or #xd", at - 1);
         }
         lexer_.at = at;
         const Step step = from_lexer(form == '"'   ? lexer_.byte_string(scratch_)
@@ -362,7 +414,7 @@ class TextReader::Parse {
                                                    : lexer_.hex(scratch_));
         if (step != Step::go_on) return step;
         if (number && scratch_.size() != 8)
-            return fail("a floating-point number has 16 hexadecimal digits");
+            return fail("a floating-point number of another size: expected 16 hexadecimal digits");
         starting_value();
         if (sink_ == nullptr) return item_done();
         if (number) {

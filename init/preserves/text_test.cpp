@@ -94,15 +94,22 @@ TEST_CASE("integers may be long, but not endless") {
 
 TEST_CASE("errors name line and column") {
     CHECK(round("") == "error: no value in the text");
-    CHECK(round("[1\n  é ;]") == "error: line 2, column 5: an unexpected character");
+    CHECK(round("[1\n  é ;]") ==
+          "error: line 2, column 5: an unexpected character: expected a value "
+          "(comments begin with # and a space)");
     CHECK(round("[1\n {a: 1, a: 2}]") == "error: line 2, column 2: a key twice in a dictionary");
-    CHECK(round("\"abc\\q\"") == "error: line 1, column 5: an unknown escape");
-    CHECK(round("[1 2 }") == "error: line 1, column 6: an unexpected }");
+    CHECK(round("\"abc\\q\"") == "error: line 1, column 5: an unknown escape: expected one of \\\" "
+                                 "\\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX");
+    CHECK(round("[1 2 }") ==
+          "error: line 1, column 6: an unexpected }: expected ] for the [ opened at "
+          "1:1");
     CHECK(round("{a b}") == "error: line 1, column 4: expected a colon behind the key");
-    CHECK(round("{a: }") == "error: line 1, column 5: a key without a value");
+    CHECK(round("{a: }") == "error: line 1, column 5: a key without a value: expected a value");
     CHECK(round("1 2") == "error: line 1, column 2: more text behind the value");
-    CHECK(round("\n [1 <a ") == "error: line 2, column 5: the text ends and this is still open");
-    CHECK(round("[1 \"a") == "error: line 1, column 4: the text ends within this");
+    CHECK(round("\n [1 <a ") ==
+          "error: line 2, column 5: the text ends and this is still open: expected "
+          ">");
+    CHECK(round("[1 \"a") == "error: line 1, column 4: the text ends within this: expected \"");
     CHECK(round("@a") == "error: line 1, column 2: the text ends where a value must follow");
     CHECK(round("# x\n") == "error: line 1, column 1: the text ends where a value must follow");
     CHECK(round("@<> x").starts_with("error"));

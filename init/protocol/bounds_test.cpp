@@ -1,5 +1,6 @@
 // Every bound on what a peer may do, on a live relay: beyond it the peer is told which one it was,
-// by <error …>, and closed, and nobody else notices.
+// by <error …>, and closed, and nobody else notices. What others made too much of what it sent is
+// dropped, and said.
 #include <functional>
 #include <string>
 
@@ -224,6 +225,17 @@ TEST_CASE("bounds: caveats") {
     };
     CHECK(Attack().survives(narrowed(dataspace::Caveats::max_caveats)));
     CHECK(Attack().is_told(narrowed(dataspace::Caveats::max_caveats + 1), "more than 64 caveats"));
+    auto large = [](size_t size) {
+        return assertion("#:[1 0 <reject <lit \"" + std::string(size, 'x') + "\">>]");
+    };
+    CHECK(Attack().survives(large(dataspace::Caveats::max_size - 40)));
+    CHECK(Attack().is_told(large(dataspace::Caveats::max_size), "more than 16384 bytes"));
+    auto deep = [](size_t levels) {
+        return assertion("#:[1 0 <reject " + repeat("<not ", levels - 1) + "<_>" +
+                         repeat(">", levels) + "]");
+    };
+    CHECK(Attack().survives(deep(dataspace::Caveats::max_nesting)));
+    CHECK(Attack().is_told(deep(dataspace::Caveats::max_nesting + 1), "nest more than 32 deep"));
     CHECK(Attack().is_told(assertion("#:[1 0 <rewrite <_> <ref 0>>]"), "UnboundRef"));
     CHECK(Attack().is_told(assertion("#:[1 0 <reject <not <bind <_>>>>]"), "BindingUnderNegation"));
 }
@@ -244,6 +256,137 @@ TEST_CASE("bounds: patterns") {
     CHECK(Attack().is_told(observe("<group <arr> {65536: <_>}>"), "an index too large"));
     // What is no pattern is a value like any other.
     CHECK(Attack().survives(observe("<group <arr> {-1: <_>}>")));
+}
+
+namespace {
+
+// One that is told more than it reads, 1000 bytes at a time. What it finds when it reads at last.
+std::string what_a_slow_one_reads(RelayOptions options) {
+    RelayWorld world;
+    RelayPeer slow(world, std::move(options));
+    RelayPeer witness(world);
+    slow.send("[[0 <A <Observe <group <rec x> {0: <bind <_>>}> #:[0 5]> 1>]]\n");
+    const std::string body = "[[0 <M <x \"" + std::string(1'000, 'x') + "\">>]]";
+    for (int i = 0; i < 600 && !slow.closed(); ++i)
+        witness.send(body);
+    while (!slow.closed())
+        world.loop->run_once(true);
+    CHECK(slow.reason() == "too slow");
+    CHECK(witness.is_served(7));
+    return slow.receive();
+}
+
+} // namespace
+
+TEST_CASE("bounds: what waits unsent") {
+    RelayOptions options;
+    options.max_unsent = 100'000;
+    const std::string answer = what_a_slow_one_reads(options);
+    CHECK(answer.ends_with("]]\n<error \"too slow\" \"too many bytes unsent\">\n"));
+    options.max_unsent = 0;
+    options.max_stall = 1'000'000;
+    const std::string later = what_a_slow_one_reads(options);
+    CHECK(later.ends_with("]]\n<error \"too slow\" \"no progress\">\n"));
+}
+
+namespace {
+
+RelayOptions named(const char* name) {
+    RelayOptions options;
+    options.name = name;
+    return options;
+}
+
+// Its owner gives the sender the dataspace, narrowed by a rule.
+struct Gate {
+    RelayWorld world;
+    RelayPeer owner{world, named("owner")};
+    RelayPeer sender{world, named("sender")};
+
+    explicit Gate(const std::string& rule) {
+        sender.send("[[0 <A <Observe <group <rec gate> {0: <bind <_>>}> #:[0 1]> 1>]]");
+        owner.send("[[0 <A <gate #:[1 0 " + rule + "]> 1>]]");
+        CHECK(sender.receive().find("<A [#:[0, 1]] ") != std::string::npos);
+    }
+    // What is said when the sender sends it, asserted and as a message.
+    std::string said(const std::string& value) {
+        const size_t before = world.count();
+        sender.send("[[1 <A " + value + " 2>]]");
+        sender.send("[[1 <M " + value + ">]]");
+        CHECK(world.count() == before);
+        CHECK(owner.is_served(7));
+        CHECK(sender.is_served(7));
+        return world.said.size() == 1 ? world.said[0] : "";
+    }
+};
+
+} // namespace
+
+TEST_CASE("bounds: what caveats of others make too much of is dropped, and said once") {
+    const std::string sent = "relay sender: what it sent was dropped: caveats would ";
+    const std::string often = "<rewrite <bind <_>> <arr [" + repeat("<ref 0> ", 1'000) + "]>>";
+    CHECK(Gate(often).said('"' + std::string(2'000, 'x') + '"').starts_with(sent + "make it "));
+    const std::string nested =
+        "<rewrite <bind <_>> " + repeat("<arr [", 30) + "<ref 0>" + repeat("]>", 30) + ">";
+    const size_t deep = preserves::max_depth - 3;
+    for (size_t levels : {deep, deep - 29}) {
+        const std::string value = repeat("[", levels) + repeat("]", levels);
+        CHECK(Gate(nested).said(value).starts_with(sent + "nest it deeper"));
+    }
+    Gate fits(nested);
+    fits.sender.send("[[1 <A " + repeat("[", deep - 30) + repeat("]", deep - 30) + " 2>]]");
+    CHECK(fits.world.said.empty());
+    CHECK(fits.world.count() == 3);
+    const std::string looks = "<reject <not <and [" + repeat("<not <arr []>> ", 900) + "]>>>";
+    CHECK(Gate(looks).said("[" + repeat("1 ", 5'000) + "]").starts_with(sent + "look at it"));
+    const std::string narrow = repeat("<reject <lit 1>> ", 40);
+    CHECK(Gate("<rewrite <bind <_>> <attenuate <ref 0> [" + narrow + "]>>")
+              .said("#:[1 0 " + narrow + "]")
+              .starts_with(sent + "put more than 64 caveats"));
+    // What is merely rejected is nobody's business.
+    Gate plain("<reject <_>>");
+    CHECK(plain.said("1").empty());
+    CHECK(plain.world.said.empty());
+}
+
+TEST_CASE("bounds: a pattern that caveats of others made too large is said") {
+    Gate gate("<rewrite <rec o [<bind <_>> <bind <_>>]> <rec Observe [<ref 0> <ref 1>]>>");
+    gate.sender.send("[[1 <A <o <group <arr> {65536: <_>}> #:[0 9]> 2>]]");
+    gate.sender.send("[[1 <A <o <group <arr> {65537: <_>}> #:[0 9]> 3>]]");
+    CHECK(gate.world.said ==
+          std::vector<std::string>{"relay sender: what it observes is not told: the pattern has "
+                                   "too many nodes, an index too large, or nests too deeply"});
+    CHECK(gate.sender.is_served(7));
+    // As deep as a packet can carry it, it has a name.
+    const size_t levels = preserves::max_depth - 7;
+    gate.sender.send("[[0 <A <Observe <group <dict> {" + repeat("[", levels) + repeat("]", levels) +
+                     ": <_>}> #:[0 9]> 4>]]");
+    CHECK(gate.sender.is_served(7));
+    CHECK(gate.world.said.size() == 1);
+}
+
+TEST_CASE("bounds: what a pattern captures beyond them is said of its observer alone") {
+    const std::string often = repeat("<bind ", 100) + "<_>" + repeat(">", 100);
+    const std::string observe = assertion("<Observe <group <rec x> {0: " + often + "}> #:[0 5]>");
+    const std::string large = "<x \"" + std::string(1'000'000, 'x') + "\">";
+    for (const std::string& what : {event("<M " + large + ">"), assertion(large)}) {
+        for (bool later : {false, true}) {
+            if (later && what[5] == 'M') continue;
+            RelayWorld world;
+            RelayPeer watcher(world, named("watcher"));
+            RelayPeer sender(world, named("sender"));
+            if (!later) watcher.send(observe);
+            sender.send(what);
+            if (later) watcher.send(observe);
+            if (!later) sender.send(event("<M " + large + ">"));
+            CHECK(world.said == std::vector<std::string>{
+                                    "relay watcher: what it observes was dropped: its pattern "
+                                    "captures more, or deeper nested, than a packet can carry"});
+            INFO(sender.reason());
+            CHECK(sender.is_served(7));
+            CHECK(watcher.is_served(7));
+        }
+    }
 }
 
 TEST_CASE("a large packet in small pieces is read once") {

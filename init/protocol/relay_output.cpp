@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 
@@ -28,6 +29,14 @@ class SyncQuestion final : public Entity {
     CapRef peer_;
     Pins pins_;
 };
+
+// Doubles what a socket takes, which the kernel does to the size that it is given.
+void make_room(int fd) {
+    int size = 0;
+    socklen_t length = sizeof size;
+    if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &length) == 0)
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, length);
+}
 
 // What names an assertion to the peer: the half of the handle that is unique among the live ones.
 uint64_t wire_handle(Handle handle) { return static_cast<uint32_t>(handle); }
@@ -200,14 +209,18 @@ void Relay::flush() {
         close(watch.error().message);
 }
 
-// Tells the peer what was wrong, as far as it still listens, and closes.
+// Tells the peer what was wrong, as far as it still listens, and closes. Who does not read finds it
+// behind what was there to read.
 void Relay::fail(const std::string& message, View detail) {
     if (closed_) return;
     Ref<Relay> self(this);
     outgoing_.cut();
     writer_.error(message, detail);
     outgoing_.add({}, 0);
-    (void)outgoing_.flush(output_fd()).ok();
+    if (Result<bool> all = outgoing_.flush(output_fd()); all && !*all) {
+        make_room(output_fd());
+        (void)outgoing_.flush(output_fd()).ok();
+    }
     close(message);
 }
 

@@ -20,10 +20,14 @@ struct RelayWorld {
     std::unique_ptr<EventLoop> loop = std::move(*EventLoop::create());
     dataspace::Engine engine;
     dataspace::CapRef space = dataspace::spawn_dataspace(engine, "space");
+    std::vector<std::string> said; // of what was dropped beyond a bound
 
     RelayWorld() {
         signal(SIGPIPE, SIG_IGN);
         engine.set_on_failure([](const dataspace::Actor&, const Error&) {});
+        engine.set_on_exceeded([this](const dataspace::Actor& actor, dataspace::Bound bound) {
+            said.push_back(actor.name() + ": " + to_string(bound));
+        });
         loop->set_after_round([this] { return engine.run(); });
         rounds();
     }

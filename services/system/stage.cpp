@@ -106,6 +106,9 @@ void SecondStage::boot(Turn& turn) {
         else
             say_later(line);
     });
+    turn.engine().set_on_exceeded([this](const dataspace::Actor& actor, dataspace::Bound bound) {
+        say_later(actor.name() + ": " + dataspace::to_string(bound));
+    });
     print_log(turn, log_, STDERR_FILENO, has(records::kQuiet));
     if (options_.system) open_journal();
     if (journal_) {
