@@ -24,6 +24,12 @@ quick="nokaslr no_timer_check cryptomgr.notests"
 # word TEXT: as it may stand in muster.install=
 word() { printf %s "$1" | sed 's/%/%25/g; s/,/%2c/g; s/ /%20/g'; }
 
+# Answers with all that an installation may have to do, but for the disk, and how often that writes to it.
+whole="hostname=box,services=sshd,swap=16,user=anna,user-groups=wheel,then=poweroff,append=$(word "$quick")"
+whole+=",key=$(word "$(cat "$work/key.pub")"),user-key=$(word "$(cat "$work/key.pub")")"
+whole+=",user-password=\$6\$muster\$none"
+whole_writes=340
+
 # A port of this machine that nobody has.
 free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
@@ -54,6 +60,18 @@ log_in_to() {
         return 1
     fi
     wait "$booted"
+}
+
+# What must be true besides, with those answers.
+looks_whole() {
+    cat <<'END'
+id -nG anna | grep -q -w wheel
+grep -q '^anna:.6.muster' /etc/shadow
+[ "$(stat -c %U:%a /home/anna/.ssh/authorized_keys)" = anna:600 ]
+muster wait --timeout 60 '<service-state <daemon filesystems> complete>'
+grep -q partition /proc/swaps
+END
+    looks_right
 }
 
 # What must be true of a system that was installed; powers it off.

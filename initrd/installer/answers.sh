@@ -75,7 +75,7 @@ check_answers() { # NAME
         user) good=$name ;;
         user-groups) good="$name( $name)*" ;;
         append) good='[!-~]+( [!-~]+)*' ;;
-        swap) good='[0-9]{1,6}' ;;
+        swap) good='0|[1-9][0-9]{0,5}' ;;
         console) good='[a-zA-Z0-9,]+( [a-zA-Z0-9,]+)*' ;;
         then) good='reboot|poweroff|stay' ;;
         *) wrong "there is no answer \"$key\"" && continue ;;

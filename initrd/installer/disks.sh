@@ -1,9 +1,13 @@
 # Which disks there are and what is on them. Nothing here writes to a disk.
 # shellcheck shell=sh
 
-sys=${INSTALLER_SYS:-/sys}
+sys=${INSTALLER_SYS:-/sys} dev=${INSTALLER_DEV:-/dev}
 boot_size=264 # MiB: the smallest FAT32 with clusters of 4 KiB
-minimum=$((boot_size + 33)) # MiB, with the least that a root needs
+
+# MiB that a disk must have: with swap as it was asked for, and the least that a root needs.
+minimum() { echo $((boot_size + 33 + $(answer swap 0))); }
+
+there() { [ -b "$dev/$1" ]; }
 
 # The names of the disks that netlink asserts, one a line; not those that are no place for a system.
 disks() {
@@ -40,6 +44,24 @@ identity() {
     echo "$(cat "$sys/block/$1/size") ${serial:--}"
 }
 
+# The number that a partition table has; nothing if there is none.
+table_id() { sfdisk --disk-id "$dev/$1" 2>/dev/null | tr A-F a-f; }
+
+# zeros DISK FROM COUNT: whether these sectors can be read and hold nothing
+zeros() {
+    other=$({ dd if="$dev/$1" bs=65536 iflag=skip_bytes,count_bytes skip=$(($2 * 512)) count=$(($3 * 512)) \
+        2>/dev/null || echo unreadable; } | tr -d '\0' | head -c 1)
+    [ -z "$other" ]
+}
+
+# Whether nothing is in the first and in the last MiB, but for the place of our own journal: if that is
+# all, then the power went before anything else was written.
+blank() { # DISK
+    sectors=$(cat "$sys/block/$1/size")
+    [ "$sectors" -ge 4096 ] && zeros "$1" 0 1024 && zeros "$1" 1088 960 &&
+        zeros "$1" $((sectors - 2048)) 2048
+}
+
 # tag NAME LINE: the value of NAME="VALUE" in a line of blkid
 tag() { echo " $2" | sed -n "s/.* $1=\"\([^\"]*\)\".*/\1/p"; }
 
@@ -61,15 +83,17 @@ system_on() { # DEVICE TYPE
 # contents DISK: a line for each thing that is on it; nothing for an empty one
 contents() {
     for name in "$1" $(partitions "$1"); do
-        line=$(blkid "/dev/$name" 2>/dev/null) || line=
+        line=$(blkid "$dev/$name" 2>/dev/null) || line=
         type=$(tag TYPE "$line") label=$(tag LABEL "$line")
         if [ -n "$type" ]; then
-            system=$(system_on "/dev/$name" "$type")
+            system=$(system_on "$dev/$name" "$type")
             echo "$name: $type${label:+ \"$label\"}${system:+, $system}"
         elif [ "$name" != "$1" ]; then
             echo "$name: partition of $(($(cat "$sys/class/block/$name/size") / 2048)) MiB"
-        elif [ -n "$(sfdisk -d "/dev/$1" 2>/dev/null)" ]; then
+        elif [ -n "$(sfdisk -d "$dev/$1" 2>/dev/null)" ]; then
             echo "$1: partition table"
+        elif ! blank "$1"; then
+            echo "$1: unknown contents"
         fi
     done
 }
@@ -84,8 +108,8 @@ show_disks() {
         found=$(contents "$disk")
         if journal_read "$disk"; then
             say "      an installation of \"$(journal_hostname)\", $(journal_summary)"
-        elif [ -n "$journal_stranger" ]; then
-            say "      the journal of an installation onto another disk, $journal_stranger"
+        elif [ -n "$journal_void" ]; then
+            say "      $journal_void"
         fi
         if [ -z "$found" ]; then say "      empty"; else echo "$found" | while IFS= read -r line; do
             say "      $line"
@@ -134,13 +158,15 @@ one_device() {
 
 # usable DISK: whether a system can be put there; says why not
 usable() {
-    if [ ! -b "/dev/$1" ] || [ ! -d "$sys/block/$1" ]; then
+    least=$(minimum) swap=$(answer swap 0)
+    if ! there "$1" || [ ! -d "$sys/block/$1" ]; then
         say "There is no disk $1."
     elif read_only "$1"; then
         say "$1 is read-only: nothing can be installed there."
-    elif [ "$(disk_size "$1")" -lt "$minimum" ]; then
-        say "$1 is too small: it has $(disk_size "$1") MiB, and $minimum MiB are needed."
-    elif grep -q "^/dev/$1" /proc/mounts; then
+    elif [ "$(disk_size "$1")" -lt "$least" ]; then
+        [ "$swap" = 0 ] && swap= || swap=", $swap of them for swap"
+        say "$1 is too small: it has $(disk_size "$1") MiB, and $least MiB are needed$swap."
+    elif grep -q "^$dev/$1[p0-9 ]" /proc/mounts; then
         say "$1 is in use: something of it is mounted."
     else
         return 0

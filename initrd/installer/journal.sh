@@ -17,7 +17,7 @@ field() {
 
 # slot DISK NUMBER: the text in it, if it is whole
 slot() {
-    dd if="/dev/$1" bs=$slot_size skip=$((slot_first + $2)) count=1 2>/dev/null |
+    dd if="$dev/$1" bs=$slot_size skip=$((slot_first + $2)) count=1 2>/dev/null |
         tr -d '\0' >"$work/slot"
     [ "$(head -n 1 "$work/slot")" = "muster-installer 1" ] || return 1
     sum=$(sed -n '$s/^sum //p' "$work/slot")
@@ -25,10 +25,10 @@ slot() {
     cat "$work/slot"
 }
 
-# journal_read DISK: into $work/journal the newest one of it; fails if there is none. Of another disk:
-# $journal_stranger tells which.
+# journal_read DISK: into $work/journal the newest one of it; fails if there is none. One that no longer
+# speaks of what is there counts for nothing: $journal_void tells why.
 journal_read() {
-    journal_stranger='' newest=0
+    journal_void='' newest=0
     rm -f "$work/journal"
     for number in 0 1; do
         slot "$1" $number >"$work/candidate" || continue
@@ -38,11 +38,24 @@ journal_read() {
         mv "$work/candidate" "$work/journal"
     done
     [ -s "$work/journal" ] || return 1
-    [ "$(field disk)" != "$(identity "$1")" ] || return 0
-    journal_stranger=$(field disk)
-    journal_stranger="serial ${journal_stranger#* }"
+    if [ "$(field disk)" != "$(identity "$1")" ]; then
+        journal_void=$(field disk)
+        journal_void="the journal of an installation onto another disk, serial ${journal_void#* }"
+    elif ! journal_fits "$1"; then
+        journal_void="the journal of an installation that is there no more"
+    else
+        return 0
+    fi
     rm -f "$work/journal"
     return 1
+}
+
+# Whether the partition table is the one that the journal speaks of: who used the disk for something
+# else since has made another. While it is being made, the one from before may be there, or none.
+journal_fits() { # DISK
+    table=$(table_id "$1")
+    [ "$table" != "$(field table)" ] || return 0
+    ! journal_done partitions && { [ -z "$table" ] || [ "$table" = "$(field former)" ]; }
 }
 
 # journal_write DISK: $work/journal, with the next number; on the disk when this returns. It is written
@@ -61,18 +74,18 @@ journal_write() {
     [ $length -le $((slot_size - 70)) ] || { say "The answers are too long."; return 1; }
     cp "$work/record" "$work/journal" && sum=$(sha256sum <"$work/record") &&
         echo "sum ${sum%% *}" >>"$work/record" &&
-        dd if="$work/record" of="/dev/$1" bs=$slot_size seek=$((slot_first + sequence % 2)) count=1 \
+        dd if="$work/record" of="$dev/$1" bs=$slot_size seek=$((slot_first + sequence % 2)) count=1 \
             conv=sync,notrunc,fsync status=none 2>>"$log"
 }
 
 # journal_begin DISK: a new one, with the answers in it. What was there before is overtaken.
 journal_begin() {
-    sequence=0
-    if journal_read "$1" || [ -n "$journal_stranger" ]; then sequence=$newest; fi
+    journal_read "$1" || :
     {
         echo "muster-installer 1"
-        echo "sequence $sequence"
+        echo "sequence $newest"
         echo "disk $(identity "$1")"
+        echo "former $(table_id "$1")"
         for name in table boot system root swap; do
             echo "$name $(cat /proc/sys/kernel/random/uuid)"
         done
@@ -100,6 +113,8 @@ journal_close() {
     journal_write "$1" && journal_write "$1"
 }
 
+journal_complete() { grep -q '^complete ' "$work/journal"; }
+
 journal_answer() { sed -n "s/^answer $1=//p" "$work/journal" | tail -n 1; }
 
 journal_hostname() {
@@ -108,7 +123,7 @@ journal_hostname() {
 }
 
 journal_summary() {
-    if grep -q '^complete ' "$work/journal"; then
+    if journal_complete; then
         echo "complete since $(field complete)"
     else
         echo "not complete: $(grep -c '^done ' "$work/journal") of $(echo "$steps" | wc -w) steps are done"

@@ -13,6 +13,17 @@ say() {
 # note TEXT: for the log alone
 note() { echo "$*" >>"$log"; }
 
+# save_log, and what an earlier try left: $log belongs to this start of the installer, the file on the disk to
+# all. $saved bytes of $log are there already.
+saved=0
+save_log() {
+    size=$(wc -c <"$log")
+    file=$target/var/log/muster-install.log
+    if mkdir -p "${file%/*}" && { [ ! -s "$work/log.earlier" ] || mv "$work/log.earlier" "$file"; } &&
+        tail -c +$((saved + 1)) "$log" | head -c $((size - saved)) >>"$file"; then saved=$size; fi 2>/dev/null
+    return 0
+}
+
 # Seconds since the machine was started.
 now() {
     read -r now _ </proc/uptime

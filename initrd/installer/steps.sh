@@ -3,22 +3,11 @@
 # shellcheck shell=sh
 
 steps="partitions boot-files packages settings boot-loader"
-target=/target
+target=/target kmsg=/dev/kmsg
 
-# What each takes, roughly, in seconds on a slow machine; only how they compare matters.
-weight() {
-    case $1 in
-    partitions) echo 2 ;;
-    boot-files) echo 6 ;;
-    packages) echo 14 ;;
-    settings) echo 2 ;;
-    boot-loader) echo 1 ;;
-    esac
-}
-
-# The kernel has seen the partition.
-await() { # NAME
-    muster wait --timeout 20 "<device block _ {DEVNAME: \"$1\"}>" >/dev/null && [ -b "/dev/$1" ]
+# The kernel has seen the disk or partition.
+await() { # NAME [SECONDS]
+    muster wait --timeout "${2:-20}" "<device block _ {DEVNAME: \"$1\"}>" >/dev/null && there "$1"
 }
 
 step_partitions() {
@@ -53,7 +42,7 @@ step_boot_files() {
         cp "$share/uki.efi" "$target.boot/EFI/BOOT/BOOTX64.EFI" &&
         piece "$linux_at" "$linux_size" >"$target.boot/vmlinuz" &&
         piece "$initrd_at" "$initrd_size" >"$target.boot/initrd.img" &&
-        words=$(command_line) &&
+        words=$(command_line "$(field root)") &&
         printf "%-${cmdline_size}s" "$words" |
         dd of="$target.boot/EFI/BOOT/BOOTX64.EFI" bs=1 seek="$cmdline_at" conv=notrunc status=none &&
         cat >"$target.boot/syslinux.cfg" <<END &&
@@ -73,10 +62,19 @@ piece() {
     dd if="$share/uki.efi" bs=65536 iflag=skip_bytes,count_bytes skip="$1" count="$2" status=none
 }
 
-command_line() {
-    words="root=UUID=$(field root) rootfstype=ext4"
+command_line() { # UUID
+    words="root=UUID=$1 rootfstype=ext4"
     for console in $(answer console "$(consoles)"); do words="$words console=$console"; done
     echo "$words loglevel=4 panic=60 $(answer append)"
+}
+
+# What is longer than the place for it in the unified kernel image would overwrite what comes after that.
+command_line_fits() {
+    . "$share/uki.parts"
+    words=$(command_line "$(cat /proc/sys/kernel/random/uuid)")
+    [ ${#words} -lt "$cmdline_size" ] && return
+    say "append: the kernel's command line would have ${#words} characters; $((cmdline_size - 1)) are possible."
+    return 1
 }
 
 # Those that this kernel was told.
@@ -84,7 +82,7 @@ consoles() { tr ' ' '\n' </proc/cmdline | sed -n 's/^console=//p' | paste -sd ' 
 
 step_packages() {
     let_go
-    await "$root" && mke2fs -q -F -t ext4 -L root -U "$(field root)" "/dev/$root" || return 1
+    await "$root" && earlier_log && mke2fs -q -F -t ext4 -L root -U "$(field root)" "/dev/$root" || return 1
     [ "$(answer swap 0)" = 0 ] || make_swap "/dev/$(partition "$disk" 2)" || return 1
     open_target || return 1
     mkdir -p "$target/etc/apk/keys" "$target/dev" "$target/proc" &&
@@ -93,15 +91,17 @@ step_packages() {
     repositories || return 1
     rm -f "$work/progress"
     mkfifo "$work/progress"
-    follow <"$work/progress" &
+    follow_packages <"$work/progress" &
     # shellcheck disable=SC2046,SC2086
     apk add --root "$target" --initdb --no-cache --no-progress --progress-fd 3 \
         --keys-dir /etc/apk/keys --repositories-file /dev/null $(printf -- '-X %s ' $sources) \
-        $(wanted_packages) 3>"$work/progress" >>"$log" || return 1
+        $(wanted_packages) >"$work/progress" 3>&1
+    status=$?
     wait
+    [ $status = 0 ] || return 1
     # The modules of the kernel that is put beside it.
     mkdir -p "$target/lib/modules" && cp -pR /lib/modules/. "$target/lib/modules/" &&
-        unmount "$target/dev" "$target/proc" && unmount "$target"
+        unmount "$target/dev" "$target/proc" && close_target
 }
 
 # busybox' mkswap takes no UUID, so it is put where the kernel's union swap_header has it.
@@ -137,18 +137,6 @@ repositories() {
     done
 }
 
-# How far apk is: lines DONE/TOTAL, in bytes. Told at every quarter.
-follow() {
-    told=0
-    while IFS=/ read -r done total; do
-        [ "${total:-0}" -gt 0 ] || continue
-        quarter=$((done * 4 / total))
-        [ "$quarter" -gt "$told" ] && [ "$quarter" -lt 4 ] || continue
-        told=$quarter
-        echo "    $((quarter * 25)) of 100"
-    done
-}
-
 step_settings() {
     open_target || return 1
     echo "$(answer hostname muster)" >"$target/etc/hostname"
@@ -162,8 +150,7 @@ step_settings() {
     answer_all mirror | grep . >"$target/etc/apk/repositories" ||
         printf 'https://dl-cdn.alpinelinux.org/alpine/v3.19/%s\n' main community \
             >"$target/etc/apk/repositories"
-    network_settings && users && service_files || return 1
-    unmount "$target"
+    network_settings && users && service_files && close_target
 }
 
 network_settings() {
@@ -257,9 +244,16 @@ service_files() {
 
 # What firmware looks at comes last: the code in the first sector.
 step_boot_loader() {
-    open_target && mkdir -p "$target/var/log" && cp "$log" "$target/var/log/muster-install.log" &&
-        unmount "$target" &&
+    open_target && close_target &&
         dd if="$share/gptmbr.bin" of="/dev/$disk" bs=440 count=1 conv=notrunc,fsync status=none
+}
+
+# The log of earlier tries, before the file system that it is on is made anew.
+earlier_log() {
+    rm -f "$work/log.earlier"
+    [ "$(tag TYPE "$(blkid "/dev/$root")")" = ext4 ] && open_target || { saved=0 && return; }
+    mv "$target/var/log/muster-install.log" "$work/log.earlier"
+    unmount "$target"
 }
 
 open_target() {
@@ -267,32 +261,48 @@ open_target() {
     mkdir -p "$target"
     await "$root" || return 1
     # After a power cut the file system's own journal is replayed, whatever it is needed for.
-    mount -t ext4 "/dev/$root" "$target"
+    mount -t ext4 "/dev/$root" "$target" && save_log
+}
+close_target() { save_log && unmount "$target"; }
+
+# Errors are told apart from those of an earlier try or step by a mark among the kernel's messages, of
+# which only the newest are kept.
+begin_watching() { # STEP
+    echo "<6>muster-install: $disk, $1" >"$kmsg"
+    log_size=$(wc -c <"$log")
 }
 
 # What the disk did not take, as the kernel says. Writing through a file system, nobody else is told.
-write_errors() { dmesg | grep -c "error, dev $disk,"; }
+write_errors() {
+    dmesg | awk -v error="error, dev $disk," '/muster-install: / { text = "" }
+        index($0, error) { text = text $0 "\n" } END { printf "%s", text }'
+}
+
+# What was logged since.
+new_in_log() { tail -c +$((log_size + 1)) "$log"; }
 
 # On the disk when this returns.
 unmount() { sync && umount "$@"; }
 
+mounted() { grep -q " $1 " /proc/mounts; }
+
 # What an earlier try left mounted.
 let_go() {
     for place in "$target/dev" "$target/proc" "$target.boot" "$target" "$work/repository"; do
-        ! grep -q " $place " /proc/mounts || umount "$place" || umount -l "$place"
+        ! mounted "$place" || umount "$place" || umount -l "$place"
     done
 }
 
 # Why a step may have failed, in words.
 diagnose() { # STEP
-    if [ "$(write_errors)" -gt "${errors:-0}" ]; then
-        say "$disk does not take what is written to it: $(dmesg | grep "error, dev $disk," | tail -n 1 |
+    if [ -n "$(write_errors)" ]; then
+        say "$disk does not take what is written to it: $(write_errors | tail -n 1 |
             sed 's/.*error, dev/error, dev/; s/ op .*//')."
     elif [ "$(df -P "$target" 2>/dev/null | awk -v at="$target" '$6 == at { print ($4 < 512) }')" = 1 ] ||
-        tail -n 40 "$log" | grep -q "No space left"; then
+        new_in_log | grep -q "No space left"; then
         say "$disk is full: choose fewer packages or a larger disk."
     else
-        { grep -i error "$log"; tail -n 3 "$log"; } | tail -n 6 | sed 's/^/    /'
+        { new_in_log | grep -i error; new_in_log | tail -n 3; } | tail -n 6 | sed 's/^/    /'
     fi
 }
 
@@ -300,29 +310,22 @@ diagnose() { # STEP
 run_steps() {
     boot=$(partition "$disk" 1) root=$(partition "$disk" 2)
     [ "$(answer swap 0)" = 0 ] || root=$(partition "$disk" 3)
-    count=$(echo "$steps" | wc -w) number=0 spent=0 earned=0 left=0
-    for step in $steps; do
-        journal_done "$step" || left=$((left + $(weight "$step")))
-    done
+    count=$(echo "$steps" | wc -w) number=0
+    estimate
     for step in $steps; do
         number=$((number + 1))
         journal_done "$step" && { say "Step $number of $count, $step: done before"; continue; }
         say "Step $number of $count, $step: $((count - number)) to go after it, $(remaining)"
+        begin_watching "$step"
         now
-        began=$now errors=$(write_errors)
+        began=$now
         journal_mark "$disk" begun "$step" || return 1
-        "step_$(echo "$step" | tr - _)" 2>>"$log" && [ "$(write_errors)" = "$errors" ] ||
-            return 1
-        journal_mark "$disk" "done" "$step" || return 1
+        "step_$(echo "$step" | tr - _)" 2>>"$log" && [ -z "$(write_errors)" ] || return 1
         now
-        spent=$((spent + now - began)) earned=$((earned + $(weight "$step")))
-        left=$((left - $(weight "$step")))
-        say "Step $number of $count, $step: done in $((now - began)) s"
+        took=$((now - began))
+        echo "took-$step $took" >>"$work/journal"
+        journal_mark "$disk" "done" "$step" || return 1
+        say "Step $number of $count, $step: done in $took s"
+        estimate
     done
-}
-
-remaining() {
-    if [ "$earned" = 0 ]; then echo "about half a minute"; else
-        echo "about $((left * (spent + 1) / earned + 1)) s"
-    fi
 }

@@ -8,7 +8,7 @@ grant_system() { say '[[0 <A {config: #:[0 1], machine: #:[0 2], status: #:[0 3]
 block='<group <rec device> {0: <lit block> 1: <_> 2: <group <dict> {DEVNAME: <bind <_>>}>}>'
 root_asks="[[2 <A <Observe $block #:[0 1]> 1>] [2 <A <Observe <group <rec coldplug-complete> {0: <_>}> #:[0 2]> 2>] [1 <A <service-state <daemon test> ready> 3>]]"
 
-# COMMAND LINE: mount-root on a machine with vda (no file system), vdb (ext4, label late), vdc.
+# COMMAND LINE [FUNCTIONS]: mount-root on a machine with vda (no file system), vdb (ext4, label late), vdc.
 mount_root() {
     echo "$1" >"$tmp/cmdline"
     rm -rf "$tmp/sysroot" && mkdir -p "$tmp/sysroot/sbin" && : >"$tmp/console"
@@ -26,6 +26,7 @@ blkid() {
     *) return 2 ;;
     esac
 }
+${2:-}
 _
     service "$base/mount-root"
     grant_system
@@ -65,6 +66,28 @@ try_root_by_uuid() {
     called 'modprobe -q ext4' "mount -t ext4 -o ro /dev/vdb $tmp/sysroot"
     ends 0
     silent
+}
+
+# By a copy that ends early: half a root is none.
+try_root_in_too_little_memory() {
+    mount_root 'root=memory muster.keep=UUID=0af5-12:/etc' '
+find() { echo .; }
+cpio() {
+    cat >/dev/null
+    [ -e "$sysroot/room" ] && return
+    echo "cpio: write error: No space left on device" >&2
+    return 1
+}'
+    say '[[1 <A ["vdb"] 6>]]'
+    say '[[0 <S #:[0 9]>]]'
+    see '[[9 <M #t>]]'
+    called 'modprobe -q ext4' 'modprobe -q overlay' 'mount -t tmpfs -o mode=755 root '"$tmp/sysroot" "umount $tmp/sysroot"
+    grep -q 'into memory: write error: No space left on device; waiting for another UUID=0af5-12' \
+        "$tmp/console" || why=${why:-console: $(cat "$tmp/console")}
+    : >"$tmp/sysroot/room"
+    say '[[1 <A ["vdb"] 7>]]'
+    switched /sbin/init
+    ends 0
 }
 
 try_consoles() {
@@ -142,4 +165,5 @@ _
     rm -r "$tmp/bin"
 }
 
-run_tests "base system" ${*:-root_by_label root_by_path root_by_uuid consoles random_seed filesystems}
+run_tests "base system" ${*:-root_by_label root_by_path root_by_uuid root_in_too_little_memory \
+    consoles random_seed filesystems}

@@ -27,7 +27,7 @@ service() {
     if [ "$1" = - ]; then
         { echo 'set -eu'; echo ". $services/lib/muster.sh"; cat; } >"$tmp/script"
     else
-        { cat "$tmp/prelude"; sed "s|/usr/lib/muster/muster.sh|$services/lib/muster.sh|" "$1"; } \
+        { cat "$tmp/prelude"; sed "s|/usr/lib/muster/muster.sh|$services/lib/muster.sh|; s|/usr/lib/muster/base|$services/base|" "$1"; } \
             >"$tmp/script"
     fi
     shift
