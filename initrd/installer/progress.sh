@@ -4,11 +4,11 @@
 # What each step takes, in seconds on a slow machine.
 weight() {
     case $1 in
-    partitions) echo 2 ;;
-    boot-files) echo 6 ;;
+    partitions) echo 3 ;;
+    boot-files) echo 7 ;;
     packages) echo 14 ;;
-    settings) echo 2 ;;
-    boot-loader) echo 1 ;;
+    settings) echo 6 ;;
+    boot-loader) echo 2 ;;
     esac
 }
 
