@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/reboot.h>
@@ -139,12 +140,17 @@ void keep_main(State& state, const Options& options) {
 
 // The last allocation-like thing: a PATH for our children, and without the variable of the state.
 void make_environment() {
-    constexpr int kMany = 126;
-    static char* variables[kMany + 2];
+    std::size_t many = 2; // PATH and the end
+    for (char** variable = environ; *variable != nullptr; ++variable)
+        ++many;
+    void* memory = mmap(nullptr, many * sizeof(char*), PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return; // as it was given to us
+    auto** variables = static_cast<char**>(memory);
     std::size_t own = std::strlen(kStateVariable);
     bool path = false;
-    int count = 0;
-    for (char** variable = environ; *variable != nullptr && count < kMany; ++variable) {
+    std::size_t count = 0;
+    for (char** variable = environ; *variable != nullptr; ++variable) {
         if (std::strncmp(*variable, kStateVariable, own) == 0 && (*variable)[own] == '=') continue;
         if (std::strncmp(*variable, "PATH=", 5) == 0) path = true;
         variables[count++] = *variable;

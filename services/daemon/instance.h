@@ -174,6 +174,7 @@ class Instance : public Counted {
     void note_heard(bool ready);
     void note_logger(SlotRef slot) const;
     void carry();
+    void adopt_sockets(Turn& turn);
     void adopt_carried();
     void adopt_failure(const Carried& carried);
     bool resume_before(Turn& turn);

@@ -182,11 +182,6 @@ void Instance::adopt_company(Turn& turn) {
     Fd report = take(KeptRole::report);
     Fd socket = take(KeptRole::notify_socket);
     if (phase_ != Phase::starting && phase_ != Phase::running) return;
-    const RareFields& rare = parsed_->more();
-    if (auto sockets = owner_.context().sockets->open_all(rare.listen); !sockets)
-        say(turn, sockets.error().message);
-    else
-        sockets_ = std::move(*sockets);
     make_liveness();
     if (liveness_) {
         if (resume_) liveness_->adopt_status(std::move(resume_->says), resume_->reloading);

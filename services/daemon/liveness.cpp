@@ -173,11 +173,12 @@ void Liveness::probe() {
     probe_ = std::make_unique<Commands>(
         owner_, spec_, "health", std::vector<Command>{health.argv},
         std::vector<std::string>{"MAINPID=" + std::to_string(main_pid_ != 0 ? main_pid_ : pid_)},
-        health.timeout, [this](const std::string& failure, int) { probed(failure); });
+        health.timeout,
+        [this](const std::string& failure, int status) { probed(failure, status >= 0); });
     probe_->start();
 }
 
-void Liveness::probed(const std::string& failure) {
+void Liveness::probed(const std::string& failure, bool ran) {
     const RareFields::Health& health = spec_.more().health;
     // The commands call us: they go when that is over.
     probe_later(failure.empty() || ready_ ? health.interval : std::min(health.interval, second));
@@ -187,6 +188,8 @@ void Liveness::probed(const std::string& failure) {
         return;
     }
     if (!ready_) return; // not yet: the start has its own limit
+    // That we have no processes or descriptors left says nothing about the service.
+    if (!ran) return events_.say(failure);
     ++misses_;
     if (misses_ >= health.retries)
         fail(failure + ", " + std::to_string(misses_) + (misses_ == 1 ? " time" : " times"),

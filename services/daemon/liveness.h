@@ -73,7 +73,7 @@ class Liveness {
     void arm_watchdog();
     void probe_later(uint64_t delay);
     void probe();
-    void probed(const std::string& failure);
+    void probed(const std::string& failure, bool ran);
     void fail(std::string why, int signal);
 
     Commands::Owner owner_;

@@ -184,6 +184,8 @@ void Instance::adopt(Turn& turn, LedgerEntry entry) {
         process = nullptr;
         phase_ = Phase::idle;
     }
+    // Who waits there must not find them closed, whatever the service is at.
+    if (parsed_ && phase_ != Phase::idle) adopt_sockets(turn);
     if (!process && parsed_ && !parsed_->more().s6.empty() && reread_s6()) adopt_logger({});
     if (process) {
         adopt_process(turn, std::move(process));
@@ -211,6 +213,14 @@ void Instance::adopt(Turn& turn, LedgerEntry entry) {
     }
     if (resume_ && !resumes("stopPost") && !resumes("finish")) end_resume();
     owner_.changed(turn);
+}
+
+void Instance::adopt_sockets(Turn& turn) {
+    auto sockets = owner_.context().sockets->open_all(parsed_->more().listen);
+    if (sockets)
+        sockets_ = std::move(*sockets);
+    else
+        say(turn, sockets.error().message);
 }
 
 void Instance::adopt_carried() {
@@ -251,10 +261,6 @@ void Instance::end_resume() {
 bool Instance::resume_before(Turn& turn) {
     if (!resumes("startPre") || !resume_->process || parsed_->more().start_pre.empty())
         return false;
-    if (auto sockets = owner_.context().sockets->open_all(parsed_->more().listen); !sockets)
-        say(turn, sockets.error().message);
-    else
-        sockets_ = std::move(*sockets);
     ++run_;
     tree_gone_ = true; // nothing is there yet
     over_ = false;
@@ -318,14 +324,20 @@ void Instance::adopt_process(Turn& turn, Ref<Process> process) {
     });
     adopt_descriptors(turn, word.notifying);
     adopt_company(turn);
-    process_->attach(process_events(word.judged));
+    process_->attach(process_events(word.judged && !process_->running()));
     switch (phase_) {
     case Phase::starting:
         // Not before `init --exec` has said that it runs.
         if ((parsed_->ready_on_start && !report_) || resumes("startPost")) became_ready(turn);
         break;
     case Phase::ending:
-        if (!process_->running()) end_rest();
+        if (!process_->running()) {
+            end_rest();
+            break;
+        }
+        // It was given up on, and may not have been told.
+        send_stop_signal();
+        timer_ = context.loop.after(parsed_->stop_timeout, [this] { process_->kill(); });
         break;
     case Phase::stopping: {
         if (!word.signalled) send_stop_signal();

@@ -1,6 +1,7 @@
 #include "services/muster/shutdown_request.h"
 
 #include <algorithm>
+#include <cstddef>
 
 namespace muster::command {
 
@@ -110,11 +111,17 @@ Result<ShutdownRequest> parse_shutdown(std::string_view name,
     bool timed = name == "shutdown";
     ShutdownRequest request;
     request.what = name == "reboot" ? What::reboot : name == "halt" ? What::halt : What::poweroff;
-    size_t at = 0;
+    std::vector<std::string> operands;
     bool cancel = false;
-    for (; at < words.size() && words[at].size() > 1 && words[at][0] == '-'; ++at) {
+    // Options may follow the time and the message, as getopt(3) has it.
+    for (size_t at = 0; at < words.size(); ++at) {
+        if (words[at].size() < 2 || words[at][0] != '-') {
+            operands.push_back(words[at]);
+            continue;
+        }
         if (words[at] == "--") {
-            ++at;
+            operands.insert(operands.end(), words.begin() + static_cast<ptrdiff_t>(at) + 1,
+                            words.end());
             break;
         }
         std::string letters = letters_of(words[at]);
@@ -178,20 +185,21 @@ Result<ShutdownRequest> parse_shutdown(std::string_view name,
             }
         }
     }
+    size_t at = 0;
     if (cancel) {
         if (!timed) return Error{"only shutdown takes -c"};
         request.what = What::cancel;
-    } else if (timed && at < words.size()) {
-        Result<> time = parse_time(words[at++], request);
+    } else if (timed && !operands.empty()) {
+        Result<> time = parse_time(operands[at++], request);
         if (!time) return time.error();
     } else if (timed) {
         request.when = When::minutes;
         request.minutes = 1;
-    } else if (at < words.size()) {
-        return Error{"unknown argument " + words[at]};
+    } else if (!operands.empty()) {
+        return Error{"unknown argument " + operands[0]};
     }
-    for (; at < words.size(); ++at)
-        request.message += (request.message.empty() ? "" : " ") + words[at];
+    for (; at < operands.size(); ++at)
+        request.message += (request.message.empty() ? "" : " ") + operands[at];
     return request;
 }
 

@@ -39,6 +39,13 @@ TEST_CASE("shutdown: as people write it") {
     CHECK(parsed("shutdown", {"-k", "+1", "be warned"}).only_wall);
     CHECK(parsed("shutdown", {"-t", "3", "-rf", "now"}).what == What::reboot);
     CHECK_FALSE(parsed("shutdown", {"-rf", "now"}).force);
+    // Options after the time, as with getopt.
+    CHECK(parsed("shutdown", {"now", "-r"}).what == What::reboot);
+    CHECK(parsed("shutdown", {"+1", "-k", "be", "warned"}).only_wall);
+    CHECK(parsed("shutdown", {"now", "see", "you", "-r"}).message == "see you");
+    CHECK(parsed("shutdown", {"now", "--help"}).what == What::help);
+    CHECK(parsed("shutdown", {"-h", "--", "now", "-r"}).message == "-r");
+    CHECK(parsed("shutdown", {"-h", "--", "now", "-r"}).what == What::poweroff);
 }
 
 TEST_CASE("shutdown: as tools call it") {
