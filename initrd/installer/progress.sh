@@ -34,7 +34,7 @@ duration() { # SECONDS
 }
 
 # What apk says: lines DONE/TOTAL, in bytes, and (N/ALL) with the package that comes next, which go to the
-# log with all the others. Told every few seconds, with the time that the rest takes at that rate.
+# log with all the others. Told every ten seconds, with the time that the rest takes at that rate.
 follow_packages() {
     now
     began=$now told=$now bytes=0 total=0 packages=0 all=0
@@ -53,8 +53,11 @@ follow_packages() {
         *) bytes=${line%/*} total=${line#*/} ;;
         esac
         now
-        [ $((now - told)) -ge 5 ] && [ "$bytes" -gt 0 ] || continue
-        told=$now
-        echo "    $packages of $all packages, $(duration $(((now - began) * (total - bytes) / bytes + 1)))"
+        [ $((now - told)) -ge 10 ] || continue
+        told=$now rest=
+        # the first ones are too small to tell
+        [ "$bytes" = 0 ] || [ $((bytes * 20)) -lt "$total" ] ||
+            rest=", $(duration $(((now - began) * (total - bytes) / bytes + 1)))"
+        echo "    $packages of $all packages$rest"
     done
 }

@@ -63,10 +63,12 @@ check "by what was measured before a power cut" "
     printf 'done partitions\ntook-partitions 8\ndone boot-files\ntook-boot-files 28\n' >\$work/journal
     estimate; remaining" 'about 75 s'
 check "packages as they come, whatever their scripts say" "now=0; now() { now=\$((now + 2)); }
-    { for i in 1 2 3 4; do echo \"(\$i/4) Installing p\$i (1.0-r0)\"; echo \$((i * 100))/400; done
+    { for i in 1 2 3 4 5 6 7 8; do
+            echo \"(\$i/8) Installing p\$i (1.0-r0)\"; echo \$((i * i * i * i))/4096; done
         echo '(a/b) c'; echo 1/x; echo /; echo 'OK: all'; } | follow_packages; tail -n 3 \$log" \
-    "    1 of 4 packages, about 19 s
-    2 of 4 packages, about 5 s
+    "    2 of 8 packages
+    4 of 8 packages, about 2 min
+    7 of 8 packages, about 22 s
 1/x
 /
 OK: all"
