@@ -22,26 +22,26 @@ std::string join(const std::vector<std::string>& words) {
     return out;
 }
 
-// What apk compares a file with: its content, or the text of a link.
-std::string sum_of(const Package& package, const TarEntry& entry) {
-    if (entry.kind == FileKind::symlink) return sha1(entry.target);
-    if (entry.kind == FileKind::file) return entry.sha1;
-    for (const TarEntry& other : package.files)
-        if (other.path == entry.target) return other.sha1;
-    return "";
-}
-
 std::string file_lines(const Package& package, const InstalledFile& file) {
     const TarEntry& entry = *file.entry;
     std::size_t slash = entry.path.rfind('/');
     std::string out = "R:" + entry.path.substr(slash == std::string::npos ? 0 : slash + 1) + "\n";
     std::string owner = owner_and_mode(file, entry.kind == FileKind::symlink ? 0777 : entry.mode);
     if (owner != "0:0:644") out += "a:" + owner + "\n";
-    if (std::string sum = sum_of(package, entry); !sum.empty()) out += "Z:" + q1(sum) + "\n";
+    if (std::string sum = installed_sum(package, entry); !sum.empty()) out += "Z:" + q1(sum) + "\n";
     return out;
 }
 
 } // namespace
+
+std::string installed_sum(const Package& package, const TarEntry& entry) {
+    if (entry.kind == FileKind::folder) return "";
+    if (entry.kind == FileKind::symlink) return sha1(entry.target);
+    if (entry.kind == FileKind::file) return entry.sha1;
+    for (const TarEntry& other : package.files)
+        if (other.path == entry.target) return other.sha1;
+    return "";
+}
 
 std::string installed_record(const std::string& record, const Package& package,
                              const std::vector<InstalledFile>& files, bool script_failed) {

@@ -17,6 +17,10 @@ struct InstalledFile {
     bool owned = true; // false: another package has it
 };
 
+// What apk compares an installed file with, a raw SHA-1: of its content, of a link's text, for a
+// hard link that of what it is linked to. Empty for folders.
+std::string installed_sum(const Package& package, const TarEntry& entry);
+
 // One package's record in lib/apk/db/installed, with the empty line. RECORD: that of the index.
 std::string installed_record(const std::string& record, const Package& package,
                              const std::vector<InstalledFile>& files, bool script_failed);

@@ -18,6 +18,27 @@ std::string octal(std::uint32_t mode) {
 
 } // namespace
 
+std::uint64_t ext4_needs(const apk::Tree& tree) {
+    constexpr std::uint64_t block = 4096, inode = 256, mib = 1 << 20;
+    std::uint64_t contents = 0, count = tree.nodes().size() + 11; // lost+found and what has no name
+    for (const auto& [path, node] : tree.nodes()) {
+        std::uint64_t size = S_ISDIR(node.mode) ? block : node.data.size();
+        if (S_ISLNK(node.mode) && node.target.size() >= 60) size = node.target.size();
+        contents += (size + block - 1) / block * block;
+    }
+    for (std::uint64_t size = mib;; size += mib) {
+        std::uint64_t blocks = size / block;
+        std::uint64_t journal = blocks < 2048     ? 0
+                                : blocks < 32768  ? 1024
+                                : blocks < 262144 ? 4096
+                                                  : 8192;
+        std::uint64_t inodes = size / (size < 512 * mib ? 4096 : 16384);
+        std::uint64_t bitmaps = size / (128 * mib) * 2 + 8;
+        if (inodes >= count && contents + (journal + bitmaps) * block + inodes * inode <= size)
+            return size;
+    }
+}
+
 Result<std::string> ext4_script(const apk::Tree& tree, const std::string& folder,
                                 std::int64_t epoch) {
     std::string out;

@@ -16,4 +16,8 @@ namespace muster::image {
 Result<std::string> ext4_script(const apk::Tree& tree, const std::string& folder,
                                 std::int64_t epoch);
 
+// Bytes, whole MiB, of the smallest file system that mke2fs makes of 4 KiB blocks and that has room
+// for TREE. Source: e2fsprogs, mke2fs.conf(5) and ext2fs_default_journal_size.
+std::uint64_t ext4_needs(const apk::Tree& tree);
+
 } // namespace muster::image

@@ -9,8 +9,10 @@
 #include <map>
 
 #include "alpine-packages/digest.h"
+#include "alpine-packages/install_database.h"
 #include "alpine-packages/repository_write.h"
 #include "alpine-packages/tar_write.h"
+#include "initrd/quoted.h"
 
 namespace muster::image {
 namespace {
@@ -59,23 +61,6 @@ std::string file_lines(const Installed& package, const std::map<std::string, apk
     for (const auto& [folder, lines] : folders)
         out += "F:" + folder + "\n" + lines;
     return out;
-}
-
-std::string quoted(std::string_view text) {
-    std::string out = "\"";
-    for (char c : text) {
-        std::array<char, 8> code;
-        if (c == '"' || c == '\\') {
-            out += '\\';
-            out += c;
-        } else if (static_cast<unsigned char>(c) < 0x20) {
-            std::snprintf(code.data(), code.size(), "\\u%04x", c);
-            out += code.data();
-        } else {
-            out += c;
-        }
-    }
-    return out + "\"";
 }
 
 // Whether it can stand as a licence expression; what packages say is not always one.
@@ -127,11 +112,8 @@ Installed remember(const apk::Package& package, std::uint64_t size, const std::s
     for (const apk::TarEntry& entry : package.control)
         if (entry.path != ".PKGINFO")
             out.scripts.push_back({entry.path.substr(1), std::string(entry.data)});
-    for (const apk::TarEntry& entry : package.files) {
-        std::string sum = entry.sha1;
-        if (entry.kind == apk::FileKind::symlink) sum = apk::sha1(entry.target);
-        out.files.push_back({entry.path, entry.kind == apk::FileKind::folder ? "" : sum});
-    }
+    for (const apk::TarEntry& entry : package.files)
+        out.files.push_back({entry.path, apk::installed_sum(package, entry)});
     return out;
 }
 

@@ -38,6 +38,20 @@ std::string joined(const Words& words, std::size_t from) {
     return out;
 }
 
+// The same for a shell. One word alone is what the shell reads; of several each stays one.
+std::string command_line(const Words& words, std::size_t from) {
+    std::string out;
+    for (std::size_t i = from; i < words.size(); ++i) {
+        bool whole = words.size() == from + 1 || words[i].find_first_of(" \t") == words[i].npos;
+        out += i > from ? " " : "";
+        if (!whole) out += '\'';
+        for (char c : words[i])
+            out += c == '\'' && !whole ? std::string("'\\''") : std::string(1, c);
+        if (!whole) out += '\'';
+    }
+    return out;
+}
+
 bool plain_name(std::string_view name) {
     constexpr std::string_view letters =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
@@ -199,9 +213,7 @@ struct Reader {
 
     Result<> service(const Words& words) {
         if (words.size() < 2 || !plain_name(words[1])) return Error{"service needs a name"};
-        std::string command = joined(words, 2);
-        if (command.find('"') != command.npos) return Error{"a command has no \""};
-        out.services.push_back({words[1], std::move(command)});
+        out.services.push_back({words[1], command_line(words, 2)});
         return {};
     }
 
@@ -255,6 +267,20 @@ struct Reader {
     }
 };
 
+// What an image in memory keeps: /etc in any case, and no folder that lies in another one.
+void keep_etc(std::vector<std::string>& folders) {
+    folders.push_back("/etc");
+    std::vector<std::string> all = std::move(folders);
+    folders.clear();
+    for (const std::string& folder : all) {
+        bool in_another = std::any_of(all.begin(), all.end(), [&](const std::string& other) {
+            return folder.starts_with(other + "/");
+        });
+        if (!in_another && std::find(folders.begin(), folders.end(), folder) == folders.end())
+            folders.push_back(folder);
+    }
+}
+
 } // namespace
 
 Result<Description> parse_description(std::string_view text, const std::string& name,
@@ -277,7 +303,7 @@ Result<Description> parse_description(std::string_view text, const std::string& 
     if (out.packages.empty()) return whole("no packages");
     if (!out.in_memory && !out.keep.empty()) return whole("keep is for layout memory");
     if (!out.size) out.size = out.in_memory ? std::uint64_t{16} << 20 : std::uint64_t{256} << 20;
-    if (out.in_memory && out.keep.empty()) out.keep.push_back("/etc");
+    if (out.in_memory) keep_etc(out.keep);
     return std::move(out);
 }
 

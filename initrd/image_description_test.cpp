@@ -59,12 +59,26 @@ TEST_CASE("image: a description") {
     CHECK(out->kernel == "quiet a b");
 }
 
-TEST_CASE("image: in memory, /etc is kept unless told otherwise") {
+TEST_CASE("image: a service's command is one for the shell") {
+    auto command = [](const std::string& words) {
+        auto out = parse_description("packages busybox\nservice x " + words + "\n", "x", ".");
+        return out && out->services.size() == 1 ? out->services[0].command : "wrong";
+    };
+    CHECK(command("httpd -f -p 80") == "httpd -f -p 80");
+    CHECK(command("\"cd '/a b' && exec httpd\"") == "cd '/a b' && exec httpd");
+    CHECK(command("cd /srv && httpd") == "cd /srv && httpd");
+    CHECK(command("sh -c \"cd /srv && echo it's\"") == "sh -c 'cd /srv && echo it'\\''s'");
+}
+
+TEST_CASE("image: in memory, /etc is kept in any case") {
     auto out = parse_description("layout memory\npackages busybox\n", "x", ".");
     REQUIRE(out);
     CHECK(out->keep == std::vector<std::string>{"/etc"});
     CHECK(out->size == std::uint64_t{16} << 20);
     out = parse_description("layout memory\npackages busybox\nkeep /srv /etc\n", "x", ".");
+    REQUIRE(out);
+    CHECK(out->keep == std::vector<std::string>{"/srv", "/etc"});
+    out = parse_description("layout memory\npackages busybox\nkeep /srv /etc/ssh /srv\n", "x", ".");
     REQUIRE(out);
     CHECK(out->keep == std::vector<std::string>{"/srv", "/etc"});
 }

@@ -4,6 +4,8 @@
 
 #include <map>
 
+#include "initrd/quoted.h"
+
 namespace muster::image {
 namespace {
 
@@ -138,11 +140,20 @@ Result<> add_network(Tree& tree, const Network& network) {
     return tree.add_text(text, services + name + ".pr", 0644);
 }
 
+// Whether COMMAND is one program and its words, which the shell can make way for. All else stays
+// with the shell that reads it: lists, redirections, variables.
+bool is_one_program(const std::string& command) {
+    std::string first = command.substr(0, command.find(' '));
+    return command.find_first_of(";&|<>()$`\n{}") == command.npos &&
+           first.find('=') == first.npos && first != "exec" && first != "cd";
+}
+
 Result<> add_service(Tree& tree, const Service& service) {
     std::string text =
         "# As the image's description says.\n<require-service <daemon " + service.name + ">>\n";
     if (!service.command.empty())
-        text += "<daemon " + service.name + " \"exec " + service.command + "\">\n";
+        text += "<daemon " + service.name + " " +
+                quoted((is_one_program(service.command) ? "exec " : "") + service.command) + ">\n";
     return tree.add_text(text, services + service.name + ".pr", 0644);
 }
 

@@ -62,6 +62,9 @@ listed = {p["name"] + "-" + p["versionInfo"] for p in bill["packages"]}
 there = {line.split("\t")[0] for line in open(name + ".packages.txt")}
 assert bill["spdxVersion"] == "SPDX-2.3" and bill["SPDXID"] == "SPDXRef-DOCUMENT"
 assert there <= listed, there - listed
+initrd = {line.split("\t")[0] for line in open("build/initrd/packages.txt")}
+assert initrd <= listed, initrd - listed
+assert len(listed) == len(bill["packages"]), "something is listed twice"
 assert any(n.startswith("muster-0") for n in listed)
 assert any(n.startswith("linux-") for n in listed - there), listed - there
 ids = [p["SPDXID"] for p in bill["packages"]]
@@ -71,7 +74,24 @@ for p in bill["packages"]:
     assert p["downloadLocation"] and p["licenseDeclared"] and p["externalRefs"]
     assert re.fullmatch(r"SPDXRef-[A-Za-z0-9.-]+", p["SPDXID"])
 PYTHON
-echo "ok image: the bill of materials lists every package"
+# What is only in the initrd is on the disk as well.
+printf 'packages alpine-baselayout busybox busybox-binsh\n' >"$work/small.image"
+mkdir "$work/tree"
+# shellcheck disable=SC2086
+build/host/image_tree --description "$work/small.image" --own "build/packages/$(uname -m)" $mirror \
+    --initrd build/initrd/packages.txt --output "$work/tree" >/dev/null || not_ok "a small image"
+grep -q '^e2fsprogs-' build/initrd/packages.txt && ! grep -q '^e2fsprogs-' "$work/tree/packages.txt" ||
+    not_ok "no package is only in the initrd"
+python3 - "$work/tree/spdx.json" <<'PYTHON' || not_ok "the bill of materials and the initrd"
+import json, sys
+listed = {p["name"] + "-" + p["versionInfo"]: p for p in json.load(open(sys.argv[1]))["packages"]}
+initrd = {line.split("\t")[0] for line in open("build/initrd/packages.txt")}
+assert initrd <= set(listed), initrd - set(listed)
+for name in initrd:
+    assert "@" in listed[name]["externalRefs"][0]["referenceLocator"], listed[name]
+PYTHON
+rm -rf "$work/tree"
+echo "ok image: the bill of materials lists every package, those of the initrd too"
 
 # DESCRIPTION MESSAGE: it is refused, and nothing is left
 refused() {
@@ -87,5 +107,6 @@ refused 'packages alpine-baselayout busybox busybox-binsh\nuser ann groups=nobod
 refused 'packages alpine-baselayout busybox busybox-binsh\nkey ann ssh-ed25519 AAAA\n' \
     "key ann: there is no such user"
 refused 'packages alpine-baselayout busybox busybox-binsh\nfile nothing /etc/x\n' "nothing: No such file"
-refused 'packages alpine-baselayout busybox busybox-binsh\nsize 1M\n' "image: "
+refused 'packages alpine-baselayout busybox busybox-binsh\nsize 1M\n' \
+    "x.image: size 1M is too small: what is in the image needs "
 echo "ok image: wrong descriptions are refused with a reason"

@@ -23,6 +23,7 @@ constexpr const char* usage =
     "  --description FILE   what is in the image\n"
     "  --own FOLDER         our packages, with the keys in FOLDER/../keys\n"
     "  --modules FOLDER     goes to /lib/modules\n"
+    "  --initrd FILE        packages.txt of the initrd that stands beside the root on a disk\n"
     "  --other \"NAME VERSION PURL\"  something in the image that is no package of Alpine's\n"
     "  --mirror LOCATION, --branch NAME, --arch NAME, --cache FOLDER, --stall SECONDS, --keys "
     "FOLDER,\n"
@@ -34,7 +35,7 @@ constexpr const char* usage =
     "exit: 0, 1 something is wrong with what was given, 2 usage\n";
 
 struct Arguments {
-    std::string description, own, modules, mirror, output;
+    std::string description, own, modules, mirror, output, initrd;
     apk::MirrorOptions options;
     std::vector<Other> others;
     std::int64_t epoch = apk::source_date_epoch();
@@ -65,6 +66,8 @@ Result<Arguments> parse(apk::Words words) {
             out.mirror = value;
         else if (out.options.take(name, value))
             continue;
+        else if (name == "--initrd")
+            out.initrd = value;
         else if (name == "--output")
             out.output = value;
         else if (name == "--other") {
@@ -137,6 +140,27 @@ Result<> add_own(Image& image, std::vector<Own> packages, const Arguments& argum
     return image.tree.add_link("/usr/libexec/muster/init", "/sbin/init");
 }
 
+// The packages of the initrd, but for those that are in LIST, which are in the root as well.
+Result<> add_initrd(std::vector<Other>& others, const Arguments& arguments,
+                    const std::string& list) {
+    auto text = apk::read_file(arguments.initrd);
+    if (!text) return text.error();
+    for (std::size_t at = 0, end; at < text->size(); at = end + 1) {
+        end = std::min(text->find('\n', at), text->size());
+        std::string line = text->substr(at, end - at), full = line.substr(0, line.find('\t'));
+        if (full.empty() || ("\n" + list).find("\n" + line + "\n") != list.npos) continue;
+        // name-version-rN
+        std::size_t dash = full.rfind('-', full.rfind('-') - 1);
+        if (dash == full.npos || dash == 0)
+            return Error{arguments.initrd + ": " + full + ": not a package and its version"};
+        Other one{full.substr(0, dash), full.substr(dash + 1), ""};
+        one.purl =
+            "pkg:apk/alpine/" + one.name + "@" + one.version + "?arch=" + arguments.options.arch;
+        others.push_back(std::move(one));
+    }
+    return {};
+}
+
 // 8-4-4-4-12 hexadecimal digits from a hash of SEED, marked as made from a name.
 std::string uuid_of(const std::string& seed) {
     std::string digits = apk::hex(apk::sha256(seed)).substr(0, 32);
@@ -167,11 +191,12 @@ Result<> tell_facts(const Description& description, const std::string& seed, std
     return {};
 }
 
-Result<> write_all(const Image& image, const Arguments& arguments, const Description& description,
-                   const std::string& list, const std::string& seed) {
+Result<> write_all(const Image& image, const Arguments& arguments, const std::vector<Other>& others,
+                   const Description& description, const std::string& list,
+                   const std::string& seed) {
     const std::string& out = arguments.output;
     if (auto done = apk::write_file(out + "/packages.txt", list); !done) return done;
-    std::string bill = bill_of_materials(image.installed, arguments.others, "muster-image",
+    std::string bill = bill_of_materials(image.installed, others, "muster-image",
                                          apk::hex(apk::sha256(seed)).substr(0, 16), arguments.epoch,
                                          arguments.options.arch);
     if (auto done = apk::write_file(out + "/spdx.json", bill); !done) return done;
@@ -181,6 +206,11 @@ Result<> write_all(const Image& image, const Arguments& arguments, const Descrip
         return apk::write_file(out + "/root.cpio", *archive);
     }
     if (auto done = apk::make_folders(out + "/contents"); !done) return done;
+    std::uint64_t needed = ext4_needs(image.tree);
+    if (needed > description.size)
+        return Error{arguments.description + ": size " + std::to_string(description.size >> 20) +
+                     "M is too small: what is in the image needs " + std::to_string(needed >> 20) +
+                     "M"};
     auto script = ext4_script(image.tree, out + "/contents", arguments.epoch);
     if (!script) return script.error();
     return apk::write_file(out + "/debugfs", *script);
@@ -208,8 +238,11 @@ Result<apk::Exit> run(const Arguments& arguments) {
         list += one.entry->full_name() + "\t" + one.entry->identity + "\n";
     for (const Own& one : *own)
         list += one.package.info.full_name() + "\t" + one.package.identity + "\n";
+    auto others = arguments.others;
+    if (!arguments.initrd.empty() && !description->in_memory)
+        if (auto done = add_initrd(others, arguments, list); !done) return done.error();
     std::string seed = *text + list;
-    for (const Other& other : arguments.others)
+    for (const Other& other : others)
         seed += other.name + " " + other.version + "\n";
     if (auto done = tell_facts(*description, seed, chosen->size() + own->size()); !done)
         return done.error();
@@ -241,7 +274,7 @@ Result<apk::Exit> run(const Arguments& arguments) {
     if (auto done = image.tree.finish(); !done) return done.error();
     for (const std::string& note : image.tree.notes())
         std::fprintf(stderr, "note: %s\n", note.c_str());
-    if (auto done = write_all(image, arguments, *description, list, seed); !done)
+    if (auto done = write_all(image, arguments, others, *description, list, seed); !done)
         return done.error();
     return apk::good;
 }
