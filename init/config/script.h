@@ -64,8 +64,8 @@ class Script : public Counted {
 // Told about each run-time error, in the turn in which it happened.
 using ReportInTurn = std::function<void(dataspace::Turn&, const Problem&)>;
 
-// How many facets may live at once in one script because something matched. With one more it is
-// stopped, and that is reported: reacting to what one does oneself can go on for ever.
+// How many facets may live at once in one script because something matched, and begin in one turn.
+// With one more it is stopped, and that is reported: reacting to what one does oneself can go on for ever.
 inline constexpr size_t max_reactions = 10'000;
 
 // The name of the variable that is the target at the beginning of a file.
@@ -88,7 +88,8 @@ struct Running {
 // predecessor, which may be empty, it is a rehearsal, and capabilities that the two narrow in the
 // same way are the same.
 Running run_script(dataspace::Turn& turn, const Ref<Script>& script, const Environment& environment,
-                   ReportInTurn report, const Running* predecessor = nullptr);
+                   ReportInTurn report, const Running* predecessor = nullptr,
+                   size_t most_reactions = max_reactions);
 
 // Ends the rehearsal (nothing if it is none).
 void release(dataspace::Turn& turn, const Running& running);

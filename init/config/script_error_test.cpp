@@ -401,6 +401,32 @@ TEST_CASE("a script that reacts to what it does itself is stopped, and said to")
     CHECK(world.facts.empty());
 }
 
+TEST_CASE("reactions that end in the turn in which they began count as well") {
+    World world(false);
+    const Ref<Script> script =
+        World::parse("? <a ?x> [<a 2 x> $config [ <b $x> ] let y = fact ! stop ]\n"
+                     "?? <a ?x> ? <b ?y> <a 3 x $y $.>");
+    REQUIRE(script);
+    Running running;
+    world.turn([&](dataspace::Turn& turn) {
+        running = run_script(
+            turn, script, world.environment,
+            [&](dataspace::Turn&, const Problem& found) {
+                world.problems.push_back(to_string(found));
+            },
+            nullptr, 100);
+    });
+    for (const char* fact : {"<a 1>", "<a 2 x>", "[1 2 3]", "{k: v}"}) {
+        world.turn([&](dataspace::Turn& turn) {
+            turn.assert_(world.config, World::read(fact));
+            turn.message(world.config, World::read(fact));
+        });
+    }
+    REQUIRE_FALSE(world.problems.empty());
+    CHECK(world.problems.back().find("more than 100 reactions") != std::string::npos);
+    CHECK_FALSE(running.facet->alive());
+}
+
 TEST_CASE("many reactions one after the other are no more than one") {
     World world;
     const Running running = world.start("?? <n ?i> ! <seen $i>\n? <there> <here>");

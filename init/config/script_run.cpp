@@ -48,9 +48,10 @@ struct Frame {
 
 class ScriptRun : public Counted {
   public:
-    ScriptRun(Ref<Script> script, ReportInTurn report, bool rehearsal, Ref<Narrowed> narrowed)
+    ScriptRun(Ref<Script> script, ReportInTurn report, bool rehearsal, Ref<Narrowed> narrowed,
+              size_t most_reactions)
         : script_(std::move(script)), report_(std::move(report)), rehearsal_(rehearsal),
-          narrowed_(std::move(narrowed)) {}
+          narrowed_(std::move(narrowed)), most_reactions_(most_reactions) {}
     const Ref<Narrowed>& narrowed() const { return narrowed_; }
     void set_facet(Ref<Facet> facet) { facet_ = std::move(facet); }
 
@@ -103,7 +104,9 @@ class ScriptRun : public Counted {
     std::vector<Held> held_;
     std::vector<CapRef> own_; // dataspaces made in the rehearsal: nobody else sees them yet
     Ref<Facet> facet_;        // of all that it does
-    size_t reactions_ = 0;    // facets that live because something matched
+    size_t most_reactions_;
+    size_t reactions_ = 0; // facets that live because something matched
+    size_t begun_ = 0;     // in this turn
 };
 
 bool ScriptRun::fail(Turn& turn, Place place, std::string message) {
@@ -116,9 +119,12 @@ bool ScriptRun::fail(Turn& turn, Place place, std::string message) {
 // ends.
 bool ScriptRun::begin_reaction(Turn& turn, Place place) {
     if (!facet_->alive()) return false;
-    if (reactions_ == max_reactions) {
+    // Those that have ended within the turn count too: what they did is still on its way, and may
+    // come back as more of them.
+    if (begun_ == 0) turn.before_commit([run = Ref<ScriptRun>(this)](Turn&) { run->begun_ = 0; });
+    if (reactions_ == most_reactions_ || ++begun_ > most_reactions_) {
         fail(turn, place,
-             "more than " + std::to_string(max_reactions) +
+             "more than " + std::to_string(most_reactions_) +
                  " reactions at once: does it react to what it does itself?");
         turn.stop(*facet_);
         return false;
@@ -394,12 +400,13 @@ Value ScriptRun::text(Turn& turn, Place place, const std::string& text) {
 }
 
 Running run_script(Turn& turn, const Ref<Script>& script, const Environment& environment,
-                   ReportInTurn report, const Running* predecessor) {
+                   ReportInTurn report, const Running* predecessor, size_t most_reactions) {
     Running running;
     Ref<Narrowed> narrowed = predecessor && predecessor->run
                                  ? static_cast<ScriptRun&>(*predecessor->run).narrowed()
                                  : make_ref<Narrowed>();
-    auto run = make_ref<ScriptRun>(script, std::move(report), predecessor != nullptr, narrowed);
+    auto run = make_ref<ScriptRun>(script, std::move(report), predecessor != nullptr, narrowed,
+                                   most_reactions);
     running.run = run;
     running.facet = turn.facet([&](Turn& inner) {
         stay(inner);

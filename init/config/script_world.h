@@ -24,11 +24,13 @@ struct World {
     Ref<dataspace::Facet> root;        // where scripts run
     Environment environment;
 
-    World() {
-        engine.spawn("watch", [this](dataspace::Turn& turn) {
-            Value all = dataspace::pattern::bind();
-            dataspace::observe(turn, config, all, make_ref<Spectator>(*this));
-        });
+    // Without `noting` there are no facts and events.
+    explicit World(bool noting = true) {
+        if (noting)
+            engine.spawn("watch", [this](dataspace::Turn& turn) {
+                Value all = dataspace::pattern::bind();
+                dataspace::observe(turn, config, all, make_ref<Spectator>(*this));
+            });
         engine.spawn("scripts", [this](dataspace::Turn& turn) {
             root = Ref<dataspace::Facet>(&turn.current());
             keep = dataspace::KeepAlive(root);
