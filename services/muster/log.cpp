@@ -220,13 +220,30 @@ Entry entry_of(View stamp, View details) {
     return entry;
 }
 
-int follow(const char* path, const Options& options, const Printer& printer) {
-    auto bus = Bus::connect(path);
-    if (!bus) return failed(bus.error());
-    if (!(*bus)->capability("log")) return failed(Error{"permission denied: only root may follow"});
+// What was printed lately: the same line comes from the bus and from the files.
+class Seen {
+  public:
+    bool has(const Entry& entry) const { return keys_.contains(key_of(entry)); }
+    void note(const Entry& entry) {
+        newest_us_ = std::max(newest_us_, entry.time_us);
+        keys_.insert(key_of(entry));
+        if (keys_.size() > most) keys_.erase(keys_.begin());
+    }
+    uint64_t newest_us() const { return newest_us_; }
+
+  private:
+    static constexpr size_t most = 10'000;
+    std::set<Key> keys_;
+    uint64_t newest_us_ = logs::realtime_us();
+};
+
+// From `query` on, until the connection ends.
+Result<> follow(Bus& bus, const logs::Query& query, size_t most, const Printer& printer,
+                Seen& seen) {
+    if (!bus.capability("log")) return Error{"permission denied: only root may follow"};
     bool live = false;
     std::deque<Entry> waiting;
-    const auto& names = options.query.services;
+    const auto& names = query.services;
     auto take = [&](View message) {
         Entry entry = entry_of(message.at(0), message.at(1));
         if (!names.empty() && std::find(names.begin(), names.end(), entry.service) == names.end())
@@ -234,28 +251,48 @@ int follow(const char* path, const Options& options, const Printer& printer) {
         if (!live) return waiting.push_back(std::move(entry));
         printer.print(entry);
         std::fflush(stdout);
+        seen.note(entry);
     };
     // First to hear what comes, then to read what was: a line may be seen twice, and is then left
     // out.
     auto follower =
-        Follower::start(**bus, {"log"}, pat::record("log", {pat::discard(), pat::discard()}),
+        Follower::start(bus, {"log"}, pat::record("log", {pat::discard(), pat::discard()}),
                         {.appeared = {}, .gone = {}, .message = take});
-    if (auto settled = (*bus)->settle(); !settled) return failed(settled.error());
-    std::set<Key> seen;
-    uint64_t began = logs::realtime_us() - 5'000'000;
-    Tail tail(printer, options.most);
-    auto read = logs::read_logs(options.query, [&](const Entry& entry) {
-        if (entry.time_us >= began) seen.insert(key_of(entry));
+    if (auto settled = bus.settle(); !settled) return settled;
+    const uint64_t lately = seen.newest_us() - 5'000'000;
+    Tail tail(printer, most);
+    auto read = logs::read_logs(query, [&](const Entry& entry) {
+        if (seen.has(entry)) return;
+        if (entry.time_us >= lately) seen.note(entry);
         tail.add(entry);
     });
-    if (!read) return failed(read.error());
-    if (auto settled = (*bus)->settle(); !settled) return failed(settled.error());
-    for (const Entry& entry : waiting)
-        if (!seen.contains(key_of(entry))) tail.add(entry);
+    if (!read) return read;
+    if (auto settled = bus.settle(); !settled) return settled;
+    for (const Entry& entry : waiting) {
+        if (seen.has(entry)) continue;
+        seen.note(entry);
+        tail.add(entry);
+    }
     tail.finish();
     live = true;
-    auto done = (*bus)->run_until([] { return false; });
-    return done ? 0 : failed(done.error());
+    auto done = bus.run_until([] { return false; });
+    return done ? Result<>() : done.error();
+}
+
+int follow(const char* path, const Options& options, const Printer& printer) {
+    logs::Query query = options.query;
+    size_t most = options.most;
+    Seen seen;
+    for (bool again = false;; again = true) {
+        auto bus = Bus::connect(path, true, again);
+        if (!bus && !bus.error().message.empty()) return failed(bus.error());
+        if (!bus) continue;
+        auto done = follow(**bus, query, most, printer, seen);
+        if (!(*bus)->lost()) return done ? 0 : failed(done.error());
+        // The second stage is started again: what was said meanwhile is in the files.
+        query.since_us = seen.newest_us() - 1'000'000;
+        most = SIZE_MAX;
+    }
 }
 
 } // namespace
