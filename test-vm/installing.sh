@@ -35,8 +35,8 @@ free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# log_in_to FIRMWARE OPTION... <SCRIPT: boots from the disks alone, and runs the script there over the
-# network, as soon as sshd answers
+# log_in_to FIRMWARE OPTION... <SCRIPT: boots from the disks alone, runs the script there over the
+# network, as soon as sshd answers, and powers off
 log_in_to() {
     local firmware=$1 port status=1 booted
     shift
@@ -45,12 +45,14 @@ log_in_to() {
     : >"$work/console"
     "$machine" --firmware "$firmware" --forward "$port:22" --console "$work/console" --timeout 800 \
         "$@" & booted=$!
+    on_it() {
+        ssh -p "$port" -i "$work/key" -o BatchMode=yes -o StrictHostKeyChecking=no -o LogLevel=ERROR \
+            -o UserKnownHostsFile=/dev/null -o ConnectTimeout=200 root@127.0.0.1 "$@" 2>"$work/ssh"
+    }
     # QEMU itself takes the connection; what is waited for is sshd's answer.
     while kill -0 "$booted" 2>/dev/null; do
         status=0
-        ssh -p "$port" -i "$work/key" -o BatchMode=yes -o StrictHostKeyChecking=no -o LogLevel=ERROR \
-            -o UserKnownHostsFile=/dev/null -o ConnectTimeout=200 root@127.0.0.1 sh -eu \
-            <"$work/script" 2>"$work/ssh" || status=$?
+        on_it sh -eu <"$work/script" || status=$?
         [ "$status" = 255 ] || break
     done
     if [ "$status" != 0 ]; then
@@ -59,6 +61,8 @@ log_in_to() {
         wait "$booted" || :
         return 1
     fi
+    # It may take the connection with it before it has answered.
+    on_it muster poweroff </dev/null >/dev/null || :
     wait "$booted"
 }
 
@@ -74,7 +78,7 @@ END
     looks_right
 }
 
-# What must be true of a system that was installed; powers it off.
+# What must be true of a system that was installed.
 looks_right() {
     cat <<'END'
 muster wait --timeout 120 '<service-state <milestone default> ready>'
@@ -84,6 +88,5 @@ apk info -e openssh-server muster
 [ -z "$(apk audit --system)" ] || { apk audit --system >&2; exit 1; }
 [ "$(readlink /proc/1/exe)" = /usr/libexec/muster/init ]
 echo here
-muster poweroff
 END
 }
