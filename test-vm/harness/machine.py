@@ -172,16 +172,23 @@ class Monitor:
                 return answer["return"]
 
 
+def monitor_of(machine, path):
+    """None if the machine ends before. QEMU makes the socket's file before it listens there."""
+    while machine.poll() is None:
+        try:
+            return Monitor(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            time.sleep(0.01)
+    return None
+
+
 def follow(machine, path, disk, writes, deadline):
     """Follows how often that disk is written to, and kills the machine as soon as that was often
     enough. Returns how often it was, as far as was seen."""
     seen = 0
-    while not os.path.exists(path):
-        if machine.poll() is not None:
-            return seen
     try:
-        monitor = Monitor(path)
-        while time.monotonic() < deadline:
+        monitor = monitor_of(machine, path)
+        while monitor and time.monotonic() < deadline:
             for each in monitor.do("query-blockstats"):
                 if each.get("device") == f"file{disk}":
                     seen = each["stats"]["wr_operations"]
