@@ -513,7 +513,7 @@ int run_on_bus(const Command& command, const Arguments& arguments) {
                          command.run == assert_values || command.run == show;
     Watching watching(print);
     for (bool again = false;; again = true) {
-        auto bus = Bus::connect(arguments.bus, repeats, again);
+        auto bus = Bus::connect(arguments.bus, repeats, again ? Bus::replaced : 0);
         if (!bus && !bus.error().message.empty()) return failed(bus.error());
         if (!bus) continue;
         if (watches && again)

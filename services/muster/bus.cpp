@@ -39,15 +39,17 @@ Result<Fd> connect_to_bus(const std::string& path, const std::string& what) {
     return socket;
 }
 
-Result<std::unique_ptr<Bus>> Bus::connect(const std::string& path, bool repeat, bool again) {
+Result<std::unique_ptr<Bus>> Bus::connect(const std::string& path, bool repeat, uint64_t absence) {
     // Who expects another second stage knows that one will come.
     const uint64_t longest_restart = (repeat ? 30 : 3) * second;
     const uint64_t start = monotonic_now();
     Result<Fd> socket = connect_to_bus(path);
     // Whoever takes a socket's name over removes it first; who ends for good removes it too.
     auto being_started = [&] {
-        if (errno == ECONNREFUSED) return monotonic_now() - start < longest_restart;
-        return again && errno == ENOENT && monotonic_now() - start < second;
+        const uint64_t limit = errno == ECONNREFUSED ? longest_restart
+                               : errno == ENOENT     ? absence
+                                                     : 0;
+        return monotonic_now() - start < limit;
     };
     while (!socket && being_started()) {
         poll(nullptr, 0, 2);

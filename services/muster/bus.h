@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "init/base/event_loop.h"
 #include "init/protocol/client.h"
 
 namespace muster::command {
@@ -23,10 +24,12 @@ class Bus {
     // Connects, and learns what capabilities there are.
     // A peer that the bus does not take for root's finds none, and `root()` is `$status`.
     // Where a socket is and nobody listens, a second stage is being started: that is waited for, a
-    // moment; also where no socket is, if it is done `again` after one was lost. ERRORS: as
-    // connect_to_bus; the connection ends (no text, if `repeat`).
+    // moment; where no socket is, for `absence` nanoseconds. ERRORS: as connect_to_bus; the
+    // connection ends (no text, if `repeat`).
     static Result<std::unique_ptr<Bus>> connect(const std::string& path, bool repeat = false,
-                                                bool again = false);
+                                                uint64_t absence = 0);
+    // After one was lost: that of a successor takes its place at once, if there is to be one.
+    static constexpr uint64_t replaced = second;
 
     // Resolves a capability instead, which takes the place of `$config`: follows the steps from
     // the gatekeeper at one of the transports, or from the bus's if there are none. `route` is

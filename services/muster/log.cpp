@@ -284,7 +284,7 @@ int follow(const char* path, const Options& options, const Printer& printer) {
     size_t most = options.most;
     Seen seen;
     for (bool again = false;; again = true) {
-        auto bus = Bus::connect(path, true, again);
+        auto bus = Bus::connect(path, true, again ? Bus::replaced : 0);
         if (!bus && !bus.error().message.empty()) return failed(bus.error());
         if (!bus) continue;
         auto done = follow(**bus, query, most, printer, seen);

@@ -23,6 +23,8 @@ int fail(const std::string& line) {
     return 1;
 }
 
+constexpr uint64_t longest_start = 30 * second; // of the new one
+
 // Runs a program, its messages on our standard error, and gives what it prints.
 Result<std::string> ask(std::vector<std::string> words) {
     int ends[2];
@@ -89,7 +91,7 @@ int upgrade(const std::string& path) {
     Result<bool> ended = (*bus)->run_until([] { return false; });
     if (ended || !(*bus)->lost()) return fail(ended ? "nothing happened" : ended.error().message);
     for (;;) {
-        auto again = Bus::connect(path, true, true);
+        auto again = Bus::connect(path, true, longest_start);
         if (!again && !again.error().message.empty()) return fail(again.error().message);
         if (!again) continue;
         auto now = programs_of(**again);
