@@ -18,6 +18,7 @@ constexpr size_t read_size = 65'536;
 constexpr size_t queue_limit = 64;
 // What an assertion takes besides its own bytes, at least.
 constexpr size_t assertion_cost = 64;
+constexpr size_t cost_step = 16;
 
 // The peer asked for a sync: the answer goes to its oid; until then the oid is pinned.
 class SyncAnswer final : public Entity {
@@ -259,8 +260,8 @@ bool Relay::handle_assert(Turn& turn, const CapRef& target, Oid oid, View event)
     if (value->view().is_record("Observe", 2))
         (void)dataspace::Pattern::parse(value->view().at(0), &exceeded).ok();
     if (exceeded) return refuse(turn, "pattern: too many nodes, or an index too large");
-    const size_t cost = value->view().bytes().size() + assertion_cost;
-    if (held_ + cost > (is_stranger() ? max_stranger_bytes : options_.held_limit))
+    const size_t steps = (value->view().bytes().size() + assertion_cost) / cost_step;
+    if (held_ + steps * cost_step > (is_stranger() ? max_stranger_bytes : options_.held_limit))
         return refuse(turn, "too many bytes asserted");
     const Handle handle = target ? turn.assert_(target, *value) : 0;
     if (handle == 0) {
@@ -271,9 +272,9 @@ bool Relay::handle_assert(Turn& turn, const CapRef& target, Oid oid, View event)
     auto inbound = std::make_unique<Inbound>();
     inbound->name = Value(name);
     inbound->handle = handle;
-    inbound->target = oid;
-    inbound->cost = cost;
-    held_ += cost;
+    inbound->target = oid & ((uint64_t{1} << 40) - 1);
+    inbound->cost = steps & ((uint64_t{1} << 24) - 1);
+    held_ += steps * cost_step;
     if (!pins.empty()) inbound_pins_.emplace(handle, std::move(pins));
     inbound_.insert(hash, inbound.release());
     return true;
@@ -287,7 +288,7 @@ bool Relay::handle_retract(Turn& turn, View event) {
     if (!found) return true; // filtered when it was asserted
     std::unique_ptr<Inbound> inbound(found);
     inbound_.erase(hash, found);
-    held_ -= inbound->cost;
+    held_ -= inbound->cost * cost_step;
     turn.retract(inbound->handle);
     membrane_.unpin({Pin::Side::exported, inbound->target});
     unpin_references(inbound_pins_, inbound->handle);

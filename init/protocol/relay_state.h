@@ -62,8 +62,9 @@ class Relay final : public Counted, private dataspace::Committer {
     struct Inbound {
         Value name; // the handle that the peer gave it
         Handle handle = 0;
-        Oid target = 0;    // pinned
-        uint64_t cost = 0; // of `held_`
+        // There may be millions of us: both in one word.
+        uint64_t target : 40 = 0; // an oid, pinned
+        uint64_t cost : 24 = 0;   // of `held_`, in steps of 16 bytes
         uint64_t table_hash() const { return name.hash(); }
     };
 
