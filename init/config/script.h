@@ -65,7 +65,8 @@ class Script : public Counted {
 using ReportInTurn = std::function<void(dataspace::Turn&, const Problem&)>;
 
 // How many facets may live at once in one script because something matched, and begin in one turn.
-// With one more it is stopped, and that is reported: reacting to what one does oneself can go on for ever.
+// With one more it is stopped, and that is reported: reacting to what one does oneself can go on
+// for ever.
 inline constexpr size_t max_reactions = 10'000;
 
 // The name of the variable that is the target at the beginning of a file.

@@ -214,6 +214,14 @@ View Index::captured_run(const Shape& shape, Fields& fields) {
     return {preserves::Bytes(first, last.bytes().data() + last.bytes().size()), last.may_embed()};
 }
 
+// The key and the captures of an assertion that is new to `shape`; false if it has none there.
+bool Index::take_captures(Turn& turn, const Shape& shape, Fields& fields) {
+    if (!key_of(shape, fields)) return false;
+    if (capture(shape, fields)) return true;
+    if (too_much_) say_too_much(turn, shape, fields.value().may_embed());
+    return false;
+}
+
 Index::Leaf* Index::leaf_of(const Shape& shape, View key) const {
     if (shape.sole) return shape.sole;
     return shape.leaves.find(key.hash(), [&](Leaf& leaf) { return leaf.constants.view() == key; });
@@ -299,11 +307,7 @@ void Index::send(Turn& turn, const Value& message) {
 void Index::insert(Turn& turn, Class& where, Fields& fields) {
     const bool may_embed = fields.value().may_embed();
     for (const auto& shape : where.shapes) {
-        if (!key_of(*shape, fields)) continue;
-        if (!capture(*shape, fields)) {
-            if (too_much_) say_too_much(turn, *shape, may_embed);
-            continue;
-        }
+        if (!take_captures(turn, *shape, fields)) continue;
         Leaf& leaf = leaf_made(*shape, View(key_.bytes(), may_embed));
         View captured(capture_.bytes(), may_embed);
         const uint64_t hash = captured.hash();
@@ -483,12 +487,8 @@ void Index::populate(Turn& turn, const Class& where, Shape& shape) {
 void Index::add_all(Turn& turn, const Class& where, Shape& shape) {
     for (const Entry* entry = where.first; entry; entry = entry->next) {
         Fields fields(entry->value);
-        if (!key_of(shape, fields)) continue;
+        if (!take_captures(turn, shape, fields)) continue;
         const bool may_embed = entry->value.has_embedded();
-        if (!capture(shape, fields)) {
-            if (too_much_) say_too_much(turn, shape, may_embed);
-            continue;
-        }
         Leaf& leaf = leaf_made(shape, View(key_.bytes(), may_embed));
         View captured(capture_.bytes(), may_embed);
         const uint64_t hash = captured.hash();

@@ -58,6 +58,7 @@ class Index {
     void forget_shape(Class& where, Shape& shape);
     void populate(Turn& turn, const Class& where, Shape& shape);
     void add_all(Turn& turn, const Class& where, Shape& shape);
+    bool take_captures(Turn& turn, const Shape& shape, Fields& fields);
     void say_too_much(Turn& turn, const Shape& shape, bool may_embed);
     void forget_if_empty(Class& where);
     bool key_of(const Shape& shape, Fields& fields);

@@ -26,6 +26,17 @@ uint8_t* write(uint64_t number, uint8_t* out) {
     return out;
 }
 
+// `[oid <LABEL`, of 5 bytes and the number. Returns where it ends.
+uint8_t* write_head(uint64_t oid, char label, uint8_t* out) {
+    *out++ = preserves::tag::sequence;
+    out = write(oid, out);
+    *out++ = preserves::tag::record;
+    *out++ = preserves::tag::symbol;
+    *out++ = 1;
+    *out++ = static_cast<uint8_t>(label);
+    return out;
+}
+
 } // namespace
 
 void PacketWriter::text(std::string_view characters) {
@@ -58,12 +69,7 @@ void PacketWriter::open_event(uint64_t oid, char label) {
     uint8_t* const start = packet_.room(6 + longest_number);
     uint8_t* out = start;
     if (first) *out++ = preserves::tag::sequence;
-    *out++ = preserves::tag::sequence;
-    out = write(oid, out);
-    *out++ = preserves::tag::record;
-    *out++ = preserves::tag::symbol;
-    *out++ = 1;
-    *out++ = static_cast<uint8_t>(label);
+    out = write_head(oid, label, out);
     packet_.take(static_cast<size_t>(out - start));
 }
 
@@ -113,12 +119,7 @@ void PacketWriter::message(uint64_t oid, View body) {
     uint8_t* const start = packet_.room(9 + longest_number + bytes.size());
     uint8_t* out = start;
     *out++ = tag::sequence;
-    *out++ = tag::sequence;
-    out = write(oid, out);
-    *out++ = tag::record;
-    *out++ = tag::symbol;
-    *out++ = 1;
-    *out++ = 'M';
+    out = write_head(oid, 'M', out);
     copy_bytes(out, bytes.data(), bytes.size());
     out += bytes.size();
     *out++ = tag::end;

@@ -29,8 +29,8 @@ class PacketWriter {
     // Ends the packet.
     void finish();
 
-    // `[[oid <M body>]]`, as most packets are by far: the same as by the above, at once. REQUIRES: no
-    // packet is open.
+    // `[[oid <M body>]]`, as most packets are by far: the same as by the above, at once. REQUIRES:
+    // no packet is open.
     void message(uint64_t oid, preserves::View body);
 
     // `<error MESSAGE DETAIL>`, a packet of its own. If one was open, what is written of it must be

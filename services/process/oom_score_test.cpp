@@ -40,6 +40,12 @@ class Ten {
     ssize_t size_ = 0;
 };
 
+Spawner made() {
+    auto spawner = Spawner::create();
+    REQUIRE(spawner.ok());
+    return std::move(*spawner);
+}
+
 struct Reader {
     Fd read;
     Spawned spawned;
@@ -70,41 +76,38 @@ struct Reader {
 
 TEST_CASE("oom score: a child has 0, we keep ours") {
     Ten ten;
-    auto spawner = Spawner::create();
-    REQUIRE(spawner.ok());
+    Spawner spawner = made();
     for (bool may_fly : {false, true}) {
-        Reader reader(*spawner, may_fly);
-        CHECK(reader.score(*spawner) == "0\n");
+        Reader reader(spawner, may_fly);
+        CHECK(reader.score(spawner) == "0\n");
         CHECK(ten.now() == "10\n");
     }
 }
 
 TEST_CASE("oom score: none of many children that start at once gets ours") {
     Ten ten;
-    auto spawner = Spawner::create();
-    REQUIRE(spawner.ok());
+    Spawner spawner = made();
     for (int round = 0; round < 20; ++round) {
         std::vector<Reader> readers;
         for (int i = 0; i < 10; ++i)
-            readers.emplace_back(*spawner, true);
+            readers.emplace_back(spawner, true);
         for (Reader& each : readers)
-            CHECK(each.score(*spawner) == "0\n");
+            CHECK(each.score(spawner) == "0\n");
         CHECK(ten.now() == "10\n");
     }
 }
 
 TEST_CASE("oom score: one that could not be executed does not keep it from us") {
     Ten ten;
-    auto spawner = Spawner::create();
-    REQUIRE(spawner.ok());
+    Spawner spawner = made();
     SpawnRequest request;
     request.argv = {"/proc/self/oom_score_adj"};
-    auto spawned = spawner->spawn(request);
+    auto spawned = spawner.spawn(request);
     REQUIRE(spawned.ok());
     CHECK(spawned->failure.find("not executable") != std::string::npos);
     CHECK(::waitpid(spawned->pid, nullptr, 0) == spawned->pid);
-    Reader next(*spawner, true);
-    CHECK(next.score(*spawner) == "0\n");
+    Reader next(spawner, true);
+    CHECK(next.score(spawner) == "0\n");
     CHECK(ten.now() == "10\n");
 }
 

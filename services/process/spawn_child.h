@@ -24,7 +24,7 @@ struct ChildPlan {
     char* const* pid_texts;
     int pid_text_count;
     int cgroup_procs; // to write "0" to, or -1
-    rlimit files; // RLIMIT_NOFILE
+    rlimit files;     // RLIMIT_NOFILE
     // Above 2: the child shares the table of descriptors; it takes a copy of those up to here, and
     // there are all that it needs.
     int last_shared;
