@@ -58,6 +58,8 @@ class ScriptRun : public Counted {
     bool execute(Turn& turn, const Instruction& instruction, Environment& environment,
                  const Frame& frame);
     void let_out(Turn& turn);
+    // What is held may hold us, by way of a capability that a script has captured.
+    void drop_held() { std::vector<Held>().swap(held_); }
 
   private:
     struct Held {
@@ -399,6 +401,21 @@ Value ScriptRun::text(Turn& turn, Place place, const std::string& text) {
     return {};
 }
 
+namespace {
+
+class AtTheEnd {
+  public:
+    explicit AtTheEnd(Ref<ScriptRun> run) : run_(std::move(run)) {}
+    ~AtTheEnd() { run_->drop_held(); }
+    AtTheEnd(const AtTheEnd&) = delete;
+    AtTheEnd& operator=(const AtTheEnd&) = delete;
+
+  private:
+    Ref<ScriptRun> run_;
+};
+
+} // namespace
+
 Running run_script(Turn& turn, const Ref<Script>& script, const Environment& environment,
                    ReportInTurn report, const Running* predecessor, size_t most_reactions) {
     Running running;
@@ -410,6 +427,9 @@ Running run_script(Turn& turn, const Ref<Script>& script, const Environment& env
     running.run = run;
     running.facet = turn.facet([&](Turn& inner) {
         stay(inner);
+        // Also when nobody lets it out, and the facet is just forgotten.
+        auto end = std::make_shared<AtTheEnd>(run);
+        inner.on_stop([end](Turn&) {});
         run->set_facet(Ref<Facet>(&inner.current()));
         Environment mine = environment;
         running.failed = !run->execute(inner, script->root(), mine, Frame{initial_target, true});
