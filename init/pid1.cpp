@@ -46,6 +46,10 @@ const char* action_name(Action action) {
     return "nothing";
 }
 
+int status_of_shell(int wait_status) {
+    return WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
+}
+
 // `main`: a container with a main service, which gets what is not for the container itself.
 Action action_of_signal(int signal, bool container, bool main) {
     if (main && (signal == SIGUSR1 || signal == SIGUSR2)) return Action::none;
@@ -204,6 +208,10 @@ void Pid1::handle_exit(const Exited& exited) {
         helper_ended(exited.wait_status);
         return;
     }
+    if (exited.pid == state_.main_pid) {
+        state_.main_pid = 0;
+        state_.exit_status = status_of_shell(exited.wait_status);
+    }
     std::uint32_t slot = state_.statuses.find(shared_, exited.pid);
     if (slot == StatusTable::kNone) return; // a stranger
     book(slot, exited);
@@ -302,15 +310,20 @@ void Pid1::on_signal(int signal) {
 
 void Pid1::ask_end(Action action, int exit_status, int signal) {
     if (state_.phase == Phase::over) return;
+    // Asked a second time by someone who does not want to wait. Who stops a container whose main
+    // service has just ended by itself asks for the first time.
+    bool again = state_.phase == Phase::stopping && signal != 0 &&
+                 (!state_.container || state_.stop_signal != 0);
     state_.action = action;
-    state_.exit_status = exit_status;
+    // A signal while the end goes on takes the status of nobody away.
+    if (action == Action::exit) state_.exit_status = exit_status;
     state_.stop_signal = signal;
     if (signal != 0)
         say(action_name(action), " (signal ", signal, ")");
     else
         say(action_name(action));
-    if (state_.phase == Phase::stopping && signal != 0) {
-        terminate(); // asked a second time by someone who does not want to wait
+    if (again) {
+        terminate();
     } else if (!ending() && state_.up && state_.link_fd >= 0) {
         enter(Phase::stopping, state_.limits.stop);
         state_.stop_sent = false;

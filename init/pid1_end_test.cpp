@@ -207,6 +207,50 @@ TEST_CASE("what is not for the container itself is for its main service") {
     CHECK(machine.state->phase == Phase::stopping);
 }
 
+TEST_CASE("a container ends with the status of its main service, however the end comes") {
+    Machine machine;
+    machine.state->container = true;
+    machine.state->main_words = 1;
+    machine.pid1->begin();
+    machine.up();
+    machine.start_service("main", 50);
+    REQUIRE(machine.link->main_process(50).ok());
+    machine.pid1->on_link_readable();
+    auto rest = [&machine](Action action) {
+        machine.second_stage_dies();
+        machine.kernel.no_children = true;
+        machine.pid1->on_signal(SIGCHLD);
+        machine.pid1->on_time();
+        CHECK(machine.kernel.ended == std::vector<Action>{action});
+    };
+    SECTION("init ends it, for nobody waits any longer") {
+        machine.pid1->on_signal(SIGTERM);
+        machine.pass(machine.state->limits.stop);
+        machine.pass(machine.state->limits.grace);
+        machine.die(50, kKilled);
+        rest(Action::poweroff);
+        CHECK(machine.kernel.exit_status == 137);
+    }
+    SECTION("it is to stop when it has just ended by itself: the rest is still stopped in order") {
+        machine.die(50, exit_code(42));
+        REQUIRE(machine.link->shutdown(Action::exit, 42).ok());
+        machine.pid1->on_link_readable();
+        machine.pid1->on_signal(SIGTERM);
+        CHECK(machine.state->phase == Phase::stopping);
+        machine.pid1->on_signal(SIGTERM); // a second time
+        CHECK(machine.state->phase == Phase::terminating);
+        rest(Action::poweroff);
+        CHECK(machine.kernel.exit_status == 42);
+    }
+    SECTION("another process with its number is not it") {
+        machine.die(50, exit_code(7));
+        machine.die(50, exit_code(9));
+        machine.pid1->on_signal(SIGTERM);
+        rest(Action::poweroff);
+        CHECK(machine.kernel.exit_status == 7);
+    }
+}
+
 TEST_CASE("in a container nothing is unmounted, and no shell where nobody could see it") {
     Machine machine;
     machine.state->container = true;

@@ -100,11 +100,14 @@ void Pid1::handle_record(const Record& record, Attached& attached) {
     case Kind::services_stopped:
         if (state_.phase == Phase::stopping)
             terminate();
-        else
+        else if (!ending()) // else it comes too late, and is seen
             refuse(record.kind, EINVAL, "nobody asked for it");
         break;
     case Kind::more_time:
         give_more_time(record.payload.more_time.left_ms);
+        break;
+    case Kind::main_process:
+        if (state_.container) state_.main_pid = record.payload.main_process.pid;
         break;
     case Kind::shutdown:
         handle_shutdown(record.payload.shutdown);

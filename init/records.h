@@ -26,6 +26,7 @@
 //                                         <--  `acknowledge`: init forgets it, the slot is free
 //                                         <--  `store_fd`, `drop_fd`, `store_slot_fds`,
 //                                              `drop_slot_fds`, `quiet` at any time
+//                                         <--  `main_process`: a container ends with its status
 //                                         <--  `replace`: it ends itself now, to be started from
 //                                              a new program; no failure
 //                                         <--  `upgrade`: init executes another init, which goes
@@ -115,6 +116,7 @@ enum class Kind : std::uint16_t {
     replace = 43,
     upgrade = 44,
     more_time = 45,
+    main_process = 46,
 };
 
 // What the machine is to do at the end. In a container each of them ends init with an exit status.
@@ -220,6 +222,13 @@ struct MoreTime {
 };
 inline constexpr std::int64_t kLongestStop = 600'000; // milliseconds
 
+// The process that is the main service of a container now; 0: there is none. However the container
+// comes to its end, it is with this one's status once init has reaped it, also when that is after
+// the second stage was to stop it and had no time left.
+struct MainProcess {
+    std::int32_t pid;
+};
+
 struct Shutdown {
     Action action;            // all but none and switch_root
     std::int32_t exit_status; // for Action::exit
@@ -263,6 +272,7 @@ struct Record {
         SlotFds slot_fds; // kept_slot_fds, store_slot_fds, drop_slot_fds
         Upgrade upgrade;
         MoreTime more_time;
+        MainProcess main_process;
         unsigned char bytes[kRecordSize - 16];
     } payload;
 };

@@ -54,7 +54,7 @@ constexpr std::string_view kUsage =
     "                                sets up a service's process and becomes it\n"
     "       init --takes-over VERSION SIZE\n"
     "                                whether it can go on for an init with such a state\n"
-    "       init 0 | 6 | 2 | 3 | 4 | 5 | q   what telinit does with these\n"
+    "       init 0 | 6 | 1 | S | 2 | 3 | 4 | 5 | q | u   what telinit does with these\n"
     "       init --help | --version\n"
     "To power off, reboot or halt the system: muster poweroff, muster reboot, muster halt.\n";
 
@@ -397,7 +397,7 @@ int run_init(int argc, char** argv) {
         write_text(1, "init (muster) " MUSTER_VERSION "\n");
         return 0;
     }
-    bool level = mode.size() == 1 && std::strchr("0123456sSqQ", mode[0]) != nullptr;
+    bool level = mode.size() == 1 && std::strchr("0123456sSqQuU", mode[0]) != nullptr;
     if (level || mode == "-t") { // as people call it: that is telinit
         argv[0] = const_cast<char*>("telinit");
         execv(kMuster, argv);

@@ -198,7 +198,7 @@ Result<SlotRef> SecondStageLink::claim(std::string_view name, std::string_view c
                          __ATOMIC_RELEASE);
         return SlotRef{index, slot.generation};
     }
-    return Error{"every process slot is taken (" + std::to_string(records::kSlots) + ")"};
+    return Error{"every process slot is taken (" + std::to_string(records::kSlots) + ")", ENOSPC};
 }
 
 pid_t* SecondStageLink::pid_cell(SlotRef slot) { return &shared_->pids[slot.index]; }
@@ -291,6 +291,12 @@ Result<> SecondStageLink::services_stopped() {
 Result<> SecondStageLink::more_time(std::int64_t left_ms) {
     Record record = records::make_record(Kind::more_time);
     record.payload.more_time.left_ms = left_ms;
+    return send(record);
+}
+
+Result<> SecondStageLink::main_process(pid_t pid) {
+    Record record = records::make_record(Kind::main_process);
+    record.payload.main_process.pid = pid;
     return send(record);
 }
 

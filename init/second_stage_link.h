@@ -116,6 +116,8 @@ class SecondStageLink {
     Result<> services_stopped();
     // After `stop`: somebody still has so long.
     Result<> more_time(std::int64_t left_ms);
+    // In a container: ends with this one's status; 0: none.
+    Result<> main_process(pid_t pid);
     // init stops everything and then does this; `stop` comes back first.
     Result<> shutdown(records::Action action, int exit_status = 0);
     // ERRORS: a path is too long. Whether it can be done comes as `stop` or `refused`.

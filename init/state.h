@@ -42,7 +42,7 @@ struct Limits {
 
 struct State {
     static constexpr std::uint32_t kMagic = 0x5453494d; // "MIST"
-    static constexpr std::uint32_t kVersion = 3;
+    static constexpr std::uint32_t kVersion = 4;
     static constexpr std::size_t kMainSize = 4096;
     static constexpr std::uint32_t kMainWords = 128;
 
@@ -97,7 +97,8 @@ struct State {
 
     // The end.
     records::Action action;
-    std::int32_t exit_status;
+    std::int32_t exit_status; // of a container: asked for, or the main process's
+    pid_t main_pid;           // 0: unknown
     std::int32_t stop_signal;
     bool stop_sent;
     records::SwitchRoot switch_root;

@@ -6,6 +6,7 @@
 // programs are built without exceptions.
 #pragma once
 
+#include <cerrno>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -16,16 +17,24 @@ namespace muster {
 
 struct Error {
     std::string message;
+    int number = 0; // errno, if a system call said it
 
     // The same error, said by someone who knows where it happened: "CONTEXT: message".
     Error with_context(std::string_view context) const {
-        return Error{std::string(context) + ": " + message};
+        return Error{std::string(context) + ": " + message, number};
     }
+    // The system had no more of something: the same may succeed later.
+    bool exhausted() const;
 };
 
 // An error from a system call, "WHAT: text of errno".
 inline Error system_error(std::string_view what, int error_number) {
-    return Error{std::string(what) + ": " + std::strerror(error_number)};
+    return Error{std::string(what) + ": " + std::strerror(error_number), error_number};
+}
+
+inline bool Error::exhausted() const {
+    return number == EAGAIN || number == ENOMEM || number == EMFILE || number == ENFILE ||
+           number == ENOSPC || number == EDQUOT || number == ENOBUFS;
 }
 
 template <typename T = std::monostate>

@@ -2,7 +2,15 @@
 
 #include <algorithm>
 
+#include "init/base/seconds_text.h"
+
 namespace muster::services {
+
+namespace {
+
+constexpr uint64_t longest_patience = 5 * second;
+
+} // namespace
 
 Commands::Commands(Owner owner, const DaemonSpec& spec, std::string what,
                    std::vector<Command> commands, std::vector<std::string> environment,
@@ -23,7 +31,10 @@ void Commands::begin_limit() {
     if (limit_ > 0)
         timer_ = owner_.context.loop.after(limit_, [this] {
             late_ = true;
-            if (process_) process_->kill();
+            if (process_) return process_->kill();
+            if (patience_ == 0 || !soon_.pending()) return;
+            soon_.cancel();
+            finish(Error{what_ + ": not started, as its time was over"});
         });
 }
 
@@ -68,12 +79,25 @@ void Commands::make_log_lines() {
 }
 
 void Commands::next() {
-    if (at_ == commands_.size()) return finish("");
+    if (at_ == commands_.size()) return finish({});
     auto launched = launch(commands_[at_++]);
-    if (launched) return;
+    if (launched || wait_for_room(launched.error())) return;
     // Never from within a call of our owner.
     soon_ = owner_.context.loop.after(
-        0, [this, message = launched.error().message] { finish(what_ + ": " + message); });
+        0, [this, error = launched.error().with_context(what_)] { finish(error); });
+}
+
+bool Commands::wait_for_room(const Error& error) {
+    if (patience_ == 0 || !error.exhausted() || late_) return false;
+    --at_;
+    patience_ = std::min(patience_ * 2, longest_patience);
+    std::string line = what_ + ": " + error.message + "; tried again in " + seconds_text(patience_);
+    owner_.engine.external(owner_.facet, [log = owner_.context.log, service = owner_.service,
+                                          line = std::move(line)](dataspace::Turn& turn) {
+        turn.message(log, log_record(service, "supervisor", line, 0));
+    });
+    soon_ = owner_.context.loop.after(patience_, [this] { next(); });
+    return true;
 }
 
 Result<> Commands::launch(const Command& command) {
@@ -119,13 +143,13 @@ void Commands::gone() {
     log_lines_.reset();
     process_ = nullptr;
     report_.reset();
-    if (late_) return finish(what_ + ": killed, as its time was over");
-    if (!failure_.empty()) return finish(what_ + ": " + failure_);
-    if (status_ != 0) return finish(what_ + ": " + describe_wait_status(status_));
+    if (late_) return finish(Error{what_ + ": killed, as its time was over"});
+    if (!failure_.empty()) return finish(Error{what_ + ": " + failure_});
+    if (status_ != 0) return finish(Error{what_ + ": " + describe_wait_status(status_)});
     next();
 }
 
-void Commands::finish(const std::string& failure) {
+void Commands::finish(const Error& failure) {
     timer_.cancel();
     auto done = std::move(done_);
     done_ = nullptr;

@@ -32,7 +32,7 @@ class Commands {
     };
     // `failure`: "startPre: exit code 1"; empty if there is none. `status`: of the last command as
     // wait(2) gives it, or -1.
-    using Done = std::function<void(const std::string& failure, int status)>;
+    using Done = std::function<void(const Error& failure, int status)>;
 
     // `spec` is only used in `start` and between two commands, and must be there then. `limit` in
     // nanoseconds for all of them; 0: none. `done` comes from the event loop.
@@ -44,6 +44,8 @@ class Commands {
     Commands& operator=(const Commands&) = delete;
 
     void start();
+    // What the system has no room for is tried again until the limit, instead of a failure.
+    void set_patient() { patience_ = 100 * millisecond; }
 
     // What is to survive us: `note` is called with the place whenever it has changed, before a
     // process is made and before its end is acknowledged. Before `start` or `resume`.
@@ -61,7 +63,8 @@ class Commands {
     Result<> launch(const Command& command);
     void ended(int status);
     void gone();
-    void finish(const std::string& failure);
+    bool wait_for_room(const Error& error);
+    void finish(const Error& failure);
 
     Owner owner_;
     const DaemonSpec& spec_;
@@ -74,6 +77,7 @@ class Commands {
     size_t at_ = 0; // the next one
     int status_ = -1;
     bool late_ = false;
+    uint64_t patience_ = 0; // until it is tried again; 0: it is not
     Ref<Process> process_;
     Fd report_;
     std::string failure_; // of `init --exec`

@@ -281,6 +281,8 @@ Value Daemon::status() const {
         if (instance.pid() != 0) number("pid", static_cast<uint64_t>(instance.pid()));
         if (!instance.last().empty()) text("last", instance.last());
         if (instance.phase() == Phase::backoff) number("delayMs", instance.delay() / millisecond);
+        if (instance.phase() == Phase::stopping)
+            number("stopLimitMs", instance.stop_limit() / millisecond);
         if (std::string says = instance.status_text(); !says.empty()) text("says", says);
         if (instance.reloading()) {
             out.symbol("reloading");

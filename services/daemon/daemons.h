@@ -12,6 +12,7 @@
 //     restarts  how often processes were started again
 //     last      what ended or prevented the last process: "exit code 1", "foo: no such program"
 //     delayMs   in backoff: from the end of the last process to the next start
+//     stopLimitMs  while it stops: how long that may take since it was told to
 //     stale     #t while what a process asserted outlives it (`linger`)
 //     processes how many there are, if more than one
 //     says      what the process says about itself (STATUS= of sd_notify)

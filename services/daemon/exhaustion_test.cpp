@@ -1,34 +1,10 @@
 // What a start does when the system refuses what it needs: it is tried again, later each time.
-#include <sys/resource.h>
-#include <unistd.h>
-
-#include <climits>
-
 #include "services/daemon/supervisor_world.h"
+#include "services/process/no_descriptors_testing.h"
 
 using namespace muster;
 using namespace muster::services;
 using namespace muster::services::test;
-
-namespace {
-
-// While it lives no descriptor can be made.
-class NoDescriptors {
-  public:
-    NoDescriptors() {
-        REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
-        rlimit none = before_;
-        none.rlim_cur = static_cast<rlim_t>(::dup(0)); // the lowest that is free
-        ::close(static_cast<int>(none.rlim_cur));
-        REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
-    }
-    ~NoDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-
-  private:
-    rlimit before_{};
-};
-
-} // namespace
 
 TEST_CASE("without descriptors a start is tried again, each time later, until there are some") {
     World world;
@@ -47,6 +23,32 @@ TEST_CASE("without descriptors a start is tried again, each time later, until th
     }
     world.until_state("wanting ready");
     CHECK(world.number("steady", "pid") == pid);
+}
+
+TEST_CASE(
+    "a service that is not to be started again has not been started yet without descriptors") {
+    World world;
+    {
+        NoDescriptors none;
+        world.run("once", "{argv: [\"/bin/sleep\" \"1000\"] restart: never}");
+        world.until([&] { return world.phase("once") == "backoff"; });
+        int64_t first = world.number("once", "delayMs");
+        world.until([&] { return world.number("once", "delayMs") > first; });
+    }
+    world.until_state("once ready");
+}
+
+TEST_CASE("what is to be cleaned up is, once there are descriptors again") {
+    World world;
+    world.run("x", "{argv: [\"/bin/sleep\" \"1000\"] stopPost: \"echo cleaned up\"}");
+    world.until_state("x ready");
+    {
+        NoDescriptors none;
+        world.stop("x");
+        world.until_line("x supervisor: stopPost: pipe: Too many open files; tried again in 0.4 s");
+    }
+    world.until_gone("x");
+    CHECK(world.has_line("x stdout: cleaned up"));
 }
 
 TEST_CASE("when every slot is taken a start is tried again until one is free") {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "init/base/seconds_text.h"
 #include "init/preserves/encoder.h"
 #include "init/preserves/text_writer.h"
 #include "services/daemon/daemon.h"
@@ -97,7 +98,7 @@ void Instance::start(Turn& turn) {
     }
     ++starts_;
     started_at_ = monotonic_now();
-    if (auto begun = begin(turn); !begun) could_not_start(turn, begun.error().message);
+    if (auto begun = begin(turn); !begun) could_not_start(turn, begun.error());
 }
 
 Result<> Instance::prepare(Ends& ends) {
@@ -286,7 +287,9 @@ void Instance::process_ended(Turn& turn, int wait_status) {
     if (last_.empty()) last_ = describe_wait_status(wait_status);
     if (process_->out_of_memory()) last_ += " (out of memory)";
     if (phase_ == Phase::stopping) {
-        if (killed_) last_ += ", as it did not stop in " + seconds_text(parsed_->stop_timeout);
+        if (killed_)
+            last_ += ", as it did not stop in " +
+                     seconds_text(std::max(stop_limit_, parsed_->stop_timeout));
         if (killed_) {
             failure.kind = Failure::Kind::time_limit;
             failed_by(std::move(failure));
@@ -318,7 +321,8 @@ void Instance::failed_by(Failure failure) {
 }
 
 // The process has ended, or could not be started, not because we asked it to.
-void Instance::ended(Turn& turn, bool success) {
+// `exhausted`: the system had no more of something, which says nothing about the service.
+void Instance::ended(Turn& turn, bool success, bool exhausted) {
     const Timing& timing = owner_.context().timing;
     switch (parsed_->restart) {
     case Restart::always:
@@ -329,7 +333,7 @@ void Instance::ended(Turn& turn, bool success) {
         outcome_ = success ? Outcome::complete : Outcome::backoff;
         break;
     case Restart::never:
-        outcome_ = success ? Outcome::complete : Outcome::failed;
+        outcome_ = success ? Outcome::complete : exhausted ? Outcome::backoff : Outcome::failed;
         break;
     }
     uint64_t now = monotonic_now();
@@ -490,7 +494,9 @@ void Instance::stop(Turn& turn) {
     }
     phase_ = Phase::stopping;
     before_ = 0;
-    if (liveness_) liveness_->end();
+    stop_began_ = monotonic_now();
+    stop_limit_ = 0;
+    if (liveness_) liveness_->stop_begins();
     end_commands();
     if (!process_) { // not yet
         if (!clean_up(turn)) idle_again(turn);
@@ -504,10 +510,24 @@ void Instance::stop(Turn& turn) {
     remember_stop(grace);
     send_stop_signal();
     remember_signalled();
+    kill_after(grace);
+    owner_.changed(turn);
+}
+
+void Instance::kill_after(uint64_t grace) {
+    stop_limit_ = monotonic_now() - stop_began_ + grace;
     timer_ = owner_.context().loop.after(grace, [this] {
         killed_ = process_->running();
         process_->kill();
     });
+}
+
+// It asked for so long from now (EXTEND_TIMEOUT_USEC), which never makes it less.
+void Instance::stop_may_take(Turn& turn, uint64_t time) {
+    if (phase_ != Phase::stopping || !process_ || process_->gone()) return;
+    if (monotonic_now() - stop_began_ + time <= stop_limit_) return;
+    remember_stop(time);
+    kill_after(time);
     owner_.changed(turn);
 }
 

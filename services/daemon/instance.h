@@ -23,9 +23,9 @@
 //
 //                always    on-error   all                  never
 //     success    backoff   complete   complete             complete
-//     failure    backoff   backoff    backoff, and all     failed
-//                                     other processes of
-//                                     the daemon too
+//     failure    backoff   backoff    backoff, and all     failed; backoff if it
+//                                     other processes of   could not be started for
+//                                     the daemon too       want of something
 //   backoff    waiting for its time, then idle
 //   complete   done, until the daemon is restarted or stopped
 //   failed     given up, until the daemon is restarted or stopped; also a wrong specification
@@ -107,6 +107,8 @@ class Instance : public Counted {
     // The last end or failure in words; empty if there was none.
     const std::string& last() const { return last_; }
     uint64_t delay() const { return delay_; } // of the backoff, in nanoseconds
+    // How long its stop may take in all, as far as that is known, in nanoseconds.
+    uint64_t stop_limit() const { return stop_limit_; }
     // Null: it has not failed yet.
     const Failure* failure() const { return failure_.get(); }
     // What a process that has ended asserted is still there.
@@ -161,7 +163,7 @@ class Instance : public Counted {
     };
 
     Result<> begin(Turn& turn);
-    void begun_before(Turn& turn, const std::string& failure);
+    void begun_before(Turn& turn, const Error& failure);
     Result<> prepare(Ends& ends);
     Result<> prepare_output(Ends& ends);
     Result<> launch(Turn& turn);
@@ -195,14 +197,17 @@ class Instance : public Counted {
     Commands::Owner commands_owner() const;
     void watch_report(Fd fd);
     std::string take_report();
-    void could_not_start(Turn& turn, const std::string& why);
+    void could_not_start(Turn& turn, const Error& why);
     void now_ready(Turn& turn);
     void make_liveness();
     Result<> reread_s6();
     void give_up_on(Turn& turn, const std::string& why, int signal);
     void send_stop_signal();
+    void kill_after(uint64_t grace);
+    void stop_may_take(Turn& turn, uint64_t time);
     void end_rest();
     bool limit_reached() const;
+    std::string_view result_of_run() const;
     bool clean_up(Turn& turn);
     void cleaned_up(Turn& turn, const std::string& failure, int status);
     void after_run(Turn& turn);
@@ -212,7 +217,7 @@ class Instance : public Counted {
     void became_ready(Turn& turn);
     void stop(Turn& turn);
     void process_ended(Turn& turn, int wait_status);
-    void ended(Turn& turn, bool success);
+    void ended(Turn& turn, bool success, bool exhausted = false);
     void failed_by(Failure failure);
     void tree_gone(Turn& turn);
     void channel_closed(Turn& turn, const std::string& reason);
@@ -284,6 +289,8 @@ class Instance : public Counted {
     uint64_t next_delay_ = 0;
     uint64_t next_start_ = 0; // CLOCK_MONOTONIC, nanoseconds
     uint64_t delay_ = 0;
+    uint64_t stop_began_ = 0; // CLOCK_MONOTONIC, nanoseconds
+    uint64_t stop_limit_ = 0; // from there
     std::string last_;
 };
 

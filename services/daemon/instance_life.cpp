@@ -67,10 +67,9 @@ Result<> Instance::begin(Turn& turn) {
 }
 
 void Instance::run_before(Turn& turn) {
-    run_commands(
-        "startPre", parsed_->more().start_pre, {}, 0, [this](const std::string& failure, int) {
-            later([failure](Instance& self, Turn& inner) { self.begun_before(inner, failure); });
-        });
+    run_commands("startPre", parsed_->more().start_pre, {}, 0, [this](const Error& failure, int) {
+        later([failure](Instance& self, Turn& inner) { self.begun_before(inner, failure); });
+    });
     owner_.changed(turn);
 }
 
@@ -79,6 +78,7 @@ void Instance::run_commands(std::string what, std::vector<Command> commands,
                             std::vector<std::string> environment, uint64_t limit,
                             Commands::Done done) {
     bool resumed = resumes(what);
+    bool afterwards = what == "finish" || what == "stopPost";
     CommandPlace from{what, what == "startPre" ? before_ : 0, {}, {}};
     commands_ =
         std::make_unique<Commands>(commands_owner(), *parsed_, std::move(what), std::move(commands),
@@ -88,6 +88,8 @@ void Instance::run_commands(std::string what, std::vector<Command> commands,
             place_ = std::make_unique<CommandPlace>(place);
             carry();
         });
+    // Whatever the system is short of, what is to be cleaned up is.
+    if (afterwards) commands_->set_patient();
     if (!resumed && from.at == 0) return commands_->start();
     Ref<Process> process;
     if (resumed) {
@@ -113,10 +115,10 @@ Result<> Instance::reread_s6() {
     return {};
 }
 
-void Instance::begun_before(Turn& turn, const std::string& failure) {
+void Instance::begun_before(Turn& turn, const Error& failure) {
     if (phase_ != Phase::starting) return;
     end_commands();
-    if (!failure.empty()) return could_not_start(turn, failure);
+    if (!failure.message.empty()) return could_not_start(turn, failure);
     before_ = parsed_->more().start_pre.size();
     if (unconfirmed_) { // not before the configuration has it
         if (starts_ > 0) --starts_;
@@ -124,14 +126,14 @@ void Instance::begun_before(Turn& turn, const std::string& failure) {
         liveness_.reset();
         return idle_again(turn);
     }
-    if (auto launched = launch(turn); !launched) could_not_start(turn, launched.error().message);
+    if (auto launched = launch(turn); !launched) could_not_start(turn, launched.error());
 }
 
-void Instance::could_not_start(Turn& turn, const std::string& why) {
-    last_ = why;
+void Instance::could_not_start(Turn& turn, const Error& why) {
+    last_ = why.message;
     failed_by({});
     tree_gone_ = true;
-    ended(turn, false);
+    ended(turn, false, why.exhausted());
 }
 
 // stdout, as far as no protocol has it, and stderr.
@@ -181,6 +183,12 @@ void Instance::adopt_company(Turn& turn) {
     }
     Fd report = take(KeptRole::report);
     Fd socket = take(KeptRole::notify_socket);
+    if (phase_ == Phase::stopping && socket) { // it may still say something
+        make_liveness();
+        liveness_->adopt(std::move(socket));
+        liveness_->started(process_->pid());
+        liveness_->stop_begins();
+    }
     if (phase_ != Phase::starting && phase_ != Phase::running) return;
     make_liveness();
     if (liveness_) {
@@ -218,6 +226,10 @@ void Instance::make_liveness() {
     events.heard = [this](bool ready) { note_heard(ready); };
     events.say = [this](std::string line) {
         later([line = std::move(line)](Instance& self, Turn& turn) { self.say(turn, line); });
+    };
+    events.owns = [this](pid_t pid) { return process_ && process_->has(pid); };
+    events.more_time = [this](uint64_t time) {
+        later([time](Instance& self, Turn& turn) { self.stop_may_take(turn, time); });
     };
     liveness_ = std::make_unique<Liveness>(commands_owner(), *parsed_, by_probe, std::move(events));
     liveness_->begin();
@@ -257,13 +269,13 @@ void Instance::became_ready(Turn& turn) {
     const std::vector<Command>& after = parsed_->more().start_post;
     if (after.empty()) return now_ready(turn);
     run_commands("startPost", after, {"MAINPID=" + std::to_string(pid())}, 0,
-                 [this](const std::string& failure, int) {
+                 [this](const Error& failure, int) {
                      later([failure](Instance& self, Turn& inner) {
                          self.end_commands();
-                         if (failure.empty())
+                         if (failure.message.empty())
                              self.now_ready(inner);
                          else
-                             self.give_up_on(inner, failure, self.parsed_->stop_signal);
+                             self.give_up_on(inner, failure.message, self.parsed_->stop_signal);
                      });
                  });
 }
@@ -285,7 +297,7 @@ void Instance::give_up_on(Turn& turn, const std::string& why, int signal) {
     if (phase_ != Phase::starting && phase_ != Phase::running) return;
     if (!process_) {
         end_commands();
-        return could_not_start(turn, why);
+        return could_not_start(turn, Error{why});
     }
     last_ = why;
     Failure failure;
@@ -334,13 +346,38 @@ bool Instance::limit_reached() const {
 
 // --- after it ---
 
+// As systemd.exec(5) has it in SERVICE_RESULT.
+std::string_view Instance::result_of_run() const {
+    // An earlier run may have failed in another way.
+    bool failed = failure_ && (last_ == failure_->how || last_.starts_with(failure_->how + ";"));
+    if (phase_ == Phase::stopping ? !killed_ : !failed) return "success";
+    if (limit_reached() && outcome_ == Outcome::failed) return "start-limit-hit";
+    switch (failure_->kind) {
+    case Failure::Kind::exit:
+        return "exit-code";
+    case Failure::Kind::signal:
+        return WCOREDUMP(failure_->wait_status) ? "core-dump" : "signal";
+    case Failure::Kind::oom:
+        return "oom-kill";
+    case Failure::Kind::time_limit:
+        return "timeout";
+    case Failure::Kind::start:
+        return "resources";
+    case Failure::Kind::protocol:
+        return "protocol";
+    case Failure::Kind::not_well:
+        break;
+    }
+    return failure_->how.starts_with("watchdog") ? "watchdog" : "timeout";
+}
+
 // Begins what is to be done when nothing of the process is left; false: there is nothing.
 bool Instance::clean_up(Turn& turn) {
     const RareFields& rare = parsed_->more();
     std::vector<Command> commands = rare.stop_post;
     uint64_t limit = parsed_->stop_timeout;
     if (s6_ && s6_->finish && last_pid_ != 0) {
-        commands.push_back(s6_->finish_command(wait_status_, last_pid_));
+        commands.push_back(s6_finish_command(s6_->name, wait_status_, last_pid_));
         limit = s6_->finish_timeout;
     }
     if (commands.empty()) {
@@ -348,22 +385,21 @@ bool Instance::clean_up(Turn& turn) {
         cleaned_up(turn, "", 0);
         return true;
     }
+    if (phase_ == Phase::stopping && limit > 0) stop_limit_ = monotonic_now() - stop_began_ + limit;
     // As systemd.exec(5) has them.
     std::vector<std::string> environment;
     bool signalled = wait_status_ != -1 && WIFSIGNALED(wait_status_);
     if (wait_status_ != -1) {
         environment.push_back(std::string("EXIT_CODE=") + (signalled ? "killed" : "exited"));
-        environment.push_back("EXIT_STATUS=" + std::to_string(signalled
-                                                                  ? WTERMSIG(wait_status_)
-                                                                  : WEXITSTATUS(wait_status_)));
+        environment.push_back("EXIT_STATUS=" + (signalled
+                                                    ? signal_name(WTERMSIG(wait_status_))
+                                                    : std::to_string(WEXITSTATUS(wait_status_))));
     }
-    environment.push_back(
-        std::string("SERVICE_RESULT=") +
-        (phase_ == Phase::stopping || parsed_->is_success(wait_status_) ? "success" : "failure"));
+    environment.push_back("SERVICE_RESULT=" + std::string(result_of_run()));
     run_commands(s6_ ? "finish" : "stopPost", std::move(commands), std::move(environment), limit,
-                 [this](const std::string& failure, int status) {
+                 [this](const Error& failure, int status) {
                      later([failure, status](Instance& self, Turn& inner) {
-                         self.cleaned_up(inner, failure, status);
+                         self.cleaned_up(inner, failure.message, status);
                      });
                  });
     owner_.changed(turn);

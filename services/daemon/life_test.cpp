@@ -1,4 +1,5 @@
 // Fields about how a process is started, watched and ended.
+#include <fcntl.h>
 #include <signal.h>
 
 #include "services/daemon/programs_testing.h"
@@ -150,12 +151,12 @@ TEST_CASE("life: commands after the end, however it came") {
     std::string post = " stopPost: \"echo post $EXIT_CODE $EXIT_STATUS $SERVICE_RESULT\"}";
     world.run("a", "{argv: \"exit 7\" restart: never" + post);
     CHECK(phase_is(world, "a", "failed"));
-    CHECK(world.has_line("a stdout: post exited 7 failure"));
+    CHECK(world.has_line("a stdout: post exited 7 exit-code"));
     world.run("b", "{argv: [\"sleep\" \"1000\"]" + post);
     world.until_state("b ready");
     world.stop("b");
     world.until_gone("b");
-    CHECK(world.has_line("b stdout: post killed 15 success"));
+    CHECK(world.has_line("b stdout: post killed TERM success"));
     world.run("c", "{argv: \"true\" restart: on-error" + post);
     world.until_state("c complete");
     CHECK_FALSE(world.has_line("c stdout: post exited 0 success"));
@@ -183,6 +184,42 @@ TEST_CASE("life: sd_notify makes it ready and says how it is") {
     world.until_line("y supervisor: FDSTORE=1 is refused: keep is closed, not kept");
     world.until([&] { return world.status["y"].view().get("reloading").as_bool() == true; });
     CHECK(world.now.count("y ready") == 0);
+}
+
+TEST_CASE("life: sd_notify is heard while it stops, and can ask for more time") {
+    Folder folder;
+    std::string go = folder / "go";
+    REQUIRE(::mkfifo(go.c_str(), 0600) == 0);
+    Fd end(::open(go.c_str(), O_RDWR | O_CLOEXEC));
+    World world;
+    world.run("x", "{argv: \"stopping() { " + tell("STATUS=saving\nEXTEND_TIMEOUT_USEC=120000000") +
+                       "; read -r l <" + go +
+                       "; exit 0; }; trap stopping TERM; echo up; while :; do sleep 0.01; done\" "
+                       "notify: socket readyOnStart: #t stopTimeout: 60 killMode: process "
+                       "stopPost: \"echo $SERVICE_RESULT\"}");
+    world.until_line("x stdout: up");
+    world.stop("x");
+    world.until([&] { return world.number("x", "stopLimitMs") >= 120'000; });
+    CHECK(world.status["x"].view().get("says").as_string() == "saving");
+    REQUIRE(::write(end.get(), "now\n", 4) == 4);
+    world.until_gone("x");
+    CHECK(world.has_line("x stdout: success"));
+}
+
+TEST_CASE("life: MAINPID of another service is not believed") {
+    World world;
+    if (!world.processes->cgroups()) {
+        muster::test::skip("needs cgroup2 to know who belongs to whom");
+        return;
+    }
+    world.run("other", "{argv: [\"sleep\" \"1000\"]}");
+    world.until_state("other ready");
+    std::string pid = std::to_string(world.number("other", "pid"));
+    world.run("x", "{argv: \"" + tell("MAINPID=" + pid + "\nREADY=1") +
+                       "; exec sleep 1000\" notify: socket}");
+    world.until_line("x supervisor: MAINPID=" + pid + ": not one of this service");
+    world.until_state("x ready");
+    CHECK(std::to_string(world.number("x", "pid")) != pid);
 }
 
 TEST_CASE("life: sd_notify from another user, and in a network namespace") {

@@ -248,7 +248,7 @@ Result<Fd> bind_unix(const Address& address, Fd fd) {
     int error_number = errno;
     ::umask(mask);
     if (bound != 0)
-        return error_number == EADDRINUSE ? Error{"somebody else listens there"}
+        return error_number == EADDRINUSE ? Error{"somebody else listens there", error_number}
                                           : system_error("bind", error_number);
     return fd;
 }

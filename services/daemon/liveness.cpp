@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "init/base/seconds_text.h"
+
 namespace muster::services {
 
 // proc(5): the 22nd field of stat; the second, the name, may contain anything.
@@ -22,13 +24,6 @@ uint64_t process_started(pid_t pid) {
     for (int field = 2; at != nullptr && field < 22; ++field)
         at = std::strchr(at + 1, ' ');
     return at != nullptr ? std::strtoull(at, nullptr, 10) : 0;
-}
-
-std::string seconds_text(uint64_t nanoseconds) {
-    uint64_t tenths = (nanoseconds + 50 * millisecond) / (100 * millisecond);
-    std::string text = std::to_string(tenths / 10);
-    if (tenths % 10 != 0) text += "." + std::to_string(tenths % 10);
-    return text + " s";
 }
 
 Liveness::Liveness(Commands::Owner owner, const DaemonSpec& spec, bool ready_by_probe,
@@ -75,7 +70,7 @@ void Liveness::listen() {
 
 void Liveness::hear() {
     // A few at a time: others want to be heard too.
-    for (int i = 0; i < 16 && !over_ && socket_.fd() >= 0; ++i) {
+    for (int i = 0; i < 16 && (!over_ || told_to_stop_) && socket_.fd() >= 0; ++i) {
         auto said = socket_.receive(pid_);
         if (!said) return;
         take(*said);
@@ -94,6 +89,12 @@ void Liveness::take(const Notification& said) {
         events_.say("it reports an error: " + std::string(std::strerror(*said.error_number)));
     if (said.fd_store)
         events_.say("FDSTORE=1 is refused: " + *said.fd_store + " is closed, not kept");
+    if (told_to_stop_) {
+        if (said.stopping) stopping_ = true;
+        if (changed) events_.changed();
+        if (said.extend_timeout > 0) events_.more_time(said.extend_timeout);
+        return;
+    }
     if (said.main_pid != 0 && said.main_pid != main_pid_ && said.main_pid != pid_) {
         follow(said.main_pid);
         changed = true;
@@ -124,6 +125,8 @@ void Liveness::take(const Notification& said) {
 void Liveness::follow(pid_t pid) {
     Fd pidfd(static_cast<int>(::syscall(434 /* pidfd_open */, pid, 0)));
     if (!pidfd) return events_.say("MAINPID=" + std::to_string(pid) + ": no such process");
+    if (!events_.owns(pid))
+        return events_.say("MAINPID=" + std::to_string(pid) + ": not one of this service");
     main_watch_.cancel();
     main_pidfd_ = std::move(pidfd);
     main_pid_ = pid;
@@ -174,7 +177,7 @@ void Liveness::probe() {
         owner_, spec_, "health", std::vector<Command>{health.argv},
         std::vector<std::string>{"MAINPID=" + std::to_string(main_pid_ != 0 ? main_pid_ : pid_)},
         health.timeout,
-        [this](const std::string& failure, int status) { probed(failure, status >= 0); });
+        [this](const Error& failure, int status) { probed(failure.message, status >= 0); });
     probe_->start();
 }
 
@@ -201,21 +204,33 @@ void Liveness::probed(const std::string& failure, bool ran) {
 
 void Liveness::fail(std::string why, int signal) {
     if (over_) return;
-    over_ = true;
-    start_timer_.cancel();
-    watchdog_timer_.cancel();
-    probe_timer_.cancel();
+    end_limits();
     events_.failed(std::move(why), signal);
 }
 
-void Liveness::end() {
+void Liveness::end_limits() {
     over_ = true;
     start_timer_.cancel();
     watchdog_timer_.cancel();
     probe_timer_.cancel();
+}
+
+void Liveness::nothing_more_is_due() {
+    end_limits();
     probe_.reset();
     main_watch_.cancel();
     main_end_.cancel();
+}
+
+// sd_notify(3): STATUS=, EXTEND_TIMEOUT_USEC= and BARRIER= count in the stop too.
+void Liveness::stop_begins() {
+    nothing_more_is_due();
+    told_to_stop_ = true;
+}
+
+void Liveness::end() {
+    nothing_more_is_due();
+    told_to_stop_ = false;
     socket_watch_.cancel();
 }
 

@@ -7,7 +7,7 @@
 //   ready     the watchdog waits for WATCHDOG=1, probes are made
 //     |  too late, too often unhealthy -> `failed`, once
 //     v
-//   over
+//   over, or, if it is to stop, stopping: it is still heard, and may ask for more time
 //
 // All events come from the event loop; none comes after `end`.
 #pragma once
@@ -31,6 +31,8 @@ class Liveness {
         // It said something, which is gone when this returns: `main_pid`, `watchdog_asked`.
         std::function<void(bool ready)> heard;
         std::function<void(std::string line)> say;
+        std::function<void(uint64_t nanoseconds)> more_time; // to stop
+        std::function<bool(pid_t)> owns;                     // a process of the service
     };
 
     // `spec` must outlive it. `ready_by_probe`: nothing else makes it ready.
@@ -53,6 +55,7 @@ class Liveness {
     void begin();
     void started(pid_t pid);
     void became_ready();
+    void stop_begins();
     void end();
     // Takes what was said and not read yet: the last words of a process come before its end.
     void hear();
@@ -66,6 +69,8 @@ class Liveness {
     uint64_t watchdog_asked() const { return watchdog_asked_; }
 
   private:
+    void end_limits();
+    void nothing_more_is_due();
     void listen();
     void take(const Notification& said);
     void follow(pid_t pid);
@@ -98,12 +103,11 @@ class Liveness {
     bool reloading_ = false;
     bool stopping_ = false;
     bool over_ = false;
+    bool told_to_stop_ = false;
     std::string status_;
 };
 
 // When it was started, in ticks since the machine was; 0: there is no such process (proc(5)).
 uint64_t process_started(pid_t pid);
-// "2.5 s"
-std::string seconds_text(uint64_t nanoseconds);
 
 } // namespace muster::services

@@ -342,10 +342,8 @@ void Instance::adopt_process(Turn& turn, Ref<Process> process) {
     case Phase::stopping: {
         if (!word.signalled) send_stop_signal();
         uint64_t now = monotonic_now();
-        timer_ = context.loop.after(entry_->stop_by > now ? entry_->stop_by - now : 0, [this] {
-            killed_ = process_->running();
-            process_->kill();
-        });
+        stop_began_ = now;
+        kill_after(entry_->stop_by > now ? entry_->stop_by - now : 0);
         break;
     }
     default:

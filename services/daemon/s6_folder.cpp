@@ -51,9 +51,32 @@ Result<std::optional<uint64_t>> number_of(const std::string& path, uint64_t most
 
 bool executable(const std::string& path) { return ::access(path.c_str(), X_OK) == 0; }
 
+std::string without_slashes(std::string path) {
+    while (path.size() > 1 && path.back() == '/')
+        path.pop_back();
+    return path;
+}
+
+// -1: there is none.
+Result<int> notification_fd(const std::string& folder) {
+    std::string file = folder + "/notification-fd";
+    auto number = number_of(file, 1023);
+    if (!number) return number.error();
+    if (!*number) return -1;
+    if (**number < 3) return Error{file + ": it must be 3 or more"};
+    return static_cast<int>(**number);
+}
+
+Result<> finish_timeout(const std::string& folder, uint64_t& time) {
+    auto number = number_of(folder + "/timeout-finish", a_day);
+    if (!number) return number.error();
+    if (*number) time = **number * millisecond;
+    return {};
+}
+
 } // namespace
 
-Command S6Folder::finish_command(int wait_status, pid_t pid) const {
+Command s6_finish_command(const std::string& name, int wait_status, pid_t pid) {
     bool killed = WIFSIGNALED(wait_status);
     return {"./finish", std::to_string(killed ? 256 : WEXITSTATUS(wait_status)),
             std::to_string(killed ? WTERMSIG(wait_status) : 0), name, std::to_string(pid)};
@@ -61,31 +84,27 @@ Command S6Folder::finish_command(int wait_status, pid_t pid) const {
 
 Result<S6Folder> read_s6_folder(const std::string& path, DaemonSpec& spec) {
     S6Folder folder;
-    folder.path = path;
-    while (folder.path.size() > 1 && folder.path.back() == '/')
-        folder.path.pop_back();
+    folder.path = without_slashes(path);
     folder.name = folder.path.substr(folder.path.rfind('/') + 1);
     auto file = [&](const char* name) { return folder.path + "/" + name; };
     if (!executable(file("run"))) return system_error(file("run"), errno);
     folder.finish = executable(file("finish"));
     folder.down = ::access(file("down").c_str(), F_OK) == 0;
     folder.logger = executable(file("log/run"));
-    spec.argv = {"./run"};
+    spec.argv = {"./run", folder.name};
     spec.dir = folder.path;
 
-    auto notify = number_of(file("notification-fd"), 1023);
+    auto notify = notification_fd(folder.path);
     if (!notify) return notify.error();
-    if (*notify) {
-        if (**notify < 3) return Error{file("notification-fd") + ": it must be 3 or more"};
-        spec.notify = static_cast<int>(**notify);
+    if (*notify >= 0) {
+        spec.notify = *notify;
         spec.ready_on_start = false;
     }
     auto kill = number_of(file("timeout-kill"), a_day);
     if (!kill) return kill.error();
     if (*kill) spec.stop_timeout = (**kill == 0 ? a_day : **kill) * millisecond;
-    auto finish = number_of(file("timeout-finish"), a_day);
-    if (!finish) return finish.error();
-    if (*finish) folder.finish_timeout = **finish * millisecond;
+    if (auto finish = finish_timeout(folder.path, folder.finish_timeout); !finish)
+        return finish.error();
     auto signal = line_of(file("down-signal"));
     if (!signal) return signal.error();
     if (*signal) {
@@ -101,6 +120,20 @@ Result<S6Folder> read_s6_folder(const std::string& path, DaemonSpec& spec) {
         rare->pid_namespace = true;
         spec.rare = std::move(rare);
     }
+    return folder;
+}
+
+Result<S6LogFolder> read_s6_log_folder(const std::string& path) {
+    S6LogFolder folder;
+    folder.path = without_slashes(path) + "/log";
+    size_t slash = folder.path.rfind('/', folder.path.size() - 5);
+    folder.name = folder.path.substr(slash == std::string::npos ? 0 : slash + 1);
+    folder.finish = executable(folder.path + "/finish");
+    auto notification = notification_fd(folder.path);
+    if (!notification) return notification.error();
+    folder.notification = *notification;
+    if (auto finish = finish_timeout(folder.path, folder.finish_timeout); !finish)
+        return finish.error();
     return folder;
 }
 

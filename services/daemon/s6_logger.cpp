@@ -1,6 +1,9 @@
 #include "services/daemon/s6_logger.h"
 
 #include <fcntl.h>
+#include <sys/wait.h>
+
+#include <cerrno>
 
 namespace muster::services {
 
@@ -21,32 +24,55 @@ S6Logger::~S6Logger() {
 }
 
 void S6Logger::start() {
-    if (!process_ && !timer_.pending() && whole()) launch();
+    if (!process_ && !finish_ && !timer_.pending() && !down_ && whole()) launch();
+}
+
+void S6Logger::say(const std::string& line) {
+    owner_.engine.external(owner_.facet, [log = owner_.context.log, service = owner_.service,
+                                          line](dataspace::Turn& turn) {
+        turn.message(log, log_record(service, "supervisor", line, 0));
+    });
 }
 
 void S6Logger::launch() {
+    auto folder = read_s6_log_folder(path_);
+    Result<> launched = folder ? launch(*folder) : Result<>(folder.error());
+    if (launched) return;
+    say("its logger: " + launched.error().message);
+    over();
+}
+
+Result<> S6Logger::launch(const S6LogFolder& folder) {
     const Context& context = owner_.context;
     Program program;
-    DaemonSpec spec;
-    spec.dir = path_ + "/log";
+    spec_.dir = folder.path;
     log_lines_ = std::make_unique<LogLines>(owner_.engine, context.loop, owner_.facet, context.log,
                                             owner_.service, owner_.name);
-    Result<Processes::Started> started = Error{"pipe"};
-    if (auto pipe = make_pipe()) {
-        program.request.standard_input = pipe_.read.get();
-        program.request.standard_output = program.request.standard_error = pipe->write.get();
-        program.child.push_back(std::move(pipe->write));
-        output_.reset(::fcntl(pipe->read.get(), F_DUPFD_CLOEXEC, 3));
-        (void)log_lines_->add(std::move(pipe->read), "logger");
-        (void)prepare_program(program, context.processes, spec, owner_.name, {"./run"}, false);
-        started = context.processes.start(
-            owner_.cgroup, std::move(program.request), events(),
-            {claimed_,
-             {{reading, pipe_.read.get()}, {writing, pipe_.write.get()}, {output, output_.get()}}});
+    auto pipe = make_pipe();
+    if (!pipe) return pipe.error();
+    program.request.standard_input = pipe_.read.get();
+    program.request.standard_output = program.request.standard_error = pipe->write.get();
+    program.child.push_back(std::move(pipe->write));
+    if (folder.notification >= 0) {
+        Fd nobody(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+        if (!nobody) return system_error("/dev/null", errno);
+        program.request.handed.push_back({nobody.get(), folder.notification});
+        program.child.push_back(std::move(nobody));
     }
-    if (!started) return gone(-1);
+    output_.reset(::fcntl(pipe->read.get(), F_DUPFD_CLOEXEC, 3));
+    if (auto added = log_lines_->add(std::move(pipe->read), "logger"); !added) return added;
+    auto prepared = prepare_program(program, context.processes, spec_, owner_.name,
+                                    {"./run", folder.name}, false);
+    if (!prepared) return prepared;
+    auto started = context.processes.start(
+        owner_.cgroup, std::move(program.request), events(),
+        {claimed_,
+         {{reading, pipe_.read.get()}, {writing, pipe_.write.get()}, {output, output_.get()}}});
+    if (!started) return started.error();
     process_ = std::move(started->process);
     log_lines_->set_pid(process_->pid());
+    if (!started->failure.empty()) say("its logger: " + started->failure);
+    return {};
 }
 
 Processes::Events S6Logger::events() {
@@ -65,18 +91,45 @@ void S6Logger::adopt(Ref<Process> process) {
     process_->attach(events());
 }
 
-void S6Logger::gone(int) {
-    output_.reset();
-    if (log_lines_) log_lines_->finish();
-    log_lines_.reset();
+void S6Logger::gone(int status) {
+    pid_t pid = process_->pid();
+    log_lines_->finish();
     process_ = nullptr;
+    auto folder = read_s6_log_folder(path_);
+    if (!folder || !folder->finish) return over();
+    spec_.dir = folder->path;
+    finish_ = std::make_unique<Commands>(
+        owner_, spec_, "finish of the logger",
+        std::vector<Command>{s6_finish_command(folder->name, status, pid)},
+        std::vector<std::string>{}, folder->finish_timeout, [this](const Error& failure, int code) {
+            // Never from within a call of the commands.
+            finished_ = owner_.context.loop.after(
+                0, [this, failure, code] { finished(failure.message, code); });
+        });
+    finish_->start();
+}
+
+void S6Logger::finished(const std::string& failure, int status) {
+    finish_.reset();
+    down_ = status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == 125;
+    if (down_)
+        say("finish of the logger says that it is not to be started again");
+    else if (!failure.empty())
+        say(failure);
+    over();
+}
+
+// Nothing of it is left: it is started again, or that was the end.
+void S6Logger::over() {
+    output_.reset();
+    log_lines_.reset();
     if (done_) {
         auto done = std::move(done_);
         done_ = nullptr;
         timer_ = Timer();
         return done();
     }
-    if (whole()) timer_ = owner_.context.loop.after(pause, [this] { launch(); });
+    if (whole() && !down_) timer_ = owner_.context.loop.after(pause, [this] { launch(); });
 }
 
 void S6Logger::finish(std::function<void()> done) {
@@ -84,8 +137,9 @@ void S6Logger::finish(std::function<void()> done) {
     // Which init must not keep open either.
     if (process_ && output_) (void)process_->keep_instead({{output, output_.get()}});
     done_ = std::move(done);
+    if (finish_ || finished_.pending()) return; // has its own limit
     if (!process_) {
-        timer_ = owner_.context.loop.after(0, [this] { gone(0); });
+        timer_ = owner_.context.loop.after(0, [this] { over(); });
         return;
     }
     timer_ = owner_.context.loop.after(last_words, [this] {

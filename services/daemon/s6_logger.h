@@ -1,12 +1,13 @@
 // The logger of an s6 service directory: `log/run` reads what the service writes to stdout.
 //
 // The pipe between them lasts as long as this, and init keeps it, so that neither notices when the
-// other, or the second stage, is started anew. A logger that ends is started again after a second,
-// for as long as it is wanted; at the end it gets to read all that is left, and `done` comes when
-// it has ended too.
+// other, or the second stage, is started anew. A logger that ends is started again after a second
+// (after its `finish`, unless that ends with exit code 125), for as long as it is wanted; at the
+// end it gets to read all that is left, and `done` comes when it has ended too.
 #pragma once
 
 #include "services/daemon/commands.h"
+#include "services/daemon/s6_folder.h"
 
 namespace muster::services {
 
@@ -30,8 +31,12 @@ class S6Logger {
   private:
     enum Role : uint8_t { reading = 1, writing = 2, output = 3 }; // of what init keeps
     void launch();
+    void say(const std::string& line);
     Processes::Events events();
+    Result<> launch(const S6LogFolder& folder);
     void gone(int status);
+    void finished(const std::string& failure, int status);
+    void over();
 
     Commands::Owner owner_;
     std::string path_;
@@ -40,9 +45,13 @@ class S6Logger {
     Fd output_; // what it says itself; for init to keep
     Ref<Process> process_;
     std::unique_ptr<LogLines> log_lines_;
+    DaemonSpec spec_; // of its programs
+    std::unique_ptr<Commands> finish_;
     int status_ = 0;
+    bool down_ = false; // its finish said so
     std::function<void()> done_;
     Timer timer_;
+    Timer finished_;
 };
 
 } // namespace muster::services

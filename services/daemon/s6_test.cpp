@@ -93,6 +93,26 @@ TEST_CASE("s6: a logger reads all, and outlives the service") {
     CHECK(world.processes->count() == 0);
 }
 
+TEST_CASE("s6: a logger's notification-fd and finish, and the names that run and finish get") {
+    Folder folder;
+    REQUIRE(::mkdir((folder / "log").c_str(), 0755) == 0);
+    folder.write("run", "#!/bin/sh\necho \"$1\"\nexec sleep 1000\n", 0755);
+    folder.write("log/run",
+                 "#!/bin/sh\necho >&4 || exit 3\nread -r l; echo \"$1 got $l\"; exit 7\n", 0755);
+    folder.write("log/notification-fd", "4\n");
+    folder.write("log/finish", "#!/bin/sh\necho \"finish $1 $2 $3\" >>said; exit 125\n", 0755);
+    World world;
+    world.run("x", service(folder));
+    std::string name = folder.path.substr(5);
+    world.until_line("x logger: " + name + "/log got " + name);
+    world.until_line("x supervisor: finish of the logger says that it is not to be started again");
+    CHECK(folder.read("log/said") == "finish 7 0 " + name + "/log\n");
+    CHECK(world.phase("x") == "running");
+    world.stop("x");
+    world.until_gone("x");
+    CHECK(world.processes->count() == 0);
+}
+
 TEST_CASE("s6: what is wrong with a directory is said") {
     Folder folder;
     World world;

@@ -76,13 +76,19 @@ bool read_grant(SpecReader& r, std::string_view field, View value) {
     return true;
 }
 
+constexpr uint64_t least_restart_delay = 1'000'000; // nanoseconds
+
 bool read_times(SpecReader& r, std::string_view field, View value) {
-    return r.seconds(field, value,
-                     field == "startTimeout"   ? r.rare.start_timeout
-                     : field == "stopTimeout"  ? r.spec.stop_timeout
-                     : field == "restartDelay" ? r.rare.restart_delay
-                     : field == "watchdog"     ? r.rare.watchdog
-                                               : r.rare.restart_delay_max);
+    bool good = r.seconds(field, value,
+                          field == "startTimeout"   ? r.rare.start_timeout
+                          : field == "stopTimeout"  ? r.spec.stop_timeout
+                          : field == "restartDelay" ? r.rare.restart_delay
+                          : field == "watchdog"     ? r.rare.watchdog
+                                                    : r.rare.restart_delay_max);
+    // None at all would never become more.
+    if (good && field == "restartDelay" && r.rare.restart_delay == 0)
+        r.rare.restart_delay = least_restart_delay;
+    return good;
 }
 
 bool read_stop_signal(SpecReader& r, std::string_view field, View value) {

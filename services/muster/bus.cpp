@@ -172,11 +172,16 @@ Result<bool> Bus::run_until(const std::function<bool()>& done, uint64_t deadline
             int ready = poll(&poll_for, 1, static_cast<int>(std::min<uint64_t>(left, 1'000'000)));
             if (ready == 0 || (ready < 0 && errno == EINTR)) continue;
         }
-        Result<bool> alive = client_.receive();
-        if (!alive) return loss(alive.error());
-        if (!*alive) return loss(Error{"the other side closed the connection"});
+        if (Result<> received = receive(); !received) return received.error();
         if (withdrawn_) return Error{"what was resolved has been withdrawn"};
     }
+}
+
+Result<> Bus::receive() {
+    Result<bool> alive = client_.receive();
+    if (!alive) return loss(alive.error());
+    if (!*alive) return loss(Error{"the other side closed the connection"});
+    return {};
 }
 
 // What the peer itself reports as an error is no loss.

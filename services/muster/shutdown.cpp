@@ -142,6 +142,14 @@ Value due_of(const ShutdownRequest& request, int64_t& since_1970) {
 }
 
 int cancel(Bus& bus, const ShutdownRequest& request) {
+    namespace pat = dataspace::pattern;
+    Value any = pat::discard();
+    auto pending = bus.query({"status"}, pat::record("pending-shutdown", {any, any, any, any}));
+    if (!pending) return failed(pending.error().message);
+    if (pending->empty()) {
+        std::fputs("no shutdown is pending\n", stderr);
+        return 0;
+    }
     Value word = preserves::symbol("cancel-shutdown");
     Result<> told = tell(bus, preserves::record("system", {word}));
     if (!told) return failed(told.error().message);

@@ -60,14 +60,27 @@ class FullScreen {
     bool keys_ = false;
 };
 
-Fd signals() {
-    sigset_t set;
-    sigemptyset(&set);
-    for (int each : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGWINCH})
-        sigaddset(&set, each);
-    sigprocmask(SIG_BLOCK, &set, nullptr);
-    return Fd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-}
+// Those that end or change what is shown; as they were before when this goes.
+class Signals {
+  public:
+    Signals() {
+        sigset_t set;
+        sigemptyset(&set);
+        for (int each : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGWINCH})
+            sigaddset(&set, each);
+        sigprocmask(SIG_BLOCK, &set, &before_);
+        fd_.reset(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+    }
+    ~Signals() { sigprocmask(SIG_SETMASK, &before_, nullptr); }
+    Signals(const Signals&) = delete;
+    Signals& operator=(const Signals&) = delete;
+
+    int fd() const { return fd_.get(); }
+
+  private:
+    sigset_t before_{};
+    Fd fd_;
+};
 
 std::string number(double value) {
     char text[32];
@@ -111,7 +124,7 @@ class Loop {
     TopOrder order_ = TopOrder::cpu;
     bool changed_ = false; // services did
     bool redraw_ = false;
-    Fd signals_;
+    std::unique_ptr<Signals> signals_;
 };
 
 bool Loop::key(char letter) {
@@ -142,7 +155,7 @@ bool Loop::key(char letter) {
 
 bool Loop::signalled(FullScreen* full) {
     signalfd_siginfo info;
-    while (read(signals_.get(), &info, sizeof info) == sizeof info) {
+    while (read(signals_->fd(), &info, sizeof info) == sizeof info) {
         if (info.ssi_signo == SIGWINCH) {
             redraw_ = true;
         } else if (info.ssi_signo == SIGTSTP) {
@@ -166,14 +179,13 @@ Result<bool> Loop::wait(uint64_t until, FullScreen* full) {
         uint64_t end = changed_ ? std::min(until, begun + least_delay) : until;
         if (redraw_ || now >= end) return true;
         pollfd fds[3] = {{.fd = bus_.client().input_fd(), .events = POLLIN, .revents = 0},
-                         {.fd = signals_.get(), .events = POLLIN, .revents = 0},
+                         {.fd = signals_ ? signals_->fd() : -1, .events = POLLIN, .revents = 0},
                          {.fd = full ? STDIN_FILENO : -1, .events = POLLIN, .revents = 0}};
         int timeout = static_cast<int>(std::min<uint64_t>((end - now) / 1'000 + 1, 1'000'000));
         if (poll(fds, 3, timeout) < 0 && errno != EINTR) return system_error("poll", errno);
         if (fds[0].revents) {
-            Result<bool> alive = bus_.client().receive();
-            if (!alive) return alive.error();
-            if (!*alive) return Error{"the other side closed the connection"};
+            Result<> received = bus_.receive();
+            if (!received) return received.error();
         }
         if (fds[1].revents && !signalled(full)) return false;
         if (fds[2].revents) {
@@ -199,10 +211,10 @@ Result<> Loop::run() {
         if (!world) return world.error();
         // After the first answer, so that what goes wrong before leaves the terminal alone.
         if (live && !full) {
-            signals_ = signals();
+            signals_ = std::make_unique<Signals>();
             full = std::make_unique<FullScreen>();
         } else if (!signals_ && rounds != 1) {
-            signals_ = signals();
+            signals_ = std::make_unique<Signals>();
         }
         changed_ = redraw_ = false;
         uint64_t now = now_us();
@@ -337,7 +349,8 @@ std::vector<std::string> top_lines(const World& world, const std::vector<Use>& u
 int top(Bus& bus, const TopOptions& options) {
     Result<> done = Loop(bus, options).run(); // the terminal is back before anything is said
     if (done) return 0;
-    std::fprintf(stderr, "muster: %s\n", done.error().message.c_str());
+    if (!done.error().message.empty()) // else it is repeated (Bus::lost)
+        std::fprintf(stderr, "muster: %s\n", done.error().message.c_str());
     return 1;
 }
 

@@ -8,6 +8,7 @@
 #include "init/dataspace/engine.h"
 #include "init/dataspace/pattern.h"
 #include "init/preserves/text_writer.h"
+#include "services/presence/retry.h"
 #include "services/tracker/service.h"
 
 namespace muster::services {
@@ -24,7 +25,7 @@ namespace {
 class Door final : public Counted {
   public:
     Door(PresenceContext context, Value service)
-        : context_(std::move(context)), service_(std::move(service)) {}
+        : context_(std::move(context)), service_(std::move(service)), retry_(context_.loop) {}
 
     void serve(Turn& turn) {
         facet_ = Ref<dataspace::Facet>(&turn.current());
@@ -55,6 +56,7 @@ class Door final : public Counted {
     void close() {
         sockets_.clear();
         pause_.cancel();
+        retry_.done();
         keep_ = {};
         facet_ = nullptr;
     }
@@ -121,13 +123,18 @@ class Door final : public Counted {
     // Opens what is new before it lets go of what is not asked for any more.
     void open(Turn& turn) {
         std::map<std::string, Socket> before = std::exchange(sockets_, {});
+        std::string refused; // by the system, for now
         for (const Value& spec : specs_) {
             View listen =
                 spec.view().is(preserves::Kind::dictionary) ? spec.view().get("listen") : View();
             if (!listen.valid()) continue;
             auto opened = context_.sockets->open_all(listen);
             if (!opened) {
-                context_.report(turn, display_name(service_) + ": " + opened.error().message);
+                std::string line = display_name(service_) + ": " + opened.error().message;
+                if (opened.error().number != 0)
+                    refused = line;
+                else
+                    context_.report(turn, line);
                 continue;
             }
             for (Ref<ListenSocket>& socket : *opened) {
@@ -141,18 +148,34 @@ class Door final : public Counted {
         }
         for (auto& [key, each] : before)
             turn.retract(each.come);
+        if (refused.empty())
+            retry_.done();
+        else
+            open_later(turn, refused);
+    }
+
+    void open_later(Turn& turn, const std::string& why) {
+        bool news = retry_.later(why, [this] {
+            facet_->actor().engine().external(facet_, [self = Ref<Door>(this)](Turn& t) {
+                self->sockets_changed_ = true;
+                self->update(t);
+            });
+        });
+        if (news) context_.report(turn, why + "; tried again");
     }
 
     void watch_all() {
         for (auto& [key, each] : sockets_) {
             if (each.watch || each.come != 0) continue;
-            auto watch = context_.loop.watch(each.socket->fd(), EPOLLIN, [this, key = key](uint32_t) {
-                auto found = sockets_.find(key);
-                if (found == sockets_.end()) return;
-                found->second.watch.cancel();
-                facet_->actor().engine().external(
-                    facet_, [self = Ref<Door>(this), key](Turn& turn) { self->come(turn, key); });
-            });
+            auto watch =
+                context_.loop.watch(each.socket->fd(), EPOLLIN, [this, key = key](uint32_t) {
+                    auto found = sockets_.find(key);
+                    if (found == sockets_.end()) return;
+                    found->second.watch.cancel();
+                    facet_->actor().engine().external(
+                        facet_,
+                        [self = Ref<Door>(this), key](Turn& turn) { self->come(turn, key); });
+                });
             if (watch) each.watch = *std::move(watch);
         }
     }
@@ -179,6 +202,7 @@ class Door final : public Counted {
     std::map<std::string, Socket> sockets_; // by SOCKET, as text
     std::vector<uint64_t> times_;           // when clients came, the last few
     Timer pause_;
+    Retry retry_;
 };
 
 struct Open {

@@ -76,6 +76,26 @@ TEST_CASE("clients: the socket is there before the service, which the first one 
     world.until([&] { return !world.listening(); }); // with the last process that has it
 }
 
+TEST_CASE("clients: a socket that is somebody else's is opened when they have gone") {
+    Doors world;
+    {
+        Fd theirs(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        world.path.copy(address.sun_path, sizeof address.sun_path - 1);
+        REQUIRE(::bind(theirs.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+        REQUIRE(::listen(theirs.get(), 1) == 0);
+        world.define("web", "{argv: [\"/bin/sleep\" \"1000\"] " + world.listen() + "}");
+        world.until([&] { return !world.reports.empty(); });
+        CHECK(world.reports[0].ends_with("somebody else listens there; tried again"));
+    }
+    ::unlink(world.path.c_str());
+    world.until([&] { return world.listening(); });
+    Fd client = world.connect();
+    world.until_word("web", "running");
+    CHECK(world.reports.size() == 1);
+}
+
 TEST_CASE("clients: a service that has ended by itself waits for the next one") {
     Doors world;
     world.define("web", "{argv: \"read -r line < " + world.folder +

@@ -14,6 +14,7 @@
 #include "init/dataspace/engine.h"
 #include "init/preserves/text_writer.h"
 #include "init/preserves/utf8.h"
+#include "services/presence/retry.h"
 
 namespace muster::services {
 
@@ -73,7 +74,7 @@ struct Place {
 class PathFacts final : public Counted {
   public:
     PathFacts(PresenceContext context, Ref<MountTable> mounts)
-        : context_(std::move(context)), mounts_(std::move(mounts)) {}
+        : context_(std::move(context)), mounts_(std::move(mounts)), retry_(context_.loop) {}
 
     void serve(Turn& turn, Interests& interests) {
         facet_ = Ref<dataspace::Facet>(&turn.current());
@@ -112,14 +113,10 @@ class PathFacts final : public Counted {
             if (place->parts.size() > deepest || path.find('\0') != std::string::npos)
                 return context_.report(turn, preserves::to_text(name) + ": too long a way");
             found = places_.emplace(path, std::move(place)).first;
-            if (!open(turn)) {
-                places_.erase(found);
-                return;
-            }
         }
         Place& place = *found->second;
         place.*member = begin;
-        look(turn, place);
+        if (open(turn)) look(turn, place);
         if (place.wanted()) return;
         places_.erase(found);
         if (places_.empty()) close();
@@ -128,8 +125,8 @@ class PathFacts final : public Counted {
     bool open(Turn& turn) {
         if (inotify_) return true;
         auto failed = [&](const Error& error) {
-            context_.report(turn, "paths are not watched: " + error.message);
             close();
+            look_later(turn, "paths are not watched: " + error.message);
             return false;
         };
         inotify_ = Fd(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
@@ -149,7 +146,20 @@ class PathFacts final : public Counted {
         return true;
     }
 
+    void look_later(Turn& turn, const std::string& why) {
+        refused_ = true;
+        bool news = retry_.later(why, [self = Ref<PathFacts>(this), &engine = turn.engine()] {
+            engine.external(self->facet_, [self](Turn& t) {
+                self->refused_ = false;
+                if (self->open(t)) self->look_at_all(t);
+                if (!self->refused_) self->retry_.done();
+            });
+        });
+        if (news) context_.report(turn, why + "; tried again");
+    }
+
     void close() {
+        retry_.done();
         watch_.cancel();
         inotify_.reset();
         users_.clear();
@@ -189,8 +199,11 @@ class PathFacts final : public Counted {
                 uint32_t more = parent && place.changes ? uint32_t{IN_CLOSE_WRITE} : 0;
                 int watch = add_watch(place, directory, more);
                 if (watch < 0) {
-                    if (errno != ENOENT && errno != ENOTDIR)
-                        context_.report(turn, system_error(directory, errno).message);
+                    Error error = system_error(directory, errno);
+                    if (error.exhausted())
+                        look_later(turn, error.message);
+                    else if (error.number != ENOENT && error.number != ENOTDIR)
+                        context_.report(turn, error.message);
                     break;
                 }
                 place.watches.insert(watch);
@@ -300,6 +313,8 @@ class PathFacts final : public Counted {
     size_t subscription_ = 0;
     std::map<std::string, std::unique_ptr<Place>> places_;
     std::map<int, std::set<Place*>> users_; // by watch
+    Retry retry_;
+    bool refused_ = false; // something, since all was looked at last
 };
 
 } // namespace

@@ -18,6 +18,7 @@
 #include "init/preserves/text_reader.h"
 #include "init/preserves/text_writer.h"
 #include "services/presence/mount_table.h"
+#include "services/process/no_descriptors_testing.h"
 
 using namespace muster;
 using namespace muster::services;
@@ -112,6 +113,26 @@ struct Folder {
 };
 
 } // namespace
+
+TEST_CASE("presence: what cannot be watched for want of descriptors is, once there are some") {
+    Folder folder;
+    World world;
+    {
+        services::test::NoDescriptors none;
+        world.look_for("path", folder.quoted("/f"));
+        world.look("<group <rec every> {0: <lit 1>}>");
+        world.until([&] { return world.reports.size() >= 2; });
+    }
+    CHECK(world.reports[0] ==
+          "paths are not watched: inotify_init1: Too many open files; tried again");
+    CHECK(world.reports[1] ==
+          "times are not watched: timerfd_create: Too many open files; tried again");
+    folder.write("/f");
+    world.until_there("<path " + folder.quoted("/f") + " file>");
+    size_t before = world.facts.size();
+    world.until([&] { return world.facts.size() > before || before > 1; });
+    CHECK(world.reports.size() == 2);
+}
 
 TEST_CASE("presence: a path appears and goes, whatever happens above it") {
     Folder folder;

@@ -13,6 +13,7 @@
 #include "init/dataspace/engine.h"
 #include "init/preserves/text_writer.h"
 #include "services/presence/calendar.h"
+#include "services/presence/retry.h"
 
 namespace muster::services {
 
@@ -108,7 +109,8 @@ class ByCalendar final : public Kind {
 // The facts that go by one clock, and its timer.
 class Clock final : public Counted {
   public:
-    Clock(PresenceContext context, clockid_t id) : context_(std::move(context)), id_(id) {}
+    Clock(PresenceContext context, clockid_t id)
+        : context_(std::move(context)), id_(id), retry_(context_.loop) {}
 
     void serve(Turn& turn, Interests& interests, const std::string& label,
                std::unique_ptr<Kind> kind) {
@@ -150,6 +152,7 @@ class Clock final : public Counted {
     };
 
     void close() {
+        retry_.done();
         watch_.cancel();
         timer_.reset();
     }
@@ -174,7 +177,12 @@ class Clock final : public Counted {
             fact.said = answer.fact;
         }
         Result<> armed = arm(turn, first);
-        if (!armed) context_.report(turn, "times are not watched: " + armed.error().message);
+        if (armed) return retry_.done();
+        std::string why = "times are not watched: " + armed.error().message;
+        bool news = retry_.later(why, [self = Ref<Clock>(this), &engine = turn.engine()] {
+            engine.external(self->facet_, [self](Turn& t) { self->update(t); });
+        });
+        if (news) context_.report(turn, why + "; tried again");
     }
 
     // For `first`, or, if that is 0, so that we hear of a clock that is set.
@@ -223,6 +231,7 @@ class Clock final : public Counted {
     std::unordered_map<Value, Fact, preserves::ValueHash, preserves::ValueEqual> facts_;
     Fd timer_;
     Watch watch_;
+    Retry retry_;
 };
 
 } // namespace

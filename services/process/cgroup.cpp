@@ -60,10 +60,9 @@ std::vector<std::string> groups_below(const char* top, const Open& open) {
     return groups;
 }
 
-// Sends `number` to all; how many there were.
-template <typename Open>
-size_t signal_all(const char* top, const Open& open, int number) {
-    size_t count = 0;
+// All that are in it and below, and not in a pid namespace that we do not see.
+template <typename Open, typename Each>
+void each_process(const char* top, const Open& open, Each each) {
     for (const std::string& group : groups_below(top, open)) {
         std::string pids = read_all(Fd(open(group + "/cgroup.procs", O_RDONLY)));
         for (const char* at = pids.c_str(); *at != '\0';) {
@@ -71,11 +70,19 @@ size_t signal_all(const char* top, const Open& open, int number) {
             long pid = std::strtol(at, &end, 10);
             if (end == at) break;
             at = *end == '\n' ? end + 1 : end;
-            if (pid <= 0) continue; // 0: not in our pid namespace
-            ::kill(static_cast<pid_t>(pid), number);
-            ++count;
+            if (pid > 0) each(static_cast<pid_t>(pid));
         }
     }
+}
+
+// Sends `number` to all; how many there were.
+template <typename Open>
+size_t signal_all(const char* top, const Open& open, int number) {
+    size_t count = 0;
+    each_process(top, open, [&](pid_t pid) {
+        ::kill(pid, number);
+        ++count;
+    });
     return count;
 }
 
@@ -182,6 +189,13 @@ bool Cgroup::out_of_memory() const {
 void Cgroup::signal(int number) const {
     auto open = [this](const std::string& path, int flags) { return parent_->open(path, flags); };
     signal_all(name(), open, number);
+}
+
+bool Cgroup::has(pid_t pid) const {
+    auto open = [this](const std::string& path, int flags) { return parent_->open(path, flags); };
+    bool found = false;
+    each_process(name(), open, [&](pid_t each) { found = found || each == pid; });
+    return found;
 }
 
 void Cgroup::kill() const {

@@ -49,6 +49,8 @@ class Cgroup {
     Result<> set(const std::string& file, std::string_view value) const;
     // Whether the OOM killer has ended something in it or below, for lack of memory here or in all.
     bool out_of_memory() const;
+    // Whether a process is in it or below.
+    bool has(pid_t pid) const;
     // To every process in it and below. One that is just being forked may be missed.
     void signal(int number) const;
     // SIGKILL to all, without a gap for forks: cgroup.kill (Linux 5.14), else freeze and kill.

@@ -38,6 +38,10 @@ constexpr SignalName signal_names[] = {
     {SIGPWR, "PWR"},   {SIGSYS, "SYS"},
 };
 
+// As glibc and who writes signals down count them: 32 and 33 are the library's own.
+constexpr int first_real_time = 34;
+constexpr int last_real_time = 64;
+
 // As wait(2) gives it, from what waitid gives.
 int wait_status_of(const siginfo_t& info) {
     if (info.si_code == CLD_EXITED) return (info.si_status & 0xff) << 8;
@@ -87,6 +91,9 @@ std::string beside_us(const char* name) {
 std::string signal_name(int number) {
     for (const SignalName& signal : signal_names)
         if (signal.number == number) return std::string(signal.name);
+    if (number == first_real_time) return "RTMIN";
+    if (number > first_real_time && number <= last_real_time)
+        return "RTMIN+" + std::to_string(number - first_real_time);
     return std::to_string(number);
 }
 
@@ -103,7 +110,22 @@ int signal_number(std::string_view name) {
     if (name.starts_with("SIG")) name.remove_prefix(3);
     for (const SignalName& signal : signal_names)
         if (signal.name == name) return signal.number;
-    return 0;
+    // RTMIN+3, RTMAX-1
+    bool from_first = name.starts_with("RTMIN");
+    if (!from_first && !name.starts_with("RTMAX")) return 0;
+    int from = from_first ? first_real_time : last_real_time;
+    name.remove_prefix(5);
+    if (name.empty()) return from;
+    if (name[0] != (from_first ? '+' : '-')) return 0;
+    name.remove_prefix(1);
+    int number = 0;
+    if (name.empty() || name.size() > 2) return 0;
+    for (char c : name) {
+        if (c < '0' || c > '9') return 0;
+        number = number * 10 + (c - '0');
+    }
+    number = from_first ? from + number : from - number;
+    return number >= first_real_time && number <= last_real_time ? number : 0;
 }
 
 // --- Process ---

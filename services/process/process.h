@@ -44,7 +44,8 @@ class Processes;
 
 // What a wait status says: "exit code 1", "killed by SIGKILL", "killed by SIGSEGV (core dumped)".
 std::string describe_wait_status(int wait_status);
-// A signal's number by its name, with or without SIG ("TERM", "SIGTERM"); 0 if there is none.
+// A signal's number by its name, with or without SIG ("TERM", "SIGTERM", "RTMIN+3"); 0 if there is
+// none.
 int signal_number(std::string_view name);
 // Its name without SIG, its number if it has none.
 std::string signal_name(int number);
@@ -80,6 +81,8 @@ class Process : public Counted {
         std::function<void()> gone;
     };
     void attach(Events events);
+    // Whether that process is in the tree. True where there are no cgroups that would say so.
+    bool has(pid_t pid) const { return !in_cgroup_ || cgroup_.has(pid); }
     // What init kept for it: at most one of each role.
     Fd take_kept(std::uint8_t role);
     // From now on init keeps these instead. ERRORS: those of SecondStageLink::store_slot_fds.

@@ -70,10 +70,17 @@ TEST_CASE("process: wait statuses and signal names") {
     CHECK(describe_wait_status(3 << 8) == "exit code 3");
     CHECK(describe_wait_status(SIGKILL) == "killed by SIGKILL");
     CHECK(describe_wait_status(SIGSEGV | 0x80) == "killed by SIGSEGV (core dumped)");
-    CHECK(describe_wait_status(40) == "killed by signal 40");
+    CHECK(describe_wait_status(40) == "killed by SIGRTMIN+6");
     CHECK(signal_number("TERM") == SIGTERM);
     CHECK(signal_number("SIGHUP") == SIGHUP);
     CHECK(signal_number("term") == 0);
+    CHECK(signal_number("SIGRTMIN+3") == 37);
+    CHECK(signal_number("RTMIN") == 34);
+    CHECK(signal_number("RTMAX-1") == 63);
+    for (const char* wrong : {"RTMIN+31", "RTMAX-31", "RTMIN-1", "RTMIN+", "RTMIN+a", "RTMAX+1"})
+        CHECK(signal_number(wrong) == 0);
+    CHECK(signal_name(37) == "RTMIN+3");
+    CHECK(signal_name(33) == "33");
 }
 
 TEST_CASE("process: ends are told with their status") {

@@ -11,6 +11,7 @@
 #include "init/config/watcher.h"
 #include "init/records.h"
 #include "services/daemon/ledger.h"
+#include "services/daemon/spec.h"
 
 namespace muster::services {
 
@@ -54,7 +55,7 @@ int check(const Options& options) {
             }
             std::vector<config::Problem> wrong;
             size_t slash = file.rfind('/');
-            (void)config::Script::parse(*text, file, file.substr(0, slash), wrong);
+            (void)config::Script::parse(*text, file, file.substr(0, slash), wrong, check_assertion);
             for (const config::Problem& each : wrong)
                 say(config::to_string(each));
         }

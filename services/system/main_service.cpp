@@ -74,12 +74,15 @@ Value specification(const std::vector<std::string>& argv) {
 
 MainService::MainService(Turn& turn, const dataspace::CapRef& config, const std::string& name,
                          const std::vector<std::string>& command, const std::string& init_program,
-                         std::function<void()> ended)
-    : config_(config), ended_(std::move(ended)) {
+                         std::function<void(pid_t)> runs, std::function<void()> ended)
+    : config_(config), runs_(std::move(runs)), ended_(std::move(ended)) {
     Value id = preserves::symbol(command.empty() ? std::string_view(name) : "main");
     service_ = preserves::record("daemon", {id});
     observe(turn, config, pat::record("daemon-status", {pat::literal(id), pat::bind()}),
-            [this](Turn&, View captures) { pid_ = captures.at(0).get("pid").as_int().value_or(0); },
+            [this](Turn&, View captures) {
+                pid_ = captures.at(0).get("pid").as_int().value_or(0);
+                if (pid_ > 0) runs_(static_cast<pid_t>(pid_));
+            },
             {});
     on_message(turn, config, pat::record("exited", {pat::literal(service_), pat::bind()}),
                [this](Turn&, View captures) {

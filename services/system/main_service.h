@@ -9,6 +9,8 @@
 // However it ends, and whatever its restart policy says, it is over then.
 #pragma once
 
+#include <sys/types.h>
+
 #include <functional>
 #include <optional>
 #include <string>
@@ -22,10 +24,10 @@ class MainService {
   public:
     // Defines it in the current facet, which must outlive this. One of `name` and `command` is
     // given. `init_program`: for `init --exec`. `ended` is called when it has ended by itself or
-    // because it was told to.
+    // because it was told to, `runs` whenever it has a process.
     MainService(dataspace::Turn& turn, const dataspace::CapRef& config, const std::string& name,
                 const std::vector<std::string>& command, const std::string& init_program,
-                std::function<void()> ended);
+                std::function<void(pid_t)> runs, std::function<void()> ended);
 
     // Now that the configuration, which says what it waits for, is known: it is to run.
     void require(dataspace::Turn& turn);
@@ -41,6 +43,7 @@ class MainService {
     preserves::Value service_;
     std::optional<int> status_;
     int64_t pid_ = 0;
+    std::function<void(pid_t)> runs_;
     std::function<void()> ended_;
 };
 

@@ -117,6 +117,12 @@ void Power::stop_by_itself() {
     stop_all([this] { context_.loop.stop(); });
 }
 
+// However the end comes, also when nobody waits for its own any longer, init knows its status.
+void Power::main_runs(pid_t pid) {
+    Result<> sent = context_.link.main_process(pid);
+    if (!sent) log(sent.error().message);
+}
+
 void Power::main_ended() {
     if (stopping_) return; // as it was told to
     Result<> sent = context_.link.shutdown(Action::exit, main_->status().value_or(0));
@@ -148,12 +154,7 @@ void Power::on_records() {
             if (std::exchange(stopping_, true)) break;
             context_.adoption.release();
             if (context_.journal) context_.journal->set_ending();
-            // Whoever ends a container, its status is that of its main service; a reboot is one.
-            stop_all([this, action = record.payload.stop.action] {
-                if (main_ && main_->status() && action != Action::reboot) {
-                    Result<> told = context_.link.shutdown(Action::exit, *main_->status());
-                    if (!told) log(told.error().message);
-                }
+            stop_all([this] {
                 Result<> sent = context_.link.services_stopped();
                 if (!sent) log(sent.error().message);
             });

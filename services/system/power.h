@@ -50,7 +50,8 @@ class Power {
     void resume(dataspace::Turn& turn);
     // Of a container: its end is the end, and signals reach it. Must outlive this.
     void set_main(const MainService* main) { main_ = main; }
-    // The main service has ended.
+    // The main service has this process now; it has ended.
+    void main_runs(pid_t pid);
     void main_ended();
     // Handles all records that wait. To be called when the link is readable.
     void on_records();

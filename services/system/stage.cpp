@@ -139,9 +139,10 @@ void SecondStage::boot(Turn& turn) {
     assert_capabilities(turn);
     if (options_.system) assert_boot_facts(turn);
     if (!options_.main.empty() || !options_.main_command.empty()) {
-        main_ = std::make_unique<MainService>(turn, config_, options_.main, options_.main_command,
-                                              link_.attached() ? link_.welcome().init_program : "",
-                                              [this] { power_->main_ended(); });
+        main_ = std::make_unique<MainService>(
+            turn, config_, options_.main, options_.main_command,
+            link_.attached() ? link_.welcome().init_program : "",
+            [this](pid_t pid) { power_->main_runs(pid); }, [this] { power_->main_ended(); });
         power_->set_main(main_.get());
     }
     if (link_.attached()) assert_programs(turn);

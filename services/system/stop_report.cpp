@@ -1,8 +1,8 @@
 #include "services/system/stop_report.h"
 
 #include <algorithm>
-#include <cstdio>
 
+#include "init/base/seconds_text.h"
 #include "init/dataspace/dataspace.h"
 #include "init/dataspace/pattern.h"
 #include "services/system/log_printer.h"
@@ -12,23 +12,6 @@ namespace muster::services {
 
 using dataspace::Turn;
 namespace pat = dataspace::pattern;
-
-namespace {
-
-// "10 s", "4.2 s".
-std::string seconds_of(uint64_t time) {
-    char text[32];
-    uint64_t tenths = (time + 50 * millisecond) / (100 * millisecond);
-    if (tenths % 10 == 0)
-        std::snprintf(text, sizeof text, "%llu s", static_cast<unsigned long long>(tenths / 10));
-    else
-        std::snprintf(text, sizeof text, "%llu.%llu s",
-                      static_cast<unsigned long long>(tenths / 10),
-                      static_cast<unsigned long long>(tenths % 10));
-    return text;
-}
-
-} // namespace
 
 StopReport::StopReport(EventLoop& loop, dataspace::Engine& engine, Ref<dataspace::Facet> facet,
                        dataspace::CapRef config, dataspace::CapRef log,
@@ -61,9 +44,12 @@ void StopReport::observe_all(Turn& turn) {
         });
     observe(turn, config_, pat::record("daemon-status", {pat::bind(), pat::bind()}),
             [this](Turn&, View captures) {
-                auto last = captures.at(1).get("last").as_string();
-                if (!last) return;
-                services_[preserves::record("daemon", {captures.at(0)})].last = std::string(*last);
+                Each& each = services_[preserves::record("daemon", {captures.at(0)})];
+                if (auto last = captures.at(1).get("last").as_string()) each.last = *last;
+                // It asked for more, or commands after its end have a time of their own.
+                auto limit = captures.at(1).get("stopLimitMs").as_int();
+                if (limit && *limit > 0)
+                    each.limit = std::max(each.limit, static_cast<uint64_t>(*limit) * millisecond);
             },
             {});
     observe(turn, config_, pat::record("daemon", {pat::bind(), pat::bind()}),
@@ -94,7 +80,7 @@ void StopReport::tick() {
         if (so_far >= each.limit + timing_.after_kill) {
             each.given_up = true;
             hopeless.push_back(name);
-            lines.push_back(display_name(name) + " did not stop in " + seconds_of(so_far) +
+            lines.push_back(display_name(name) + " did not stop in " + seconds_text(so_far) +
                             ", not even killed; going on without it");
             continue;
         }
@@ -102,7 +88,7 @@ void StopReport::tick() {
         if (now >= each.next_notice) {
             each.next_notice = now + timing_.next_notice;
             lines.push_back("waiting for " + display_name(name) + " to stop, " +
-                            seconds_of(so_far) + " of " + seconds_of(each.limit));
+                            seconds_text(so_far) + " of " + seconds_text(each.limit));
         }
     }
     if (left > 0 && more_time_) more_time_(left);
@@ -124,10 +110,10 @@ void StopReport::finish() {
         if (took < timing_.slow) continue;
         std::string line = display_name(name);
         if (stopped)
-            line += " was slow to stop, " + seconds_of(took) + ": " +
+            line += " was slow to stop, " + seconds_text(took) + ": " +
                     (each.last.empty() ? "it is not known how it ended" : each.last);
         else
-            line += " has not stopped in " + seconds_of(took) + "; nobody waits any longer";
+            line += " has not stopped in " + seconds_text(took) + "; nobody waits any longer";
         slow.emplace_back(took, std::move(line));
     }
     std::sort(slow.begin(), slow.end(), std::greater<>());

@@ -107,6 +107,21 @@ TEST_CASE("stop report: nothing is said of those that stop at once, or did not r
     CHECK(world.finish().empty());
 }
 
+TEST_CASE("stop report: one that was given more time is waited for so long") {
+    World world(no_patience());
+    std::vector<uint64_t> left;
+    world.report->set_more_time([&](uint64_t time) { left.push_back(time); });
+    world.say({"<run-service <daemon db>>", "<service-state <daemon db> started>",
+               "<daemon db {stopTimeout: 0.001}>"});
+    world.begin();
+    world.say({"<daemon-status db {phase: stopping stopLimitMs: 60000}>"});
+    world.unsay({"<run-service <daemon db>>"});
+    while (left.empty())
+        world.loop->run_once(true);
+    CHECK(left[0] > 30 * second);
+    CHECK(world.given_up.empty());
+}
+
 TEST_CASE("stop report: one that stays is waited for by name, and at last given up") {
     World world(no_patience());
     world.say({"<run-service <daemon stuck>>", "<service-state <daemon stuck> started>",
