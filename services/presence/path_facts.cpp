@@ -125,7 +125,7 @@ class PathFacts final : public Counted {
     bool open(Turn& turn) {
         if (inotify_) return true;
         auto failed = [&](const Error& error) {
-            close();
+            watch_nothing();
             look_later(turn, "paths are not watched: " + error.message);
             return false;
         };
@@ -160,6 +160,10 @@ class PathFacts final : public Counted {
 
     void close() {
         retry_.done();
+        watch_nothing();
+    }
+
+    void watch_nothing() {
         watch_.cancel();
         inotify_.reset();
         users_.clear();

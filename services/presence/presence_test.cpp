@@ -114,26 +114,6 @@ struct Folder {
 
 } // namespace
 
-TEST_CASE("presence: what cannot be watched for want of descriptors is, once there are some") {
-    Folder folder;
-    World world;
-    {
-        services::test::NoDescriptors none;
-        world.look_for("path", folder.quoted("/f"));
-        world.look("<group <rec every> {0: <lit 1>}>");
-        world.until([&] { return world.reports.size() >= 2; });
-    }
-    CHECK(world.reports[0] ==
-          "paths are not watched: inotify_init1: Too many open files; tried again");
-    CHECK(world.reports[1] ==
-          "times are not watched: timerfd_create: Too many open files; tried again");
-    folder.write("/f");
-    world.until_there("<path " + folder.quoted("/f") + " file>");
-    size_t before = world.facts.size();
-    world.until([&] { return world.facts.size() > before || before > 1; });
-    CHECK(world.reports.size() == 2);
-}
-
 TEST_CASE("presence: a path appears and goes, whatever happens above it") {
     Folder folder;
     World world;
@@ -300,4 +280,26 @@ TEST_CASE("presence: what is no time is said to be none") {
               "<every 0>: not a number of seconds from 1 on",
               "<after-boot soon>: not a number of seconds from 0 on"});
     CHECK(world.facts.empty());
+}
+
+TEST_CASE("presence: what cannot be watched for want of descriptors is, once there are some") {
+    Folder folder;
+    World world;
+    {
+        services::test::NoDescriptors none;
+        world.look_for("path", folder.quoted("/f"));
+        world.look("<group <rec every> {0: <lit 1>}>");
+        world.until([&] { return world.reports.size() >= 2; });
+        for (int again = 0; again < 3; ++again)
+            world.loop->run_once(true);
+        CHECK(world.reports.size() == 2); // said once
+    }
+    CHECK(world.reports[0] ==
+          "paths are not watched: inotify_init1: Too many open files; tried again");
+    CHECK(world.reports[1] ==
+          "times are not watched: timerfd_create: Too many open files; tried again");
+    folder.write("/f");
+    world.until_there("<path " + folder.quoted("/f") + " file>");
+    world.until([&] { return world.facts.size() > 1; }); // the first second
+    CHECK(world.reports.size() == 2);
 }
