@@ -107,7 +107,7 @@ class Installer {
         if (!entry || !options_.scripts) return 0;
         std::string path = "lib/apk/exec/" + package.info.full_name() + "." + name;
         if (auto done = root_.write(path, entry->data, 0755); !done) return done.error();
-        auto status = run_in_root(root_.folder(), "/" + path, arguments);
+        auto status = run_in_root(root_.folder(), "/" + path, arguments, leftovers_);
         root_.remove(path);
         return status;
     }
@@ -243,6 +243,7 @@ class Installer {
     std::vector<std::string>& notes_;
     std::vector<std::vector<InstalledFile>> installed_; // by package
     std::vector<bool> failed_;                          // its script
+    Leftovers leftovers_; // of scripts
     std::unordered_map<std::string, std::size_t> owner_;
     std::set<std::string> written_;
     std::map<std::string, std::uint32_t> users_, groups_;

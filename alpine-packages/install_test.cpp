@@ -138,12 +138,14 @@ TEST_CASE("installing: a script that does not end is ended, with all it started"
     REQUIRE(install(std::move(packages), folder / "root", {}, notes).ok());
     REQUIRE(write_file(folder / "root/endless", "").ok());
     REQUIRE(std::filesystem::exists(folder / "root/bin/sh"));
-    auto status = run_in_root(folder / "root", "/bin/sh",
-                              {"-c", "/bin/busybox sleep 1000 & /bin/busybox sleep 1000"}, 1);
+    Leftovers leftovers;
+    auto status =
+        run_in_root(folder / "root", "/bin/sh",
+                    {"-c", "/bin/busybox sleep 1000 & /bin/busybox sleep 1000"}, leftovers, 1);
     REQUIRE_FALSE(status.ok());
     CHECK(status.error().message == "/bin/sh: took longer than 1 seconds");
-    CHECK(*run_in_root(folder / "root", "/bin/sh", {"-c", "exit 7"}) == 7);
-    CHECK_FALSE(run_in_root(folder / "root", "/no/such/program", {}).ok());
+    CHECK(*run_in_root(folder / "root", "/bin/sh", {"-c", "exit 7"}, leftovers) == 7);
+    CHECK_FALSE(run_in_root(folder / "root", "/no/such/program", {}, leftovers).ok());
 }
 
 TEST_CASE("installing: links in the root lead nowhere else, and nothing is taken from others") {

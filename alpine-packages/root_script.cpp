@@ -112,9 +112,10 @@ void drop_capabilities(int report) {
     give_up(report, "run " + program);
 }
 
-// The process between us and the first one of the new process namespace.
+// The process between us and the first one of the new process namespace. It says how that has
+// ended.
 [[noreturn]] void run_between(const std::string& root, const std::string& program,
-                              const std::vector<std::string>& arguments, int report) {
+                              const std::vector<std::string>& arguments, int report, int told) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     setsid();
     make_namespaces(report);
@@ -124,31 +125,40 @@ void drop_capabilities(int report) {
     int status = 0;
     while (waitpid(script, &status, 0) < 0)
         if (errno != EINTR) _exit(not_started);
-    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+    (void)!write(told, &status, sizeof status);
+    _exit(0);
 }
 
 } // namespace
 
 Result<int> run_in_root(const std::string& root, const std::string& program,
-                        const std::vector<std::string>& arguments, int seconds) {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) return system_error("pipe", errno);
+                        const std::vector<std::string>& arguments, Leftovers& leftovers,
+                        int seconds) {
+    int ends[2], status_ends[2];
+    // Not blocking: what a script said stands there when it has ended, but the pipe is still open.
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return system_error("pipe", errno);
     Fd report(ends[0]), theirs(ends[1]);
+    if (pipe2(status_ends, O_CLOEXEC) != 0) return system_error("pipe", errno);
+    Fd told(status_ends[0]), tells(status_ends[1]);
     pid_t child = fork();
     if (child < 0) return system_error("fork", errno);
-    if (child == 0) run_between(root, program, arguments, theirs.get());
+    if (child == 0) run_between(root, program, arguments, theirs.get(), tells.get());
     theirs.reset();
-    Fd process(static_cast<int>(syscall(SYS_pidfd_open, child, 0)));
-    pollfd wait{process.get(), POLLIN, 0};
+    tells.reset();
+    pollfd wait{told.get(), POLLIN, 0};
     int ready = 0;
     do
         ready = poll(&wait, 1, seconds * 1000);
     while (ready < 0 && errno == EINTR);
     bool late = ready == 0;
     if (late) kill(child, SIGKILL); // and with it all of its process namespace
-    int status = 0;
-    while (waitpid(child, &status, 0) < 0)
-        if (errno != EINTR) return system_error("wait for " + program, errno);
+    int status = not_started << 8;
+    if (!late && ::read(told.get(), &status, sizeof status) == sizeof status) {
+        leftovers.add(child);
+    } else {
+        while (waitpid(child, &status, 0) < 0)
+            if (errno != EINTR) return system_error("wait for " + program, errno);
+    }
     if (late) return Error{program + ": took longer than " + std::to_string(seconds) + " seconds"};
     char text[512];
     ssize_t size = ::read(report.get(), text, sizeof text);
@@ -156,6 +166,12 @@ Result<int> run_in_root(const std::string& root, const std::string& program,
         return Error{program + " in " + root + ": " +
                      std::string(text, static_cast<std::size_t>(size))};
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+Leftovers::~Leftovers() {
+    for (pid_t child : children_)
+        while (waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+        }
 }
 
 } // namespace muster::apk
