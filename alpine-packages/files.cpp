@@ -17,6 +17,7 @@
 #include <memory>
 
 #include "init/base/fd.h"
+#include "init/base/wait_status.h"
 
 extern char** environ;
 
@@ -113,7 +114,7 @@ Result<int> run_program(const std::vector<std::string>& arguments,
     int status = 0;
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR) return system_error("wait for " + arguments[0], errno);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return shell_status(status);
 }
 
 std::vector<std::string> with_limit(std::uint64_t bytes, std::vector<std::string> words) {

@@ -243,7 +243,7 @@ class Installer {
     std::vector<std::string>& notes_;
     std::vector<std::vector<InstalledFile>> installed_; // by package
     std::vector<bool> failed_;                          // its script
-    Leftovers leftovers_; // of scripts
+    Leftovers leftovers_;                               // of scripts
     std::unordered_map<std::string, std::size_t> owner_;
     std::set<std::string> written_;
     std::map<std::string, std::uint32_t> users_, groups_;

@@ -15,6 +15,7 @@
 #include <cerrno>
 
 #include "init/base/fd.h"
+#include "init/base/wait_status.h"
 
 namespace muster::apk {
 namespace {
@@ -165,7 +166,7 @@ Result<int> run_in_root(const std::string& root, const std::string& program,
     if (size > 0)
         return Error{program + " in " + root + ": " +
                      std::string(text, static_cast<std::size_t>(size))};
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return shell_status(status);
 }
 
 Leftovers::~Leftovers() {

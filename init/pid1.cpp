@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "init/base/wait_status.h"
 #include "init/line.h"
 #include "init/link.h"
 
@@ -44,10 +45,6 @@ const char* action_name(Action action) {
         break;
     }
     return "nothing";
-}
-
-int status_of_shell(int wait_status) {
-    return WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
 }
 
 // `main`: a container with a main service, which gets what is not for the container itself.
@@ -210,7 +207,7 @@ void Pid1::handle_exit(const Exited& exited) {
     }
     if (exited.pid == state_.main_pid) {
         state_.main_pid = 0;
-        state_.exit_status = status_of_shell(exited.wait_status);
+        state_.exit_status = shell_status(exited.wait_status);
     }
     std::uint32_t slot = state_.statuses.find(shared_, exited.pid);
     if (slot == StatusTable::kNone) return; // a stranger

@@ -12,6 +12,13 @@ constexpr uint64_t longest_patience = 5 * second;
 
 } // namespace
 
+void Commands::Owner::say(std::string line) const {
+    engine.external(facet, [log = context.log, service = service,
+                            line = std::move(line)](dataspace::Turn& turn) {
+        turn.message(log, log_record(service, "supervisor", line, 0));
+    });
+}
+
 Commands::Commands(Owner owner, const DaemonSpec& spec, std::string what,
                    std::vector<Command> commands, std::vector<std::string> environment,
                    uint64_t limit, Done done)
@@ -91,11 +98,7 @@ bool Commands::wait_for_room(const Error& error) {
     if (patience_ == 0 || !error.exhausted() || late_) return false;
     --at_;
     patience_ = std::min(patience_ * 2, longest_patience);
-    std::string line = what_ + ": " + error.message + "; tried again in " + seconds_text(patience_);
-    owner_.engine.external(owner_.facet, [log = owner_.context.log, service = owner_.service,
-                                          line = std::move(line)](dataspace::Turn& turn) {
-        turn.message(log, log_record(service, "supervisor", line, 0));
-    });
+    owner_.say(what_ + ": " + error.message + "; tried again in " + seconds_text(patience_));
     soon_ = owner_.context.loop.after(patience_, [this] { next(); });
     return true;
 }

@@ -29,6 +29,9 @@ class Commands {
         Value service;
         std::string name;   // of the service, in its text
         std::string cgroup; // of the process
+
+        // In the log, as the supervisor; in a turn of its own.
+        void say(std::string line) const;
     };
     // `failure`: "startPre: exit code 1"; empty if there is none. `status`: of the last command as
     // wait(2) gives it, or -1.

@@ -27,18 +27,11 @@ void S6Logger::start() {
     if (!process_ && !finish_ && !timer_.pending() && !down_ && whole()) launch();
 }
 
-void S6Logger::say(const std::string& line) {
-    owner_.engine.external(owner_.facet, [log = owner_.context.log, service = owner_.service,
-                                          line](dataspace::Turn& turn) {
-        turn.message(log, log_record(service, "supervisor", line, 0));
-    });
-}
-
 void S6Logger::launch() {
     auto folder = read_s6_log_folder(path_);
     Result<> launched = folder ? launch(*folder) : Result<>(folder.error());
     if (launched) return;
-    say("its logger: " + launched.error().message);
+    owner_.say("its logger: " + launched.error().message);
     over();
 }
 
@@ -71,7 +64,7 @@ Result<> S6Logger::launch(const S6LogFolder& folder) {
     if (!started) return started.error();
     process_ = std::move(started->process);
     log_lines_->set_pid(process_->pid());
-    if (!started->failure.empty()) say("its logger: " + started->failure);
+    if (!started->failure.empty()) owner_.say("its logger: " + started->failure);
     return {};
 }
 
@@ -113,9 +106,9 @@ void S6Logger::finished(const std::string& failure, int status) {
     finish_.reset();
     down_ = status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == 125;
     if (down_)
-        say("finish of the logger says that it is not to be started again");
+        owner_.say("finish of the logger says that it is not to be started again");
     else if (!failure.empty())
-        say(failure);
+        owner_.say(failure);
     over();
 }
 

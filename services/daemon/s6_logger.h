@@ -31,7 +31,6 @@ class S6Logger {
   private:
     enum Role : uint8_t { reading = 1, writing = 2, output = 3 }; // of what init keeps
     void launch();
-    void say(const std::string& line);
     Processes::Events events();
     Result<> launch(const S6LogFolder& folder);
     void gone(int status);

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "init/base/wait_status.h"
 #include "services/muster/bus.h"
 #include "services/muster/join.h"
 
@@ -66,7 +67,7 @@ int bridge(const std::string& path, const std::vector<std::string>& argv) {
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
     if (!joined) return failed(joined.error());
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return shell_status(status);
 }
 
 } // namespace muster::command

@@ -127,10 +127,8 @@ int status(Bus& bus, const World& world, const LookOptions& options) {
     std::sort(units.begin(), units.end());
     std::string shutdown;
     if (all) {
-        auto pending = bus.query({"status"},
-                                 pat::record("pending-shutdown", {pat::discard(), pat::discard(),
-                                                                  pat::discard(), pat::discard()}));
-        if (pending && !pending->empty()) shutdown = pending_shutdown_line((*pending)[0]);
+        auto pending = pending_shutdown(bus);
+        if (pending && pending->valid()) shutdown = pending_shutdown_line(*pending);
     }
     for (size_t each : units)
         if (!all && result == 0 && !world.units()[each].up()) result = exit_not_running;

@@ -142,11 +142,9 @@ Value due_of(const ShutdownRequest& request, int64_t& since_1970) {
 }
 
 int cancel(Bus& bus, const ShutdownRequest& request) {
-    namespace pat = dataspace::pattern;
-    Value any = pat::discard();
-    auto pending = bus.query({"status"}, pat::record("pending-shutdown", {any, any, any, any}));
+    auto pending = pending_shutdown(bus);
     if (!pending) return failed(pending.error().message);
-    if (pending->empty()) {
+    if (!pending->valid()) {
         std::fputs("no shutdown is pending\n", stderr);
         return 0;
     }
@@ -338,6 +336,14 @@ int shutdown_command(std::string_view name, const std::vector<std::string>& word
     if (!bus) return signal_init(request->what);
     Result<> told = tell(**bus, preserves::record("system", {Value(preserves::symbol(action))}));
     return told ? 0 : signal_init(request->what);
+}
+
+Result<Value> pending_shutdown(Bus& bus) {
+    namespace pat = dataspace::pattern;
+    Value any = pat::discard();
+    auto found = bus.query({"status"}, pat::record("pending-shutdown", {any, any, any, any}));
+    if (!found) return found.error();
+    return found->empty() ? Value() : found->front();
 }
 
 std::string pending_shutdown_line(View record) {

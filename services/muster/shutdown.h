@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "init/preserves/value.h"
+#include "services/muster/bus.h"
 
 namespace muster::command {
 
@@ -16,7 +17,9 @@ extern const char* const shutdown_usage;
 int shutdown_command(std::string_view name, const std::vector<std::string>& words,
                      const std::string& bus);
 
-// `<pending-shutdown …>` as a line of `muster status`.
+// `<pending-shutdown …>`; invalid if there is none.
+Result<preserves::Value> pending_shutdown(Bus& bus);
+// The same as a line of `muster status`.
 std::string pending_shutdown_line(preserves::View record);
 
 } // namespace muster::command

@@ -25,7 +25,7 @@ namespace {
 class Door final : public Counted {
   public:
     Door(PresenceContext context, Value service)
-        : context_(std::move(context)), service_(std::move(service)), retry_(context_.loop) {}
+        : context_(std::move(context)), service_(std::move(service)), retry_(context_) {}
 
     void serve(Turn& turn) {
         facet_ = Ref<dataspace::Facet>(&turn.current());
@@ -151,17 +151,10 @@ class Door final : public Counted {
         if (refused.empty())
             retry_.done();
         else
-            open_later(turn, refused);
-    }
-
-    void open_later(Turn& turn, const std::string& why) {
-        bool news = retry_.later(why, [this] {
-            facet_->actor().engine().external(facet_, [self = Ref<Door>(this)](Turn& t) {
+            retry_.later(turn, refused, facet_, [self = Ref<Door>(this)](Turn& t) {
                 self->sockets_changed_ = true;
                 self->update(t);
             });
-        });
-        if (news) context_.report(turn, why + "; tried again");
     }
 
     void watch_all() {

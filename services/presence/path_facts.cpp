@@ -74,7 +74,7 @@ struct Place {
 class PathFacts final : public Counted {
   public:
     PathFacts(PresenceContext context, Ref<MountTable> mounts)
-        : context_(std::move(context)), mounts_(std::move(mounts)), retry_(context_.loop) {}
+        : context_(std::move(context)), mounts_(std::move(mounts)), retry_(context_) {}
 
     void serve(Turn& turn, Interests& interests) {
         facet_ = Ref<dataspace::Facet>(&turn.current());
@@ -148,14 +148,11 @@ class PathFacts final : public Counted {
 
     void look_later(Turn& turn, const std::string& why) {
         refused_ = true;
-        bool news = retry_.later(why, [self = Ref<PathFacts>(this), &engine = turn.engine()] {
-            engine.external(self->facet_, [self](Turn& t) {
-                self->refused_ = false;
-                if (self->open(t)) self->look_at_all(t);
-                if (!self->refused_) self->retry_.done();
-            });
+        retry_.later(turn, why, facet_, [self = Ref<PathFacts>(this)](Turn& t) {
+            self->refused_ = false;
+            if (self->open(t)) self->look_at_all(t);
+            if (!self->refused_) self->retry_.done();
         });
-        if (news) context_.report(turn, why + "; tried again");
     }
 
     void close() {

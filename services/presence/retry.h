@@ -3,23 +3,26 @@
 #pragma once
 
 #include <algorithm>
-#include <functional>
 #include <string>
 
-#include "init/base/event_loop.h"
+#include "init/dataspace/engine.h"
+#include "services/presence/presence.h"
 
 namespace muster::services {
 
 class Retry {
   public:
-    // `loop` must outlive it.
-    explicit Retry(EventLoop& loop) : loop_(loop) {}
+    // `context` must outlive it.
+    explicit Retry(const PresenceContext& context) : context_(context) {}
 
-    // `again` comes from the event loop. Whether `what` is to be said.
-    bool later(const std::string& what, std::function<void()> again) {
-        timer_ = loop_.after(delay_, std::move(again));
+    // `why` is what is wrong; `again` comes in a turn of `facet`.
+    void later(dataspace::Turn& turn, const std::string& why, Ref<dataspace::Facet> facet,
+               dataspace::TurnAction again) {
+        timer_ = context_.loop.after(delay_,
+                                     [&engine = turn.engine(), facet = std::move(facet),
+                                      again = std::move(again)] { engine.external(facet, again); });
         delay_ = std::min(delay_ * 2, longest);
-        return std::exchange(said_, what) != what;
+        if (std::exchange(said_, why) != why) context_.report(turn, why + "; tried again");
     }
     // It has succeeded, or is not wanted any more.
     void done() {
@@ -32,7 +35,7 @@ class Retry {
     static constexpr uint64_t first = 200 * millisecond;
     static constexpr uint64_t longest = 30 * second;
 
-    EventLoop& loop_;
+    const PresenceContext& context_;
     Timer timer_;
     uint64_t delay_ = first;
     std::string said_;

@@ -110,7 +110,7 @@ class ByCalendar final : public Kind {
 class Clock final : public Counted {
   public:
     Clock(PresenceContext context, clockid_t id)
-        : context_(std::move(context)), id_(id), retry_(context_.loop) {}
+        : context_(std::move(context)), id_(id), retry_(context_) {}
 
     void serve(Turn& turn, Interests& interests, const std::string& label,
                std::unique_ptr<Kind> kind) {
@@ -178,11 +178,8 @@ class Clock final : public Counted {
         }
         Result<> armed = arm(turn, first);
         if (armed) return retry_.done();
-        std::string why = "times are not watched: " + armed.error().message;
-        bool news = retry_.later(why, [self = Ref<Clock>(this), &engine = turn.engine()] {
-            engine.external(self->facet_, [self](Turn& t) { self->update(t); });
-        });
-        if (news) context_.report(turn, why + "; tried again");
+        retry_.later(turn, "times are not watched: " + armed.error().message, facet_,
+                     [self = Ref<Clock>(this)](Turn& t) { self->update(t); });
     }
 
     // For `first`, or, if that is 0, so that we hear of a clock that is set.

@@ -2,10 +2,10 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "init/base/fd.h"
+#include "init/base/wait_status.h"
 #include "init/dataspace/dataspace.h"
 #include "init/dataspace/pattern.h"
 #include "init/preserves/encoder.h"
@@ -88,7 +88,7 @@ MainService::MainService(Turn& turn, const dataspace::CapRef& config, const std:
                [this](Turn&, View captures) {
                    int status = static_cast<int>(captures.at(0).as_int().value_or(0));
                    pid_ = 0;
-                   status_ = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+                   status_ = shell_status(status);
                    ended_();
                });
     if (!command.empty())
