@@ -136,7 +136,7 @@ SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 COMMA := ,
 GOLD := $(if $(shell command -v ld.gold),-fuse-ld=gold -Wl$(COMMA)--icf=all)
 LINK_TARGET = $(TOOLCHAIN)/bin/musl-c++ -s $(GOLD) -Wl,--gc-sections -Wl,--build-id=none
-HOST_LIBS := -lmnl -lz -lcrypto
+HOST_LIBS := -lmnl -ldeflate -lcrypto
 
 # A flavour is a way to compile: $(call flavour,NAME,COMPILER AND FLAGS,NEEDS) gives the rule for
 # build/NAME/x.o from x.cpp.
@@ -226,7 +226,7 @@ define host_program
 build/host/$1: $(call objects,host/tool,$2) build/host/tool/muster.a
 	@mkdir -p $$(@D)
 	@echo "link  $$@"
-	@$$(HOSTCXX) $$(filter %.o %.a,$$^) -lz -lcrypto -o $$@
+	@$$(HOSTCXX) $$(filter %.o %.a,$$^) -ldeflate -lcrypto -o $$@
 endef
 $(foreach m,$(HOST_TOOLS),$(eval $(call host_program,$(call name_of,$m,_main),$m)))
 $(foreach b,$(HOST_BENCHES),$(eval $(call host_program,bench/$(call name_of,$b,_bench),$b)))

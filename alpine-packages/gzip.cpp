@@ -1,71 +1,51 @@
 #include "alpine-packages/gzip.h"
 
-#include <zlib.h>
+#include <libdeflate.h>
 
 #include <algorithm>
-#include <climits>
 #include <memory>
-#include <span>
 
 namespace muster::apk {
 
 namespace {
 
-// Inflates the first member of FILE. ROOM gives the place for the next bytes, KEEP is told how many
-// came. Gives the compressed bytes.
-template <typename Room, typename Keep>
-Result<std::string_view> inflate_member(std::string_view file, std::size_t limit, Room room,
-                                        Keep keep) {
-    if (file.size() > UINT_MAX) return Error{"larger than 4 GiB"};
-    z_stream stream{};
-    if (inflateInit2(&stream, 15 + 16) != Z_OK) return Error{"zlib: no memory"};
-    std::unique_ptr<z_stream, int (*)(z_stream*)> owner(&stream, &inflateEnd);
-    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(file.data()));
-    stream.avail_in = static_cast<uInt>(file.size());
-    std::size_t all = 0;
-    int status = Z_OK;
-    while (status != Z_STREAM_END) {
-        std::span<char> place = room();
-        stream.next_out = reinterpret_cast<Bytef*>(place.data());
-        stream.avail_out = static_cast<uInt>(place.size());
-        status = inflate(&stream, Z_NO_FLUSH);
-        std::size_t came = place.size() - stream.avail_out;
-        keep(came);
-        all += came;
-        if (all > limit) return Error{"more than " + std::to_string(limit) + " bytes unpacked"};
-        if (status == Z_BUF_ERROR ||
-            (status == Z_OK && stream.avail_in == 0 && stream.avail_out != 0))
-            return Error{"truncated"};
-        if (status != Z_OK && status != Z_STREAM_END)
-            return Error{stream.msg ? std::string(stream.msg) : std::string("broken")};
-    }
-    return file.substr(0, file.size() - stream.avail_in);
+constexpr std::size_t first_guess = 1 << 14; // signatures and control parts are smaller
+constexpr std::size_t best_ratio = 1032;     // deflate cannot do better: RFC 1951, 258 bytes by 2 bits
+constexpr int level = 12;                    // the smallest
+
+// A file ends with the size of its last member, modulo 2^32: a hint, which nobody vouches for.
+std::size_t stated_size(std::string_view file) {
+    std::size_t size = 0;
+    for (std::size_t i = 0; i < 4 && i < file.size(); ++i)
+        size = size << 8 | static_cast<unsigned char>(file[file.size() - 1 - i]);
+    return size;
 }
 
 } // namespace
 
 Result<GzipMember> take_gzip(std::string_view& file, std::size_t limit) {
+    std::unique_ptr<libdeflate_decompressor, void (*)(libdeflate_decompressor*)> decompressor(
+        libdeflate_alloc_decompressor(), &libdeflate_free_decompressor);
+    if (!decompressor) return Error{"no memory to unpack"};
+    const std::size_t most = std::min(limit, (file.size() + 1) * best_ratio);
     GzipMember member;
-    std::string& data = member.data;
-    std::size_t have = 0;
-    auto room = [&] {
-        // at least one byte beyond the limit, by which it is seen
-        std::size_t more = std::clamp<std::size_t>(have, 1 << 14, 1 << 24);
-        data.resize(have + std::clamp<std::size_t>(more, 1, limit + 1 - have));
-        return std::span(data).subspan(have);
-    };
-    auto compressed =
-        inflate_member(file, limit, room, [&](std::size_t came) { data.resize(have += came); });
-    if (!compressed) return compressed.error();
-    member.compressed = *compressed;
-    file.remove_prefix(member.compressed.size());
-    return member;
-}
-
-Result<std::string_view> first_gzip(std::string_view file, std::size_t limit) {
-    std::vector<char> sink(1 << 16);
-    return inflate_member(
-        file, limit, [&] { return std::span(sink); }, [](std::size_t) {});
+    for (std::size_t room = first_guess;; room = std::max(room * 4, stated_size(file))) {
+        room = std::min(room, most);
+        member.data.resize(room);
+        std::size_t taken = 0, came = 0;
+        auto result =
+            libdeflate_gzip_decompress_ex(decompressor.get(), file.data(), file.size(),
+                                          member.data.data(), room, &taken, &came);
+        if (result == LIBDEFLATE_SUCCESS) {
+            member.data.resize(came);
+            member.compressed = file.substr(0, taken);
+            file.remove_prefix(taken);
+            return member;
+        }
+        if (result != LIBDEFLATE_INSUFFICIENT_SPACE) return Error{"truncated or damaged"};
+        if (room == most)
+            return Error{"more than " + std::to_string(limit) + " bytes unpacked"};
+    }
 }
 
 Result<std::vector<GzipMember>> split_gzip(std::string_view file, std::size_t limit) {
@@ -78,6 +58,16 @@ Result<std::vector<GzipMember>> split_gzip(std::string_view file, std::size_t li
         members.push_back(std::move(*member));
     }
     return members;
+}
+
+std::string compress_gzip(std::string_view data) {
+    std::unique_ptr<libdeflate_compressor, void (*)(libdeflate_compressor*)> compressor(
+        libdeflate_alloc_compressor(level), &libdeflate_free_compressor);
+    if (!compressor) throw std::bad_alloc();
+    std::string out(libdeflate_gzip_compress_bound(compressor.get(), data.size()), '\0');
+    out.resize(libdeflate_gzip_compress(compressor.get(), data.data(), data.size(), out.data(),
+                                        out.size()));
+    return out;
 }
 
 } // namespace muster::apk

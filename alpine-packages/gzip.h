@@ -20,12 +20,11 @@ struct GzipMember {
 // check sum or what is no member is an error.
 Result<GzipMember> take_gzip(std::string_view& file, std::size_t limit);
 
-// The bytes of the first member of FILE, which stays as it is. Inflated, with the same errors, but
-// nothing of that is kept.
-Result<std::string_view> first_gzip(std::string_view file, std::size_t limit);
-
 // Splits FILE into its members and inflates each; at most LIMIT bytes in all. Trailing bytes that
 // are no member, a truncated member or a wrong check sum are errors.
 Result<std::vector<GzipMember>> split_gzip(std::string_view file, std::size_t limit);
+
+// One member, always the same for the same DATA: no name and no time in it.
+std::string compress_gzip(std::string_view data);
 
 } // namespace muster::apk

@@ -135,7 +135,8 @@ Result<std::string> index_text(std::string_view file, const KeyRing* keys) {
     std::size_t limit = keys ? largest_index : largest_unverified;
     if (keys) {
         if (auto good = check_signature(signature->data, rest, *keys); !good) {
-            auto whole = first_gzip(rest, limit); // what is cut off is told as that, too
+            // what is cut off is told as that, too
+            auto whole = take_gzip(rest, largest_unverified);
             if (whole) return good.error();
             return Error{good.error().message + "; gzip member 2: " + whole.error().message};
         }

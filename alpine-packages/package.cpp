@@ -96,18 +96,17 @@ Result<> check_signature(std::string_view signature, std::string_view signed_byt
 }
 
 Result<Package> read_package(std::string_view file, const KeyRing& keys) {
-    // Only what is verified is unpacked, but for the signature, which is small.
+    // Where the control part ends is known when it is unpacked. The data part, which may be large,
+    // is unpacked only when it is verified.
     std::string_view rest = file;
     auto signature = take_gzip(rest, largest_signature);
     if (!signature) return signature.error().with_context("gzip member 1");
-    auto signed_part = first_gzip(rest, largest_control);
-    if (!signed_part) return signed_part.error().with_context("gzip member 2");
-    if (rest.size() == signed_part->size())
-        return Error{"2 gzip members where a signed package has 3 (signature, control, data)"};
-    if (auto good = check_signature(signature->data, *signed_part, keys); !good)
-        return good.error();
     auto control = take_gzip(rest, largest_control);
     if (!control) return control.error().with_context("gzip member 2");
+    if (rest.empty())
+        return Error{"2 gzip members where a signed package has 3 (signature, control, data)"};
+    if (auto good = check_signature(signature->data, control->compressed, keys); !good)
+        return good.error();
 
     Package package;
     package.identity = q1(sha1(control->compressed));

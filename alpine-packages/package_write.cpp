@@ -11,6 +11,7 @@
 
 #include "alpine-packages/digest.h"
 #include "alpine-packages/files.h"
+#include "alpine-packages/gzip.h"
 #include "alpine-packages/package.h"
 #include "alpine-packages/tar.h"
 #include "alpine-packages/tar_write.h"

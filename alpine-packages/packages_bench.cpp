@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 
 #include "alpine-packages/files.h"
 
@@ -19,6 +20,7 @@ using namespace muster::apk;
 namespace {
 
 using Words = std::vector<std::string>;
+using Command = std::function<Words(const std::string& folder)>;
 
 Words operator+(Words a, const Words& b) {
     a.insert(a.end(), b.begin(), b.end());
@@ -66,38 +68,43 @@ class Bench {
 
     void base_set() {
         const Words names = {"alpine-base", "e2fsprogs", "sfdisk"};
-        std::string root = work_ + "/root", main = alpine_ + "/v3.19/main";
-        report("base_set",
-               Words{"build/host/apk_image", "install", "--mirror", main, "--keys",
-                     alpine_ + "/keys", "--tree", root} +
-                   names,
-               apk_ + Words{"--root", root, "-X", main, "--initdb", "add"} + names, root);
+        const std::string main = alpine_ + "/v3.19/main";
+        report(
+            "base_set",
+            [&](const std::string& root) {
+                return Words{"build/host/apk_image", "install", "--mirror", main, "--keys",
+                             alpine_ + "/keys", "--tree", root} +
+                       names;
+            },
+            [&](const std::string& root) {
+                return apk_ + Words{"--root", root, "-X", main, "--initdb", "add"} + names;
+            });
     }
 
     void full_index() {
-        std::string full = alpine_ + "/full-index", root = work_ + "/empty";
+        const std::string full = alpine_ + "/full-index", root = work_ + "/empty";
         run(apk_ + Words{"--root", root, "--initdb", "add"});
-        report("full_index",
-               {"build/host/apk_image", "closure", "--mirror", full, "--keys", alpine_ + "/keys",
-                "nginx"},
-               apk_ + Words{"--root", root, "-X", full + "/main", "-X", full + "/community", "add",
-                            "--simulate", "nginx"},
-               "");
+        report(
+            "full_index",
+            [&](const std::string&) {
+                return Words{"build/host/apk_image", "closure", "--mirror", full, "--keys",
+                             alpine_ + "/keys", "nginx"};
+            },
+            [&](const std::string&) {
+                return apk_ + Words{"--root", root, "-X", full + "/main", "-X", full + "/community",
+                                    "add", "--simulate", "nginx"};
+            });
     }
 
   private:
-    void report(const char* name, const Words& ours, const Words& peer, const std::string& made) {
+    // Each run gets a folder. What it makes there stays until the end: ext4 walks around inodes that were freed a moment
+    // ago, one by one, which would be most of the time.
+    void report(const char* name, const Command& ours, const Command& peer) {
         std::vector<double> left, right;
-        auto clean = [&] {
-            if (!made.empty()) std::filesystem::remove_all(made);
-        };
         for (int i = 0; i < runs_; ++i) {
-            clean();
-            left.push_back(run(ours));
-            clean();
-            right.push_back(run(peer));
+            left.push_back(run(ours(work_ + "/ours-" + std::to_string(i))));
+            right.push_back(run(peer(work_ + "/peer-" + std::to_string(i))));
         }
-        clean();
         std::printf("%s\t%.0f\t%.0f\t%.2f\n", name, median(left), median(right),
                     median(right) / median(left));
         std::fflush(stdout);

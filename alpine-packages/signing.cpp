@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
+#include "alpine-packages/gzip.h"
 #include "alpine-packages/tar_write.h"
 
 namespace muster::apk {

@@ -1,7 +1,5 @@
 #include "alpine-packages/tar_write.h"
 
-#include <zlib.h>
-
 #include <array>
 #include <cstdio>
 
@@ -79,20 +77,6 @@ void TarWriter::add(const TarMember& member) {
 std::string TarWriter::take(bool end_mark) {
     if (end_mark) out_.append(2 * block_size, '\0');
     return std::move(out_);
-}
-
-std::string compress_gzip(std::string_view data) {
-    z_stream stream{};
-    deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, 15 + 16, 9, Z_DEFAULT_STRATEGY);
-    std::string out(deflateBound(&stream, data.size()) + 64, '\0');
-    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(data.data()));
-    stream.avail_in = static_cast<uInt>(data.size());
-    stream.next_out = reinterpret_cast<Bytef*>(out.data());
-    stream.avail_out = static_cast<uInt>(out.size());
-    deflate(&stream, Z_FINISH);
-    out.resize(stream.total_out);
-    deflateEnd(&stream);
-    return out;
 }
 
 } // namespace muster::apk

@@ -37,7 +37,4 @@ class TarWriter {
     std::string out_;
 };
 
-// One gzip member as `gzip -n -9` writes its header; the same data gives the same bytes.
-std::string compress_gzip(std::string_view data);
-
 } // namespace muster::apk

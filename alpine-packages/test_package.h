@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include <array>
 #include <cstdio>
@@ -19,6 +18,7 @@
 
 #include "alpine-packages/digest.h"
 #include "alpine-packages/files.h"
+#include "alpine-packages/gzip.h"
 #include "alpine-packages/tar_write.h"
 
 namespace muster::apk::test {
@@ -203,27 +203,11 @@ inline std::string make_package(const Recipe& recipe) {
     return signer().sign(control, key_name, recipe.kind) + control + data;
 }
 
-// Where the second gzip member of a package of ours begins is found by looking for the header.
+// The sizes of the gzip members of a package or index of ours.
 inline std::vector<std::size_t> members(std::string_view file) {
     std::vector<std::size_t> out;
-    while (!file.empty()) {
-        z_stream stream{};
-        inflateInit2(&stream, 15 + 16);
-        stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(file.data()));
-        stream.avail_in = static_cast<uInt>(file.size());
-        int status = Z_OK;
-        std::string sink(1 << 16, '\0');
-        while (status == Z_OK) {
-            stream.next_out = reinterpret_cast<Bytef*>(sink.data());
-            stream.avail_out = static_cast<uInt>(sink.size());
-            status = inflate(&stream, Z_NO_FLUSH);
-        }
-        std::size_t used = file.size() - stream.avail_in;
-        inflateEnd(&stream);
-        if (status != Z_STREAM_END) break;
-        out.push_back(used);
-        file.remove_prefix(used);
-    }
+    while (auto member = take_gzip(file, std::size_t{1} << 30))
+        out.push_back(member->compressed.size());
     return out;
 }
 

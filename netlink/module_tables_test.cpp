@@ -97,8 +97,8 @@ TEST_CASE("module tables: circles and nonsense end") {
 }
 
 TEST_CASE("module tables: this system's own tables can be read") {
-    for (const auto& entry : std::filesystem::directory_iterator(
-             std::filesystem::exists("/lib/modules") ? "/lib/modules" : "/var/empty")) {
+    std::error_code none; // then there is nothing to look through
+    for (const auto& entry : std::filesystem::directory_iterator("/lib/modules", none)) {
         const std::string folder = entry.path();
         if (!std::filesystem::exists(folder + "/modules.dep")) continue;
         const std::vector<ModuleRequest> requests = {
