@@ -8,7 +8,7 @@
 // messages as long as it can, and who calls syslog(3) waits. Messages of /dev/kmsg are numbered: a
 // new second stage goes on where the one before stopped. The socket /dev/log is kept by init.
 //
-// Sources: Linux Documentation/ABI/testing/dev-kmsg; syslog(3); RFC 3164 4.1; unix(7).
+// Sources: records.h; unix(7).
 #pragma once
 
 #include <memory>
@@ -19,18 +19,6 @@
 #include "services/log/journal.h"
 
 namespace muster::logs {
-
-// "<34>Oct 11 22:14:15 su[7]: text" -> "auth.crit su[7]: text". What it is not made like is taken
-// as it is, as user.notice.
-std::string syslog_line(std::string_view datagram);
-
-struct KernelMessage {
-    uint64_t sequence = 0;
-    uint64_t monotonic_us = 0;
-    std::string line; // "warning text"; its further lines, if it has such, after line feeds
-};
-// A record of /dev/kmsg. False if it is none.
-bool parse_kernel_message(std::string_view record, KernelMessage& out);
 
 class Sources {
   public:

@@ -215,8 +215,9 @@ void Process::abandon() {
 void Process::ended(int wait_status) {
     Ref<Process> self(this);
     running_ = false;
-    out_of_memory_ = cgroup_ && WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL &&
-                     cgroup_.out_of_memory();
+    if (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL)
+        out_of_memory_ = (cgroup_ && cgroup_.out_of_memory()) ||
+                         (!killed_ && owner_.oom_kills_.has(pid_, since_));
     end_watch_.cancel();
     pidfd_.reset();
     auto exited = std::move(exited_);
@@ -376,6 +377,7 @@ Result<Processes::Started> Processes::start(std::string_view name, SpawnRequest 
         return spawned.error();
     }
     process->pid_ = spawned->pid;
+    process->since_ = monotonic_now();
     process->pidfd_ = std::move(spawned->pidfd);
     process->in_cgroup_ = spawned->in_cgroup;
     process->exited_ = std::move(events.exited);

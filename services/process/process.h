@@ -36,6 +36,7 @@
 #include "init/base/result.h"
 #include "init/second_stage_link.h"
 #include "services/process/cgroup.h"
+#include "services/process/oom_kills.h"
 #include "services/process/spawn.h"
 
 namespace muster::services {
@@ -72,7 +73,8 @@ class Process : public Counted {
     void kill();
     // Leaves what remains of the tree to itself: it counts as gone. REQUIRES: not running.
     void leave();
-    // Something of the tree was ended by the OOM killer. Known once it has ended.
+    // The OOM killer ended it, or something of its tree if its group is limited. Known once it has
+    // ended.
     bool out_of_memory() const { return out_of_memory_; }
     // Of an adopted one; before that nothing is told. The events of what has happened already come
     // in the next round of the loop.
@@ -107,6 +109,7 @@ class Process : public Counted {
     Processes& owner_;
     SlotRef slot_;
     pid_t pid_ = 0;
+    uint64_t since_ = 0; // CLOCK_MONOTONIC, nanoseconds; of an adopted one it is not known
     Fd pidfd_;
     Watch end_watch_; // of the pidfd, by ourselves only
     Cgroup cgroup_;
@@ -190,6 +193,7 @@ class Processes {
     SecondStageLink& link_;
     Spawner spawner_;
     CgroupTree tree_;
+    OomKills oom_kills_;
     std::vector<std::string> exec_stub_;
     // Of trees that were left to themselves: to be removed when they are empty.
     struct Left {
