@@ -59,6 +59,16 @@ Fd Adoption::take_named(std::string_view name) {
     return fd;
 }
 
+std::vector<std::pair<std::string, Fd>> Adoption::take_all_named(std::string_view prefix) {
+    std::vector<std::pair<std::string, Fd>> found;
+    auto each = kept_.named.lower_bound(prefix);
+    while (each != kept_.named.end() && each->first.starts_with(prefix)) {
+        found.emplace_back(each->first, std::move(each->second));
+        each = kept_.named.erase(each);
+    }
+    return found;
+}
+
 void Adoption::hold(std::function<void()> action) {
     release_ = std::move(action);
     limit_ = loop_.after(longest_hold, [this] { release(); });

@@ -41,6 +41,8 @@ class Adoption {
     // A descriptor that a predecessor had kept by `SecondStageLink::store_fd`, or none. init keeps
     // its copy. What nobody takes is given up at the release, a socket with its file.
     Fd take_named(std::string_view name);
+    // All whose names begin so.
+    std::vector<std::pair<std::string, Fd>> take_all_named(std::string_view prefix);
     // From now on init keeps `fd` over our death. ERRORS: the store is full, the name is taken.
     Result<> keep_named(std::string_view name, int fd) { return link_.store_fd(name, fd); }
     void drop_named(std::string_view name) { (void)link_.drop_fd(name); }

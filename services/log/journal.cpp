@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 
 namespace muster::logs {
@@ -83,13 +84,15 @@ Result<std::unique_ptr<Journal>> Journal::open(EventLoop& loop, const std::strin
 }
 
 struct Journal::Leftover {
-    Leftover(Journal& journal, Source from, Fd end, uint32_t at, std::string begun)
+    Leftover(Journal& journal, Source from, Fd end, uint32_t at, std::string begun,
+             std::string name)
         : source(from), fd(std::move(end)), partial(at), rest(std::move(begun)),
-          share(journal, [&journal] { journal.read_leftovers(); }) {}
+          kept(std::move(name)), share(journal, [&journal] { journal.read_leftovers(); }) {}
     Source source;
     Fd fd;
     uint32_t partial;
     std::string rest;
+    std::string kept; // by the keeper, under this name; empty: it is not
     Share share;
 };
 
@@ -98,8 +101,28 @@ Journal::Journal(EventLoop& loop, Ring ring) : loop_(loop), ring_(std::move(ring
 Journal::~Journal() { leftovers_.clear(); }
 
 void Journal::leave(Source source, Fd fd, uint32_t partial, std::string rest) {
-    leftovers_.push_back(
-        std::make_unique<Leftover>(*this, source, std::move(fd), partial, std::move(rest)));
+    // A name that is too long, which the keeper refuses, is lost if we are killed right now.
+    std::string name(kept_prefix);
+    name += std::to_string(source.pid) + " " + std::string(source.stream()) + " ";
+    name += source.name();
+    if (!keeper_.keep || !keeper_.keep(name, fd.get())) name.clear();
+    leftovers_.push_back(std::make_unique<Leftover>(*this, source, std::move(fd), partial,
+                                                    std::move(rest), std::move(name)));
+    loop_.next_round([this] { read_leftovers(); });
+}
+
+void Journal::take_left(const std::string& name, Fd fd) {
+    std::string_view text = std::string_view(name).substr(kept_prefix.size());
+    int32_t pid = 0;
+    std::from_chars(text.data(), text.data() + text.size(), pid);
+    text.remove_prefix(std::min(text.find(' '), text.size() - 1) + 1);
+    std::string_view stream = text.substr(0, text.find(' '));
+    Source source(text.substr(std::min(stream.size() + 1, text.size())), stream, pid);
+    uint32_t partial = no_partial;
+    std::string rest;
+    (void)resume(pid, stream, partial, rest);
+    leftovers_.push_back(std::make_unique<Leftover>(*this, source, std::move(fd), partial,
+                                                    std::move(rest), name));
     loop_.next_round([this] { read_leftovers(); });
 }
 
@@ -109,6 +132,7 @@ void Journal::read_leftovers() {
             ssize_t size = ::read(left->fd.get(), buffer(left->source, left->partial), intake_size);
             if (size <= 0) {
                 finish(left->source, left->partial, left->rest);
+                if (!left->kept.empty()) keeper_.drop(left->kept);
                 return true;
             }
             take(left->share, left->partial, left->rest, static_cast<size_t>(size), nullptr);
@@ -149,6 +173,8 @@ void Journal::recover() {
         ring_.set_partial(index, intake.source, rest);
     }
     clear_intake(size);
+    for (uint32_t i = 0; i < std::min<size_t>(shared().partials_there, partial_count); ++i)
+        if (shared().partials[i].size.load() != 0) orphans_.push_back(i);
 }
 
 void Journal::clear_intake(size_t size) {
@@ -217,13 +243,13 @@ bool Journal::resume(int32_t pid, std::string_view stream, uint32_t& partial, st
     partial = find_partial(shared(), pid, stream);
     if (partial == no_partial) return false;
     rest = text_of(shared().partials[partial]);
+    std::erase(orphans_, partial);
     return true;
 }
 
 void Journal::finish_orphans() {
-    for (uint32_t i = 0; i < std::min<size_t>(shared().partials_there, partial_count); ++i) {
-        Partial& partial = shared().partials[i];
-        if (partial.size.load() == 0) continue;
+    for (uint32_t index : std::exchange(orphans_, {})) {
+        Partial& partial = shared().partials[index];
         if (partial.source.sound()) put(partial.source, text_of(partial));
         partial.size.store(0);
     }

@@ -72,6 +72,15 @@ class Journal {
     // Goes on with a stream whose LogLines cannot wait for room; until its end or until it has
     // nothing more.
     void leave(Source source, Fd fd, uint32_t partial, std::string rest);
+    // Who keeps such a stream over our death meanwhile: of its process nothing is kept any more.
+    struct Keeper {
+        std::function<bool(const std::string& name, int fd)> keep;
+        std::function<void(const std::string& name)> drop;
+    };
+    static constexpr std::string_view kept_prefix = "log-end ";
+    void set_keeper(Keeper keeper) { keeper_ = std::move(keeper); }
+    // What a second stage before us had left, and kept by this name.
+    void take_left(const std::string& name, Fd fd);
     // A line that did not come from a pipe. It may have several lines, and no line feed at its end.
     void put(const Source& source, std::string_view text, uint64_t time_us = realtime_us());
 
@@ -112,6 +121,8 @@ class Journal {
     Watch watch_;
     std::vector<Share*> shares_; // that are held
     std::vector<std::unique_ptr<Leftover>> leftovers_;
+    std::vector<uint32_t> orphans_; // incomplete lines of before, resumed by nobody so far
+    Keeper keeper_;
     std::function<void(const std::string&)> report_;
     Rotation default_;
     std::function<void()> restart_writer_;

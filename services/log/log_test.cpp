@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <map>
 #include <sstream>
 
 #include "init/base/catch.h"
@@ -210,6 +211,56 @@ TEST_CASE("log: who fills the ring waits, and others still have room") {
     CHECK(folder.lines({"quiet"}) == Strings{"quiet: here"});
     CHECK(folder.lines({"noisy"}).size() == said);
     CHECK(journal->shared().dropped.load() == 0);
+}
+
+TEST_CASE("log: what an ended process had still to be read from outlives us") {
+    Folder folder;
+    auto loop = new_loop();
+    auto journal = open_journal(*loop, folder);
+    Writer writer = open_writer(folder);
+    begin_writing(*loop, *journal);
+    std::map<std::string, Fd> kept;
+    Journal::Keeper keeper{.keep =
+                               [&](const std::string& name, int fd) {
+                                   kept[name] = Fd(::dup(fd));
+                                   return true;
+                               },
+                           .drop = [&](const std::string& name) { kept.erase(name); }};
+    journal->set_keeper(keeper);
+    {
+        Reading noisy(*journal, "<site \"a b\">", 7);
+        noisy.pipe.say("begun");
+        noisy.read();
+        std::string filler = std::string(999, 'x') + "\n";
+        while (noisy.share.may_read())
+            noisy.say(filler);
+        noisy.say("half");
+        noisy.pipe.say(" and half\nthe la");
+        noisy.pipe.say("st");
+        journal->leave(noisy.source, std::move(noisy.pipe.read), noisy.partial, noisy.rest);
+    }
+    REQUIRE(kept.size() == 1);
+    std::string name = kept.begin()->first;
+    CHECK(name == "log-end 7 stdout <site \"a b\">");
+
+    // We are killed; the next one finds what was kept.
+    journal.reset();
+    loop = new_loop();
+    journal = open_journal(*loop, folder);
+    journal->set_keeper(keeper);
+    journal->take_left(name, Fd(::dup(kept.begin()->second.get())));
+    journal->finish_orphans();
+    while (!kept.empty()) {
+        writer.work();
+        loop->run_once(true);
+    }
+    while (writer.work()) {
+    }
+    Strings lines = folder.lines();
+    REQUIRE(lines.size() > 2);
+    CHECK(lines[lines.size() - 2] == "<site \"a b\">: half and half");
+    CHECK(lines.back() == "<site \"a b\">: the last");
+    CHECK(std::count(lines.begin(), lines.end(), "<site \"a b\">: half") == 0);
 }
 
 TEST_CASE("log: a writer that does nothing is told, and one that has ended is not waited for") {

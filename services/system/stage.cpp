@@ -174,6 +174,13 @@ void SecondStage::open_journal() {
     if (!journal) return say_later("no log files: " + journal.error().message);
     journal_ = *std::move(journal);
     journal_->set_report([this](const std::string& line) { say_later(line); });
+    if (link_.attached())
+        journal_->set_keeper(
+            {.keep = [this](const std::string& name,
+                            int fd) { return adoption_.keep_named(name, fd).ok(); },
+             .drop = [this](const std::string& name) { adoption_.drop_named(name); }});
+    for (auto& [name, fd] : adoption_.take_all_named(logs::Journal::kept_prefix))
+        journal_->take_left(name, std::move(fd));
     journal_->set_stuck([this] {
         engine_.external(facet_, [this](Turn& turn) {
             Value writer = preserves::symbol(logs::writer_name);
