@@ -1,5 +1,7 @@
 #include "init/protocol/bridge.h"
 
+#include <unistd.h>
+
 #include "init/dataspace/dataspace.h"
 #include "init/dataspace/pattern.h"
 #include "init/preserves/text_writer.h"
@@ -37,8 +39,9 @@ void serve_bridges(Turn& turn, EventLoop& loop, const CapRef& config,
             auto text = path.view().as_string();
             if (!text) return Error{"bridge " + preserves::to_text(path) + ": expected \"PATH\""};
             listener.name = "bridge " + std::string(*text);
-            listener.remove = *text;
-            return listen_unix(std::string(*text), 0600);
+            std::string file(*text);
+            listener.at_end = [file] { unlink(file.c_str()); };
+            return listen_unix(file, 0600);
         };
         service.admit = [config, path, target](int) {
             RelayOptions relay;

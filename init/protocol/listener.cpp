@@ -152,7 +152,7 @@ Result<std::unique_ptr<Listener>> Listener::start(dataspace::Engine& engine, Eve
 Listener::~Listener() {
     state_->watch.cancel();
     state_->pause.cancel();
-    if (!state_->options.remove.empty()) unlink(state_->options.remove.c_str());
+    if (state_->options.at_end) state_->options.at_end();
     state_->strangers.clear();
     state_->refused.clear();
     // Connections report their end to the state, which must outlive that.

@@ -20,7 +20,7 @@ struct ListenerOptions {
     // is for the peer: it is sent as `<error "…" #f>`, and the socket closed.
     std::function<Result<RelayOptions>(int socket)> admit;
     bool tcp = false;
-    std::string remove; // a socket file to be removed at the end, or empty
+    std::function<void()> at_end; // removes a socket file, say; may be null
     // Told of peers that were closed for a reason, one line: "NAME client N: …". What a stranger
     // can make happen again and again is the same line each time: "accept NAME: …", "refuse NAME:
     // …".

@@ -12,7 +12,7 @@ namespace muster::protocol {
 struct ListenerService {
     dataspace::CapRef config;
     preserves::Value name; // the service: `<relay-listener …>`
-    // Opens the socket; may set `name`, `tcp` and `remove` of the options.
+    // Opens the socket; may set `name`, `tcp` and `at_end` of the options.
     std::function<Result<Fd>(ListenerOptions& options)> open;
     std::function<Result<RelayOptions>(int socket)> admit;
     std::function<void(const std::string&)> report; // one line for people

@@ -37,7 +37,7 @@ TEST_CASE("a listener turns away as many as come, told each, and holds only a fe
     std::set<std::string> reports;
     ListenerOptions options;
     options.name = "bus";
-    options.remove = path;
+    options.at_end = [path] { unlink(path.c_str()); };
     options.admit = [](int) -> Result<RelayOptions> { return Error{"too many"}; };
     options.report = [&](const std::string& line) { reports.insert(line); };
     auto socket = listen_unix(path);

@@ -1,5 +1,7 @@
 #include "init/protocol/relay_listener.h"
 
+#include <sys/stat.h>
+
 #include "init/dataspace/dataspace.h"
 #include "init/dataspace/pattern.h"
 #include "init/preserves/text_writer.h"
@@ -16,6 +18,11 @@ using preserves::View;
 namespace pat = dataspace::pattern;
 
 namespace {
+
+bool is_socket(const std::string& path) {
+    struct stat status {};
+    return stat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode);
+}
 
 class RelayListener {
   public:
@@ -44,10 +51,12 @@ class RelayListener {
         View address = address_;
         if (auto path = address.at(0).as_string(); path && address.is_record("unix", 1)) {
             listener.name = bus_ ? "bus" : *path;
-            listener.remove = *path;
+            std::string file(*path);
+            listener.at_end = [file] { unlink(file.c_str()); };
             std::optional<mode_t> mode;
             if (bus_) mode = options_.bus_mode;
-            return listen_unix(std::string(*path), mode);
+            // Without its file nobody finds a socket.
+            return kept(listener, file, is_socket(file), [&] { return listen_unix(file, mode); });
         }
         auto host = address.at(0).as_string();
         auto port = address.at(1).as_int();
@@ -57,10 +66,30 @@ class RelayListener {
             if (options_.bus && target_ == options_.bus && options_.report)
                 options_.report(listener.name +
                                 ": serves $config: who connects commands this system");
-            return listen_tcp(std::string(*host), *port);
+            return kept(listener, listener.name, true,
+                        [&] { return listen_tcp(std::string(*host), *port); });
         }
         return Error{"relay-listener " + preserves::to_text(address) +
                      ": expected <unix \"path\"> or <tcp \"host\" port>"};
+    }
+
+    // What was kept under this name and is USABLE, or a new one, which is kept from now on.
+    template <typename Listen>
+    Result<Fd> kept(ListenerOptions& listener, const std::string& name, bool usable,
+                    Listen listen) const {
+        const SocketKeeper& keeper = options_.keeper;
+        if (!keeper.take) return listen();
+        listener.at_end = [drop = keeper.drop, name, also = std::move(listener.at_end)] {
+            if (also) also();
+            drop(name);
+        };
+        if (Fd before = keeper.take(name)) {
+            if (usable) return before;
+            keeper.drop(name);
+        }
+        Result<Fd> fresh = listen();
+        if (fresh) keeper.keep(name, fresh->get());
+        return fresh;
     }
 
     Value address_;

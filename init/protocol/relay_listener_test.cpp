@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <map>
+
 #include "init/base/catch.h"
 #include "init/dataspace/dataspace.h"
 #include "init/dataspace/pattern.h"
@@ -264,6 +266,64 @@ TEST_CASE("a Unix relay listener: the umask decides, a dead socket file is repla
     CHECK(other.reports[0].find("somebody else listens there") != std::string::npos);
     world.retract(listener);
     CHECK(access(path.c_str(), F_OK) != 0);
+}
+
+TEST_CASE("a relay listener whose socket is kept: who connects meanwhile waits for the next one") {
+    struct Kept {
+        std::map<std::string, Fd> sockets;
+        bool alive = true; // whoever is killed drops nothing
+    };
+    auto kept = std::make_shared<Kept>();
+    auto options = [kept] {
+        RelayListeners result;
+        result.keeper = {
+            .take =
+                [kept](const std::string& name) {
+                    auto found = kept->sockets.find(name);
+                    return found == kept->sockets.end() ? Fd() : Fd(dup(found->second.get()));
+                },
+            .keep = [kept](const std::string& name,
+                           int fd) { kept->sockets[name] = Fd(dup(fd)); },
+            .drop =
+                [kept](const std::string& name) {
+                    if (kept->alive) kept->sockets.erase(name);
+                }};
+        return result;
+    };
+    std::string port = std::to_string(free_port());
+    std::string path = "/tmp/muster-kept-" + port; // in a folder that outlives both
+    Value unix_address = preserves::record("unix", {preserves::string(path)});
+    Value tcp_address = *preserves::parse_text("<tcp \"127.0.0.1\" " + port + ">");
+    auto first = std::make_unique<World>(options());
+    first->assert_(first->service(unix_address, first->space));
+    first->assert_(first->service(tcp_address, first->space));
+    CHECK(kept->sockets.size() == 2);
+    std::string aside = path + "-aside"; // the end of a World removes the file
+    REQUIRE(rename(path.c_str(), aside.c_str()) == 0);
+    kept->alive = false;
+    first.reset();
+    kept->alive = true;
+    REQUIRE(rename(aside.c_str(), path.c_str()) == 0);
+
+    Fd waiting = connect_unix(path), waiting_tcp = connect_v4(std::stoi(port));
+    REQUIRE((waiting && waiting_tcp));
+    World second(options());
+    auto by_path = second.assert_(second.service(unix_address, second.space));
+    auto by_port = second.assert_(second.service(tcp_address, second.space));
+    CHECK(second.talk(waiting.get(), sync_packet) == sync_answer);
+    CHECK(second.talk(waiting_tcp.get(), sync_packet) == sync_answer);
+
+    // What is not wanted any more is kept no longer; without its file a socket is made anew.
+    second.retract(by_port);
+    CHECK(kept->sockets.size() == 1);
+    second.retract(by_path);
+    CHECK(kept->sockets.empty());
+    CHECK(access(path.c_str(), F_OK) != 0);
+    kept->sockets[path] = Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    by_path = second.assert_(second.service(unix_address, second.space));
+    CHECK(connect_unix(path));
+    second.retract(by_path);
+    CHECK(second.reports.empty());
 }
 
 TEST_CASE("the bus decides about each peer") {

@@ -6,6 +6,7 @@
 #include <sys/un.h>
 
 #include <cerrno>
+#include <cstdio>
 
 #include "init/base/event_loop.h"
 #include "init/dataspace/pattern.h"
@@ -20,6 +21,9 @@ using protocol::Reference;
 namespace pat = dataspace::pattern;
 
 namespace {
+
+constexpr uint64_t silence = 3 * second;
+constexpr uint64_t longest_silence = 30 * second;
 
 Ref<Reference> reference_of(View value) {
     return Ref<Reference>(static_cast<Reference*>(value.as_embedded()));
@@ -68,8 +72,14 @@ Result<std::unique_ptr<Bus>> Bus::connect(const std::string& path, bool repeat, 
     };
     bus->client_.observe(bus->config_, pat::record("capability", {pat::bind(), pat::bind()}),
                          std::move(handler));
-    Result<> settled = bus->settle();
+    const uint64_t connected = monotonic_now();
+    Result<bool> settled = bus->settle_until(connected + silence);
+    if (settled && !*settled) {
+        std::fprintf(stderr, "muster: the system bus %s does not answer; waiting\n", path.c_str());
+        settled = bus->settle_until(connected + longest_silence);
+    }
     if (!settled) return settled.error();
+    if (!*settled) return Error{"the system bus " + path + " does not answer"};
     return bus;
 }
 
@@ -193,14 +203,20 @@ Error Bus::loss(Error error) {
 }
 
 Result<> Bus::settle() {
+    Result<bool> done = settle_until(0);
+    if (!done) return done.error();
+    return {};
+}
+
+Result<bool> Bus::settle_until(uint64_t deadline) {
     // Once for what was sent, once more for what the supervisor said about it.
     for (int round = 0; round < 2; ++round) {
-        bool synced = false;
-        client_.sync(config_, [&synced] { synced = true; });
-        Result<bool> done = run_until([&] { return synced; });
-        if (!done) return done.error();
+        auto synced = std::make_shared<bool>(false); // the answer may come after the deadline
+        client_.sync(config_, [synced] { *synced = true; });
+        Result<bool> done = run_until([&] { return *synced; }, deadline);
+        if (!done || !*done) return done;
     }
-    return {};
+    return true;
 }
 
 Result<std::vector<Value>> Bus::query(const std::vector<std::string>& spaces,

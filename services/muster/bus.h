@@ -24,7 +24,8 @@ class Bus {
     // Connects, and learns what capabilities there are.
     // A peer that the bus does not take for root's finds none, and `root()` is `$status`.
     // Where a socket is and nobody listens, a second stage is being started: that is waited for, a
-    // moment; where no socket is, for `absence` nanoseconds. ERRORS: as connect_to_bus; the
+    // moment; where no socket is, for `absence` nanoseconds; where it is kept for a second stage
+    // that does not come, half a minute, which is said. ERRORS: as connect_to_bus; no answer; the
     // connection ends (no text, if `repeat`).
     static Result<std::unique_ptr<Bus>> connect(const std::string& path, bool repeat = false,
                                                 uint64_t absence = 0);
@@ -56,8 +57,9 @@ class Bus {
     Result<bool> run_until(const std::function<bool()>& done, uint64_t deadline = 0);
     // Handles what has come; to be called when `client().input_fd()` can be read.
     Result<> receive();
-    // Waits until the other side has handled everything sent so far.
+    // Waits until the other side has handled everything sent so far. `deadline` as above.
     Result<> settle();
+    Result<bool> settle_until(uint64_t deadline);
 
     // What matches `pattern` (a wire pattern) in the dataspaces of these names, now.
     Result<std::vector<Value>> query(const std::vector<std::string>& spaces, const Value& pattern);
