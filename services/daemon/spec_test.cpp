@@ -2,6 +2,10 @@
 
 #include <signal.h>
 
+#include <algorithm>
+#include <fstream>
+#include <map>
+
 #include "init/base/catch.h"
 #include "init/preserves/text_reader.h"
 #include "services/process/spawn.h"
@@ -87,6 +91,7 @@ TEST_CASE("spec: the environment") {
 TEST_CASE("spec: what is wrong is named") {
     CHECK(bad("foo") == "the specification is not a string, a list, <one-shot …> or a dictionary");
     CHECK(bad("[]") == "argv: the list is empty");
+    CHECK(bad("\" \"") == "argv: the command is empty");
     CHECK(bad("[\"\"]") == "argv: the name of the program is empty");
     CHECK(bad("[1]") == "argv: 1 is not a string");
     CHECK(bad("{}") == "argv: missing");
@@ -109,6 +114,37 @@ TEST_CASE("spec: what is wrong is named") {
     CHECK(bad("{argv: \"a\" stopSignal: SIGFOO}") ==
           "stopSignal: SIGFOO is not the name of a signal");
     CHECK(bad("{argv: \"a\" grant: []}") == "grant: [] is not a dictionary");
+}
+
+TEST_CASE("spec: each field of the manual is known, and takes no value of another kind") {
+    std::ifstream manual("services/muster-service.5.scd");
+    REQUIRE(manual);
+    Strings names;
+    for (std::string line; std::getline(manual, line);)
+        for (size_t at = 0; (at = line.find('*', at)) != std::string::npos; ++at) {
+            size_t end = line.find(":*", at);
+            std::string name = line.substr(at + 1, end - at - 1);
+            if (end != std::string::npos && name.find_first_of(" *_") == std::string::npos)
+                names.push_back(name);
+        }
+    CHECK(names.size() >= 45);
+    // What is right for one of them.
+    const std::map<std::string, Strings> right = {{"-1", {"nice", "oomScore"}},
+                                                  {"{nonsense: 1}", {"grant"}}};
+    for (const std::string& name : names)
+        for (const char* value : {"<nonsense>", "#:0", "[[]]", "-1", "{nonsense: 1}", "\"\"",
+                                  "\"a\\u0000b\"", "#x\"00\"", "99999999999999999999999"}) {
+            auto fits = right.find(value);
+            if (fits != right.end() && std::count(fits->second.begin(), fits->second.end(), name))
+                continue;
+            std::string rest = name == "argv" || name == "s6" ? "" : "argv: \"a\" ";
+            auto spec = preserves::parse_text("{" + rest + name + ": " + value + "}");
+            if (!spec) continue; // a capability has no text that can be read here
+            INFO(name << ": " << value);
+            auto parsed = parse_spec(*spec);
+            CHECK_FALSE(parsed.ok());
+            if (!parsed) CHECK(parsed.error().message.find(name) != std::string::npos);
+        }
 }
 
 TEST_CASE("spec: what is unknown is an error, with a guess") {

@@ -107,6 +107,8 @@ bool SpecReader::command(std::string_view field, View value, Command& argv) {
     if (value.as_string()) {
         std::string line;
         if (!text(field, value, line)) return false;
+        if (line.find_first_not_of(" \t\n") == std::string::npos)
+            return fail(value, std::string(field) + ": the command is empty");
         argv = {"/bin/sh", "-c", std::move(line)};
         return true;
     }
