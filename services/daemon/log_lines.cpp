@@ -92,7 +92,8 @@ Result<> LogLines::add(Fd fd, std::string name) {
     stream->fd = std::move(fd);
     stream->name = std::move(name);
     find_rest(*stream);
-    auto watched = watch(*stream);
+    Result<> watched;
+    if (stream->fd) watched = watch(*stream);
     if (watched) streams_.push_back(std::move(stream));
     return watched;
 }
@@ -104,8 +105,14 @@ void LogLines::set_pid(pid_t pid) {
 }
 
 void LogLines::find_rest(Stream& stream) {
-    if (journal_ && pid_ != 0)
+    if (!journal_ || pid_ == 0) return;
+    if (journal_->took_left(pid_, stream.name)) {
+        stream.watch.cancel();
+        stream.fd.reset();
+        stream.ended = true;
+    } else {
         (void)journal_->resume(pid_, stream.name, stream.partial, stream.rest);
+    }
 }
 
 void LogLines::watch_all() {

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
 
 namespace muster::logs {
@@ -84,46 +83,74 @@ Result<std::unique_ptr<Journal>> Journal::open(EventLoop& loop, const std::strin
 }
 
 struct Journal::Leftover {
-    Leftover(Journal& journal, Source from, Fd end, uint32_t at, std::string begun,
-             std::string name)
-        : source(from), fd(std::move(end)), partial(at), rest(std::move(begun)),
-          kept(std::move(name)), share(journal, [&journal] { journal.read_leftovers(); }) {}
+    Leftover(Journal& its, Source from, Fd end, uint32_t at, std::string begun, Left* kept)
+        : journal(its), source(from), fd(std::move(end)), partial(at), rest(std::move(begun)),
+          left(kept), share(journal, [&its] {
+              // Not now: others of those that are told may end by that.
+              its.loop_.next_round([&its] { its.read_leftovers(); });
+          }) {
+        journal.stream_opened(1);
+    }
+    ~Leftover() { journal.stream_opened(-1); }
+    Journal& journal;
     Source source;
     Fd fd;
     uint32_t partial;
     std::string rest;
-    std::string kept; // by the keeper, under this name; empty: it is not
+    Left* left; // null: nobody keeps it
     Share share;
 };
+
+namespace {
+
+std::string kept_name(const Source& source) {
+    return std::string(Journal::kept_prefix) + std::to_string(source.pid) + " " +
+           std::string(source.stream());
+}
+
+} // namespace
 
 Journal::Journal(EventLoop& loop, Ring ring) : loop_(loop), ring_(std::move(ring)) {}
 
 Journal::~Journal() { leftovers_.clear(); }
 
 void Journal::leave(Source source, Fd fd, uint32_t partial, std::string rest) {
-    // A name that is too long, which the keeper refuses, is lost if we are killed right now.
-    std::string name(kept_prefix);
-    name += std::to_string(source.pid) + " " + std::string(source.stream()) + " ";
-    name += source.name();
-    if (!keeper_.keep || !keeper_.keep(name, fd.get())) name.clear();
+    Left* left = nullptr;
+    if (keeper_.keep)
+        for (Left& each : shared().left)
+            if (each.used.load() == 0) left = &each;
+    if (left) {
+        left->source = source;
+        left->used.store(1);
+        if (!keeper_.keep(kept_name(source), fd.get())) {
+            left->used.store(0);
+            left = nullptr;
+        }
+    }
     leftovers_.push_back(std::make_unique<Leftover>(*this, source, std::move(fd), partial,
-                                                    std::move(rest), std::move(name)));
+                                                    std::move(rest), left));
     loop_.next_round([this] { read_leftovers(); });
 }
 
 void Journal::take_left(const std::string& name, Fd fd) {
-    std::string_view text = std::string_view(name).substr(kept_prefix.size());
-    int32_t pid = 0;
-    std::from_chars(text.data(), text.data() + text.size(), pid);
-    text.remove_prefix(std::min(text.find(' '), text.size() - 1) + 1);
-    std::string_view stream = text.substr(0, text.find(' '));
-    Source source(text.substr(std::min(stream.size() + 1, text.size())), stream, pid);
-    uint32_t partial = no_partial;
-    std::string rest;
-    (void)resume(pid, stream, partial, rest);
-    leftovers_.push_back(std::make_unique<Leftover>(*this, source, std::move(fd), partial,
-                                                    std::move(rest), name));
-    loop_.next_round([this] { read_leftovers(); });
+    for (Left& left : shared().left) {
+        if (left.used.load() == 0 || !left.source.sound() || kept_name(left.source) != name)
+            continue;
+        uint32_t partial = no_partial;
+        std::string rest;
+        (void)resume(left.source.pid, left.source.stream(), partial, rest);
+        leftovers_.push_back(std::make_unique<Leftover>(*this, left.source, std::move(fd), partial,
+                                                        std::move(rest), &left));
+        loop_.next_round([this] { read_leftovers(); });
+        return;
+    }
+    keeper_.drop(name); // it had been read
+}
+
+bool Journal::took_left(int32_t pid, std::string_view stream) const {
+    return !adopted_ && std::any_of(leftovers_.begin(), leftovers_.end(), [&](const auto& each) {
+        return each->source.pid == pid && each->source.stream() == stream;
+    });
 }
 
 void Journal::read_leftovers() {
@@ -132,7 +159,10 @@ void Journal::read_leftovers() {
             ssize_t size = ::read(left->fd.get(), buffer(left->source, left->partial), intake_size);
             if (size <= 0) {
                 finish(left->source, left->partial, left->rest);
-                if (!left->kept.empty()) keeper_.drop(left->kept);
+                if (left->left) {
+                    left->left->used.store(0);
+                    keeper_.drop(kept_name(left->source));
+                }
                 return true;
             }
             take(left->share, left->partial, left->rest, static_cast<size_t>(size), nullptr);
@@ -253,6 +283,7 @@ void Journal::finish_orphans() {
         if (partial.source.sound()) put(partial.source, text_of(partial));
         partial.size.store(0);
     }
+    adopted_ = true;
 }
 
 // --- room ---

@@ -72,15 +72,20 @@ class Journal {
     // Goes on with a stream whose LogLines cannot wait for room; until its end or until it has
     // nothing more.
     void leave(Source source, Fd fd, uint32_t partial, std::string rest);
-    // Who keeps such a stream over our death meanwhile: of its process nothing is kept any more.
+    // Who keeps such a stream over our death, as soon as nothing of its process is kept any more.
+    // All or none. `keep`: false if it cannot.
     struct Keeper {
         std::function<bool(const std::string& name, int fd)> keep;
         std::function<void(const std::string& name)> drop;
     };
     static constexpr std::string_view kept_prefix = "log-end ";
     void set_keeper(Keeper keeper) { keeper_ = std::move(keeper); }
-    // What a second stage before us had left, and kept by this name.
+    // What a second stage before us had left, and kept by this name. REQUIRES: a keeper, and that
+    // nobody was adopted yet.
     void take_left(const std::string& name, Fd fd);
+    // Whether that is so of this stream: killed at the wrong moment, a second stage leaves it and
+    // its process, too.
+    bool took_left(int32_t pid, std::string_view stream) const;
     // A line that did not come from a pipe. It may have several lines, and no line feed at its end.
     void put(const Source& source, std::string_view text, uint64_t time_us = realtime_us());
 
@@ -123,6 +128,7 @@ class Journal {
     std::vector<std::unique_ptr<Leftover>> leftovers_;
     std::vector<uint32_t> orphans_; // incomplete lines of before, resumed by nobody so far
     Keeper keeper_;
+    bool adopted_ = false; // who was to be adopted has been
     std::function<void(const std::string&)> report_;
     Rotation default_;
     std::function<void()> restart_writer_;

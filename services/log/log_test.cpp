@@ -227,40 +227,52 @@ TEST_CASE("log: what an ended process had still to be read from outlives us") {
                                },
                            .drop = [&](const std::string& name) { kept.erase(name); }};
     journal->set_keeper(keeper);
+    const std::string service = "<site \"" + std::string(100, 'a') + "\">";
     {
-        Reading noisy(*journal, "<site \"a b\">", 7);
-        noisy.pipe.say("begun");
-        noisy.read();
+        Rotation rotation{.size_kib = 64, .number = 20};
+        Reading noisy(*journal, service, 7, rotation), other(*journal, service, 8, rotation);
+        noisy.say("begun");
         std::string filler = std::string(999, 'x') + "\n";
-        while (noisy.share.may_read())
+        while (noisy.share.may_read(true))
             noisy.say(filler);
-        noisy.say("half");
         noisy.pipe.say(" and half\nthe la");
         noisy.pipe.say("st");
         journal->leave(noisy.source, std::move(noisy.pipe.read), noisy.partial, noisy.rest);
+        other.pipe.say("other\n");
+        journal->leave(other.source, std::move(other.pipe.read), other.partial, other.rest);
     }
-    REQUIRE(kept.size() == 1);
-    std::string name = kept.begin()->first;
-    CHECK(name == "log-end 7 stdout <site \"a b\">");
+    CHECK(kept.size() == 2);
 
     // We are killed; the next one finds what was kept.
     journal.reset();
     loop = new_loop();
     journal = open_journal(*loop, folder);
     journal->set_keeper(keeper);
-    journal->take_left(name, Fd(::dup(kept.begin()->second.get())));
+    std::map<std::string, Fd> before;
+    for (const auto& [name, fd] : kept)
+        before[name] = Fd(::dup(fd.get()));
+    before["log-end 9 stdout"] = Fd(); // had been read to its end
+    kept["log-end 9 stdout"] = Fd();
+    for (auto& [name, fd] : before)
+        journal->take_left(name, std::move(fd));
+    CHECK(kept.size() == 2);
+    CHECK(journal->took_left(7, "stdout"));
+    CHECK_FALSE(journal->took_left(7, "stderr"));
     journal->finish_orphans();
+    CHECK_FALSE(journal->took_left(7, "stdout")); // another process may have that number
+    // Both wait for room, and are told together.
     while (!kept.empty()) {
+        loop->run_once(false);
         writer.work();
-        loop->run_once(true);
     }
     while (writer.work()) {
     }
     Strings lines = folder.lines();
-    REQUIRE(lines.size() > 2);
-    CHECK(lines[lines.size() - 2] == "<site \"a b\">: half and half");
-    CHECK(lines.back() == "<site \"a b\">: the last");
-    CHECK(std::count(lines.begin(), lines.end(), "<site \"a b\">: half") == 0);
+    CHECK(std::count(lines.begin(), lines.end(), service + ": the last") == 1);
+    CHECK(std::count(lines.begin(), lines.end(), service + ": other") == 1);
+    CHECK(std::count(lines.begin(), lines.end(), service + ": begun") == 0);
+    for (const Left& left : journal->shared().left)
+        CHECK(left.used.load() == 0);
 }
 
 TEST_CASE("log: a writer that does nothing is told, and one that has ended is not waited for") {

@@ -103,6 +103,14 @@ struct Partial {
     char bytes[longest_line];
 };
 
+// A stream that is still read although its process is forgotten: whose it is. Its descriptor is kept
+// by the name of its pid and stream.
+struct Left {
+    std::atomic<uint32_t> used;
+    Source source;
+};
+inline constexpr size_t left_count = 32; // at once; more are lost if we are killed
+
 // The block that the writer is at: until its end is in the file, `offset` was the file's size.
 struct Batch {
     std::atomic<uint32_t> active;
@@ -129,6 +137,7 @@ struct Shared {
     std::atomic<uint64_t> kernel_sequence; // of the next message of /dev/kmsg
     uint32_t partials_there;               // partials before this one are allocated
     Batch batch;
+    Left left[left_count];
     alignas(4096) Intake intake;
     alignas(4096) unsigned char data[ring_size];
     alignas(4096) Partial partials[partial_count];
