@@ -10,7 +10,7 @@ namespace muster::apk {
 namespace {
 
 constexpr std::size_t first_guess = 1 << 14; // signatures and control parts are smaller
-constexpr std::size_t best_ratio = 1032;     // deflate cannot do better: RFC 1951, 258 bytes by 2 bits
+constexpr std::size_t best_ratio = 1032;     // of deflate: 258 bytes by 2 bits (RFC 1951)
 constexpr int level = 12;                    // the smallest
 
 // A file ends with the size of its last member, modulo 2^32: a hint, which nobody vouches for.
@@ -33,18 +33,17 @@ Result<GzipMember> take_gzip(std::string_view& file, std::size_t limit) {
         room = std::min(room, most);
         member.data.resize(room);
         std::size_t taken = 0, came = 0;
-        auto result =
-            libdeflate_gzip_decompress_ex(decompressor.get(), file.data(), file.size(),
-                                          member.data.data(), room, &taken, &came);
+        auto result = libdeflate_gzip_decompress_ex(decompressor.get(), file.data(), file.size(),
+                                                    member.data.data(), room, &taken, &came);
         if (result == LIBDEFLATE_SUCCESS) {
             member.data.resize(came);
+            if (came < room / 2) member.data.shrink_to_fit(); // the hint was another member's
             member.compressed = file.substr(0, taken);
             file.remove_prefix(taken);
             return member;
         }
         if (result != LIBDEFLATE_INSUFFICIENT_SPACE) return Error{"truncated or damaged"};
-        if (room == most)
-            return Error{"more than " + std::to_string(limit) + " bytes unpacked"};
+        if (room == most) return Error{"more than " + std::to_string(limit) + " bytes unpacked"};
     }
 }
 

@@ -159,7 +159,8 @@ TEST_CASE("a key counts as Alpine's only with the fingerprint that is known") {
     CHECK(fooled.empty());
 }
 
-TEST_CASE("a package that grows without end is refused, and what is not verified is not unpacked") {
+TEST_CASE(
+    "a package that grows without end is refused, and data that is not verified is not unpacked") {
     std::string zeros(std::size_t{65} << 20, '\0');
     std::string bomb = test::gzip(zeros);
     std::string good = test::make_package({.name = "a", .files = {{.path = "f", .data = "x"}}});
@@ -199,7 +200,8 @@ TEST_CASE("an index is unpacked after its signature was found right") {
     std::string changed = good;
     changed[first + 4] = 1; // the time in the header: still a perfect gzip file
     CHECK(error(changed) == bad);
-    CHECK(error(good.substr(0, good.size() / 2 + first / 2)) == bad + "; gzip member 2: truncated or damaged");
+    CHECK(error(good.substr(0, good.size() / 2 + first / 2)) ==
+          bad + "; gzip member 2: truncated or damaged");
     CHECK(error(good + good) == bad);
     CHECK(error(good.substr(0, first)) ==
           "1 gzip member where a signed index has 2 (signature, index)");

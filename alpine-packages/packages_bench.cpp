@@ -73,7 +73,7 @@ class Bench {
             "base_set",
             [&](const std::string& root) {
                 return Words{"build/host/apk_image", "install", "--mirror", main, "--keys",
-                             alpine_ + "/keys", "--tree", root} +
+                             alpine_ + "/keys",      "--tree",  root} +
                        names;
             },
             [&](const std::string& root) {
@@ -88,17 +88,18 @@ class Bench {
             "full_index",
             [&](const std::string&) {
                 return Words{"build/host/apk_image", "closure", "--mirror", full, "--keys",
-                             alpine_ + "/keys", "nginx"};
+                             alpine_ + "/keys",      "nginx"};
             },
             [&](const std::string&) {
-                return apk_ + Words{"--root", root, "-X", full + "/main", "-X", full + "/community",
-                                    "add", "--simulate", "nginx"};
+                return apk_ + Words{"--root",       root,         "-X",
+                                    full + "/main", "-X",         full + "/community",
+                                    "add",          "--simulate", "nginx"};
             });
     }
 
   private:
-    // Each run gets a folder. What it makes there stays until the end: ext4 walks around inodes that were freed a moment
-    // ago, one by one, which would be most of the time.
+    // Each run gets a folder. What it makes there stays until the end: ext4 walks around inodes
+    // that were freed a moment ago, one by one, which would be most of the time.
     void report(const char* name, const Command& ours, const Command& peer) {
         std::vector<double> left, right;
         for (int i = 0; i < runs_; ++i) {

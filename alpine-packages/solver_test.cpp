@@ -137,7 +137,8 @@ TEST_CASE("solver: what cannot be had is explained, with who needs it") {
     CHECK(solve_with({all}, {"two", "virtual"}) == "two-1");
     for (const char* name : {"odd", "word"})
         CHECK(solve_with({all}, {name}).find("not understood") != std::string::npos);
-    CHECK(solve_with({all}, {"lib@edge"}) == "lib@edge is wanted\n  no repository has the tag edge");
+    CHECK(solve_with({all}, {"lib@edge"}) ==
+          "lib@edge is wanted\n  no repository has the tag edge");
     CHECK(solve_with({all}, {"a=>=1"}).find("operator") != std::string::npos);
 }
 

@@ -144,7 +144,10 @@ Result<std::unique_ptr<Listener>> Listener::start(dataspace::Engine& engine, Eve
         new State{engine, loop, std::move(options), std::move(fd), {}, {}, 1, {}, {}, {}});
     State* raw = state.get();
     auto watch = loop.watch(state->fd.get(), EPOLLIN, [raw](uint32_t) { raw->accept_one(); });
-    if (!watch) return watch.error();
+    if (!watch) {
+        if (state->options.at_end) state->options.at_end();
+        return watch.error();
+    }
     state->watch = *std::move(watch);
     return std::unique_ptr<Listener>(new Listener(std::move(state)));
 }

@@ -20,7 +20,8 @@ struct ListenerOptions {
     // is for the peer: it is sent as `<error "…" #f>`, and the socket closed.
     std::function<Result<RelayOptions>(int socket)> admit;
     bool tcp = false;
-    std::function<void()> at_end; // removes a socket file, say; may be null
+    // Removes a socket file, say; may be null. Called when it ends, also when it cannot start.
+    std::function<void()> at_end;
     // Told of peers that were closed for a reason, one line: "NAME client N: …". What a stranger
     // can make happen again and again is the same line each time: "accept NAME: …", "refuse NAME:
     // …".

@@ -7,7 +7,6 @@
 #include "init/preserves/text_writer.h"
 #include "init/protocol/gatekeeper.h"
 #include "init/protocol/listener_service.h"
-#include "init/protocol/sockets.h"
 
 namespace muster::protocol {
 
@@ -73,12 +72,13 @@ class RelayListener {
                      ": expected <unix \"path\"> or <tcp \"host\" port>"};
     }
 
-    // What was kept under this name and is USABLE, or a new one, which is kept from now on.
+    // What was kept of this address and is USABLE, or a new one, which is kept from now on.
     template <typename Listen>
-    Result<Fd> kept(ListenerOptions& listener, const std::string& name, bool usable,
+    Result<Fd> kept(ListenerOptions& listener, const std::string& address, bool usable,
                     Listen listen) const {
         const SocketKeeper& keeper = options_.keeper;
-        if (!keeper.take) return listen();
+        if (!keeper) return listen();
+        const std::string name = kept_socket_name("relay", address);
         listener.at_end = [drop = keeper.drop, name, also = std::move(listener.at_end)] {
             if (also) also();
             drop(name);
@@ -88,7 +88,7 @@ class RelayListener {
             keeper.drop(name);
         }
         Result<Fd> fresh = listen();
-        if (fresh) keeper.keep(name, fresh->get());
+        if (fresh) keeper.store(name, fresh->get());
         return fresh;
     }
 

@@ -12,16 +12,9 @@
 #include <string>
 
 #include "init/protocol/listener.h"
+#include "init/protocol/sockets.h"
 
 namespace muster::protocol {
-
-// Who keeps listening sockets over our death, so that who connects meanwhile waits for our
-// successor instead of being refused. All may be null.
-struct SocketKeeper {
-    std::function<Fd(const std::string& name)> take; // kept for a predecessor; none: invalid
-    std::function<void(const std::string& name, int fd)> keep;
-    std::function<void(const std::string& name)> drop;
-};
 
 struct RelayListeners {
     // One line for people.
@@ -30,7 +23,7 @@ struct RelayListeners {
     dataspace::CapRef bus;
     std::function<Result<RelayOptions>(int socket)> admit_to_bus;
     mode_t bus_mode = 0666; // of the socket file
-    SocketKeeper keeper;
+    SocketKeeper keeper;    // of all their sockets; may be none
 };
 
 // Serves `<run-service <relay-listener …>>` in `config`, with the states `started`, `ready` and

@@ -282,8 +282,7 @@ TEST_CASE("a relay listener whose socket is kept: who connects meanwhile waits f
                     auto found = kept->sockets.find(name);
                     return found == kept->sockets.end() ? Fd() : Fd(dup(found->second.get()));
                 },
-            .keep = [kept](const std::string& name,
-                           int fd) { kept->sockets[name] = Fd(dup(fd)); },
+            .store = [kept](const std::string& name, int fd) { kept->sockets[name] = Fd(dup(fd)); },
             .drop =
                 [kept](const std::string& name) {
                     if (kept->alive) kept->sockets.erase(name);
@@ -319,7 +318,8 @@ TEST_CASE("a relay listener whose socket is kept: who connects meanwhile waits f
     second.retract(by_path);
     CHECK(kept->sockets.empty());
     CHECK(access(path.c_str(), F_OK) != 0);
-    kept->sockets[path] = Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    kept->sockets[kept_socket_name("relay", path)] =
+        Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     by_path = second.assert_(second.service(unix_address, second.space));
     CHECK(connect_unix(path));
     second.retract(by_path);

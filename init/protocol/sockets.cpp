@@ -8,6 +8,7 @@
 #include <sys/un.h>
 
 #include <cerrno>
+#include <cstdio>
 
 #include "init/preserves/text_writer.h"
 
@@ -68,6 +69,16 @@ Result<Fd> begin_connect(const sockaddr* address, socklen_t size, const std::str
 }
 
 } // namespace
+
+// FNV-1a.
+std::string kept_socket_name(std::string_view kind, std::string_view address) {
+    uint64_t hash = 0xcbf29ce484222325;
+    for (char c : address)
+        hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
+    char text[24];
+    std::snprintf(text, sizeof text, " %016llx", static_cast<unsigned long long>(hash));
+    return std::string(kind) + text;
+}
 
 Result<Fd> listen_unix(const std::string& path, std::optional<mode_t> mode) {
     sockaddr_un address;

@@ -4,8 +4,10 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "init/base/fd.h"
 #include "init/base/result.h"
@@ -26,6 +28,17 @@ Result<Fd> listen_tcp(const std::string& host, int64_t port);
 // ERRORS: a transport of another kind (the text is empty); what is known at once.
 Result<Fd> begin_connect(preserves::View transport);
 Result<> connected(int fd, preserves::View transport);
+
+// Who keeps listening sockets over our death, so that who connects meanwhile waits for our
+// successor instead of being refused. All or none.
+struct SocketKeeper {
+    std::function<Fd(const std::string& name)> take; // kept for a predecessor; none: invalid
+    std::function<void(const std::string& name, int fd)> store;
+    std::function<void(const std::string& name)> drop;
+    explicit operator bool() const { return static_cast<bool>(take); }
+};
+// What it is kept by: the same in each second stage, and short whatever the address is.
+std::string kept_socket_name(std::string_view kind, std::string_view address);
 
 // What a connection over TCP needs, once it is accepted: packets leave at once, and a peer whose
 // machine has vanished is noticed within two minutes.

@@ -69,6 +69,12 @@ std::vector<std::pair<std::string, Fd>> Adoption::take_all_named(std::string_vie
     return found;
 }
 
+protocol::SocketKeeper Adoption::socket_keeper() {
+    return {.take = [this](const std::string& name) { return take_named(name); },
+            .store = [this](const std::string& name, int fd) { (void)keep_named(name, fd); },
+            .drop = [this](const std::string& name) { drop_named(name); }};
+}
+
 void Adoption::hold(std::function<void()> action) {
     release_ = std::move(action);
     limit_ = loop_.after(longest_hold, [this] { release(); });

@@ -36,10 +36,10 @@ TEST_CASE("carried: all of it comes back") {
 }
 
 TEST_CASE("carried: what makes no sense is as if it were not there") {
-    for (const char* text :
-         {"12", "[1 2]", "{}", "{starts: 1 says: [] reloading: \"#t\" last: 3 failure: [] "
-                               "before: -1 commands: x}",
-          "{before: 1000000000000000000000000000000}"})
+    for (const char* text : {"12", "[1 2]", "{}",
+                             "{starts: 1 says: [] reloading: \"#t\" last: 3 failure: [] "
+                             "before: -1 commands: x}",
+                             "{before: 1000000000000000000000000000000}"})
         CHECK(Carried::decode(*preserves::parse_text(text)).empty());
     Carried odd = Carried::decode(*preserves::parse_text(
         "{failure: {lines: {a: 1} status: 99999999999} commands: {what: \"startPre\" at: -4 "

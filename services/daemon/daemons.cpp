@@ -181,14 +181,7 @@ void serve_daemons(dataspace::Turn& turn, const Context& context) {
     turn.spawn("daemons", [context](Turn& boot) {
         Context own = context;
         if (!own.sockets) own.sockets = std::make_shared<ListenSockets>();
-        if (Adoption* adoption = own.adoption)
-            own.sockets->set_keeper(
-                {[adoption](const std::string& name) { return adoption->take_named(name); },
-                 [adoption](const std::string& name, int fd) {
-                     // Without room it works until we die.
-                     (void)adoption->keep_named(name, fd);
-                 },
-                 [adoption](const std::string& name) { adoption->drop_named(name); }});
+        if (own.adoption) own.sockets->set_keeper(own.adoption->socket_keeper());
         own.gathering =
             std::make_shared<Gathering>(own.loop, boot.engine(), Ref<Facet>(&boot.current()));
         // What processes get of these is for looking.

@@ -39,7 +39,7 @@ struct Failure {
     std::vector<std::string> lines;
 };
 
-// How a process ended that should not have. `oom`: its cgroup lost processes for want of memory.
+// How a process ended that should not have. `oom`: the kernel ended it for want of memory.
 Failure failure_of(int wait_status, bool oom);
 preserves::Value failure_record(const preserves::Value& service, const Failure& failure);
 

@@ -189,20 +189,17 @@ Result<Address> parse(View socket) {
     return address;
 }
 
-// What it is kept by: the same in each second stage, whatever other options it has (FNV-1a).
+// Whatever other options it has.
 std::string keeping_name(const Address& address) {
-    uint64_t hash = 0xcbf29ce484222325;
-    auto add = [&hash](const void* bytes, size_t size) {
-        for (size_t i = 0; i < size; ++i)
-            hash = (hash ^ static_cast<const uint8_t*>(bytes)[i]) * 0x100000001b3;
+    std::string bytes;
+    auto add = [&bytes](const void* at, size_t size) {
+        bytes.append(static_cast<const char*>(at), size);
     };
     add(&address.family, sizeof address.family);
     add(&address.type, sizeof address.type);
     add(&address.socket.any, address.size);
-    add(address.path.data(), address.path.size());
-    char name[32];
-    std::snprintf(name, sizeof name, "listen %016llx", static_cast<unsigned long long>(hash));
-    return name;
+    bytes += address.path;
+    return protocol::kept_socket_name("listen", bytes);
 }
 
 // Numbers, or what the files of the system say (passwd(5), group(5)).
@@ -315,7 +312,7 @@ struct ListenSocket::Table {
 ListenSocket::~ListenSocket() {
     table_->open.erase(address_);
     if (!path_.empty()) ::unlink(path_.c_str());
-    if (!kept_.empty() && table_->keeper.drop) table_->keeper.drop(kept_);
+    if (!kept_.empty() && table_->keeper) table_->keeper.drop(kept_);
 }
 
 ListenSockets::ListenSockets() : open_(std::make_shared<ListenSocket::Table>()) {}
@@ -344,7 +341,7 @@ Result<Ref<ListenSocket>> ListenSockets::open(View socket) {
                              [&](const auto& each) { return each.second->kept_ == name; });
     if (same != open_->open.end())
         made->fd_.reset(::fcntl(same->second->fd_.get(), F_DUPFD_CLOEXEC, 3));
-    else if (keeper.take)
+    else if (keeper)
         made->fd_ = keeper.take(name);
     bool there = static_cast<bool>(made->fd_);
     if (there && !address->path.empty() && ::access(address->path.c_str(), F_OK) != 0)
@@ -358,9 +355,9 @@ Result<Ref<ListenSocket>> ListenSockets::open(View socket) {
         same->second->path_.clear();
         same->second->kept_.clear();
     }
-    if (!there) {
-        if (keeper.drop) keeper.drop(name); // there may be none
-        if (keeper.store) keeper.store(name, made->fd_.get());
+    if (!there && keeper) {
+        keeper.drop(name); // there may be none
+        keeper.store(name, made->fd_.get());
     }
     made->path_ = address->path;
     made->kept_ = std::move(name);

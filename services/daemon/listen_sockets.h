@@ -27,6 +27,7 @@
 #include "init/base/ref.h"
 #include "init/base/result.h"
 #include "init/preserves/value.h"
+#include "init/protocol/sockets.h"
 
 namespace muster::services {
 
@@ -63,11 +64,7 @@ class ListenSockets {
     Result<std::vector<Ref<ListenSocket>>> open_all(preserves::View list);
     // Who keeps them open over our death, each under a name that follows from the SOCKET. To be
     // set before any is opened.
-    struct Keeper {
-        std::function<Fd(const std::string& name)> take; // what was kept before, or none
-        std::function<void(const std::string& name, int fd)> store;
-        std::function<void(const std::string& name)> drop;
-    };
+    using Keeper = protocol::SocketKeeper;
     void set_keeper(Keeper keeper);
 
   private:

@@ -127,8 +127,8 @@ void Journal::leave(Source source, Fd fd, uint32_t partial, std::string rest) {
             left = nullptr;
         }
     }
-    leftovers_.push_back(std::make_unique<Leftover>(*this, source, std::move(fd), partial,
-                                                    std::move(rest), left));
+    leftovers_.push_back(
+        std::make_unique<Leftover>(*this, source, std::move(fd), partial, std::move(rest), left));
     loop_.next_round([this] { read_leftovers(); });
 }
 

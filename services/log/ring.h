@@ -103,8 +103,8 @@ struct Partial {
     char bytes[longest_line];
 };
 
-// A stream that is still read although its process is forgotten: whose it is. Its descriptor is kept
-// by the name of its pid and stream.
+// A stream that is still read although its process is forgotten: whose it is. Its descriptor is
+// kept by the name of its pid and stream.
 struct Left {
     std::atomic<uint32_t> used;
     Source source;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 #include <cerrno>
@@ -22,9 +23,6 @@ namespace pat = dataspace::pattern;
 
 namespace {
 
-constexpr uint64_t silence = 3 * second;
-constexpr uint64_t longest_silence = 30 * second;
-
 Ref<Reference> reference_of(View value) {
     return Ref<Reference>(static_cast<Reference*>(value.as_embedded()));
 }
@@ -38,12 +36,20 @@ Result<Fd> connect_to_bus(const std::string& path, const std::string& what) {
     path.copy(address.sun_path, path.size());
     Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!socket) return system_error("socket", errno);
-    if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+    // Nobody may be there to accept, and others may wait already, as many as can.
+    timeval limit{.tv_sec = Bus::silence / second, .tv_usec = 0};
+    ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+        if (errno == EAGAIN) return Error{what + " " + path + " does not answer"};
         return system_error("cannot reach " + what + " " + path, errno);
+    }
+    limit = {};
+    ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     return socket;
 }
 
-Result<std::unique_ptr<Bus>> Bus::connect(const std::string& path, bool repeat, uint64_t absence) {
+Result<std::unique_ptr<Bus>> Bus::connect(const std::string& path, bool repeat, uint64_t absence,
+                                          uint64_t patience) {
     // Who expects another second stage knows that one will come.
     const uint64_t longest_restart = (repeat ? 30 : 3) * second;
     const uint64_t start = monotonic_now();
@@ -74,9 +80,9 @@ Result<std::unique_ptr<Bus>> Bus::connect(const std::string& path, bool repeat, 
                          std::move(handler));
     const uint64_t connected = monotonic_now();
     Result<bool> settled = bus->settle_until(connected + silence);
-    if (settled && !*settled) {
+    if (settled && !*settled && patience > silence) {
         std::fprintf(stderr, "muster: the system bus %s does not answer; waiting\n", path.c_str());
-        settled = bus->settle_until(connected + longest_silence);
+        settled = bus->settle_until(connected + patience);
     }
     if (!settled) return settled.error();
     if (!*settled) return Error{"the system bus " + path + " does not answer"};

@@ -24,11 +24,13 @@ class Bus {
     // Connects, and learns what capabilities there are.
     // A peer that the bus does not take for root's finds none, and `root()` is `$status`.
     // Where a socket is and nobody listens, a second stage is being started: that is waited for, a
-    // moment; where no socket is, for `absence` nanoseconds; where it is kept for a second stage
-    // that does not come, half a minute, which is said. ERRORS: as connect_to_bus; no answer; the
-    // connection ends (no text, if `repeat`).
+    // moment; where no socket is, for `absence` nanoseconds; for an answer, of a second stage that
+    // hangs or for whom init keeps the socket, `patience`, which is said after 3 s. ERRORS: as
+    // connect_to_bus; no answer; the connection ends (no text, if `repeat`).
+    static constexpr uint64_t silence = 3 * second;
     static Result<std::unique_ptr<Bus>> connect(const std::string& path, bool repeat = false,
-                                                uint64_t absence = 0);
+                                                uint64_t absence = 0,
+                                                uint64_t patience = 30 * second);
     // After one was lost: that of a successor takes its place at once, if there is to be one.
     static constexpr uint64_t replaced = second;
 

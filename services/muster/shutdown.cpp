@@ -312,7 +312,8 @@ int shutdown_command(std::string_view name, const std::vector<std::string>& word
         return 0;
     }
     if (request->force) return force(*request);
-    auto bus = Bus::connect(path);
+    // There is another way than the bus, so it is not waited for long.
+    auto bus = Bus::connect(path, false, 0, Bus::silence);
     if (request->what == What::single || request->what == What::full)
         return bus ? change_mode(**bus, request->what == What::single)
                    : failed(bus.error().message);

@@ -17,6 +17,7 @@ void Processes::adopt(std::vector<SecondStageLink::Kept::Slot> kept) {
         Ref<Process> process(new Process(*this));
         process->slot_ = {index, slot.generation};
         process->pid_ = pid;
+        process->since_ = static_cast<uint64_t>(slot.start_ms) * millisecond;
         process->waiting_ = true;
         // It may have been reaped, and its number be somebody else's: its status says so, and comes
         // before anything is done with it.

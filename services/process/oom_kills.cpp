@@ -14,7 +14,7 @@ namespace muster::services {
 
 namespace {
 
-constexpr size_t most_kills = 64;                // a storm of them fills no memory
+constexpr size_t most_kills = 64;                 // a storm of them fills no memory
 constexpr ino_t first_pid_namespace = 0xEFFFFFFC; // PROC_PID_INIT_INO, the same in every kernel
 
 bool in_first_namespace() {

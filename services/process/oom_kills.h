@@ -1,8 +1,9 @@
 // Whom the kernel's OOM killer has ended, as its log tells.
 //
 // A control group says it itself where it is limited (cgroup.h). Of everybody else only /dev/kmsg
-// tells, before the signal comes: "oom-kill:constraint=…,task=NAME,pid=N,uid=U". It is read when
-// somebody asks, so that it costs nothing as long as nobody is killed.
+// tells: "oom-kill:constraint=…,task=NAME,pid=N,uid=U" before the signal comes, and "Killed process
+// N" right after it. It is read when somebody asks, so that it costs nothing as long as nobody is
+// killed.
 //
 // Source: dump_oom_victim and __oom_kill_process in the kernel's mm/oom_kill.c; Linux
 // Documentation/ABI/testing/dev-kmsg.

@@ -41,9 +41,10 @@ TEST_CASE("oom kills: who it is, in the kernel's words") {
     CHECK(oom_victim("info " + global) == 812);
     CHECK(oom_victim("err " + killed) == 913);
     CHECK(oom_victim("err Memory cgroup out of memory: Killed process 7 (a) total-vm:1kB") == 7);
-    for (const char* other : {"", "oom-kill:", "oom-kill:pid=3", "oom-kill:x,pid=", "Killed process ",
-                              "Killed process -3 (a)", "oom-kill:a,pid=99999999999999999999",
-                              "tail invoked oom-killer: gfp_mask=0x140cca, order=0"})
+    for (const char* other :
+         {"", "oom-kill:", "oom-kill:pid=3", "oom-kill:x,pid=", "Killed process ",
+          "Killed process -3 (a)", "oom-kill:a,pid=99999999999999999999",
+          "tail invoked oom-killer: gfp_mask=0x140cca, order=0"})
         CHECK(oom_victim(other) == 0);
 }
 
@@ -54,7 +55,7 @@ TEST_CASE("oom kills: asked by number and time") {
     log.add("14,2,20000000,-;Out of memory: Killed process 5 (by hand)\n"); // by a program
     OomKills kills(std::move(log.read));
     CHECK(kills.has(812, 10 * second));
-    CHECK(kills.has(812, 10 * second)); // it is still known
+    CHECK(kills.has(812, 10 * second));       // it is still known
     CHECK_FALSE(kills.has(812, 30 * second)); // another one has that number by now
     CHECK_FALSE(kills.has(913, 10 * second));
     CHECK_FALSE(kills.has(5, 0));

@@ -109,7 +109,7 @@ class Process : public Counted {
     Processes& owner_;
     SlotRef slot_;
     pid_t pid_ = 0;
-    uint64_t since_ = 0; // CLOCK_MONOTONIC, nanoseconds; of an adopted one it is not known
+    uint64_t since_ = 0; // CLOCK_MONOTONIC, nanoseconds
     Fd pidfd_;
     Watch end_watch_; // of the pidfd, by ourselves only
     Cgroup cgroup_;

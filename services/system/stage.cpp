@@ -244,17 +244,7 @@ void SecondStage::serve(Turn& turn) {
         const bool again = line.starts_with("accept ") || line.starts_with("refuse ");
         again ? repeats_->say(line) : report(line);
     };
-    if (link_.attached()) {
-        const std::string prefix = "listen ";
-        listeners.keeper = {
-            .take = [this, prefix](const std::string& name) {
-                return adoption_.take_named(prefix + name);
-            },
-            .keep = [this, prefix](const std::string& name, int fd) {
-                (void)adoption_.keep_named(prefix + name, fd); // without it who connects is refused
-            },
-            .drop = [this, prefix](const std::string& name) { adoption_.drop_named(prefix + name); }};
-    }
+    if (link_.attached()) listeners.keeper = adoption_.socket_keeper();
     listeners.bus = config_;
     listeners.admit_to_bus = [this](int socket) { return bus_access_->admit(socket); };
     listeners_ = turn.facet([&](Turn& inner) {
