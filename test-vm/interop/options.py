@@ -10,7 +10,7 @@ from syndicate import patterns as P
 
 from peer import observe, rec
 from peers import SYNDICATE_REF, Client, tcp, unix
-from server import GUARD, PROGRAM, Server, free_port
+from server import GUARD, PROGRAM, Server, free_port, kill
 
 CONTROL = "[[0 <A <Observe <group <rec capability> {0: <lit control> 1: <bind <_>>}> #:[0 1]> 1>]]\n"
 
@@ -39,8 +39,7 @@ class Inferior:
 
     def __exit__(self, *_):
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.communicate()
+            kill(self.process)
 
 
 def test_inferior():

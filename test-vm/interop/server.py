@@ -5,10 +5,15 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+sys.path.insert(0, os.path.join(SOURCE, "test-vm"))
+
+from harness import cgroup, failure  # noqa: E402
+
 PROGRAM = os.environ.get("MUSTER_DATASPACE", os.path.join(SOURCE, "build/bin/dataspace"))
 GUARD = 10  # seconds until a wait counts as failed
 
@@ -17,6 +22,16 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def kill(process):
+    """As a crash would; nobody else takes its control group away then."""
+    process.kill()
+    process.wait()
+    try:
+        cgroup.remove(os.path.join(cgroup.own_folder(), f"muster-{process.pid}"))
+    except failure.Failure:
+        pass  # there are none
 
 
 class Server:
@@ -96,10 +111,8 @@ class Server:
             return found
 
     def kill(self):
-        """As a crash would."""
         if self.process:
-            self.process.kill()
-            self.process.wait()
+            kill(self.process)
 
     def resident(self):
         """KiB."""
