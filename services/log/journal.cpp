@@ -284,6 +284,11 @@ void Journal::finish_orphans() {
         partial.size.store(0);
     }
     adopted_ = true;
+    // Noted by a second stage that was killed before it was kept: its process had it still.
+    for (Left& left : shared().left)
+        if (std::none_of(leftovers_.begin(), leftovers_.end(),
+                         [&](const auto& each) { return each->left == &left; }))
+            left.used.store(0);
 }
 
 // --- room ---
