@@ -7,6 +7,7 @@
 #include "init/preserves/text_writer.h"
 #include "init/protocol/gatekeeper.h"
 #include "init/protocol/listener_service.h"
+#include "init/protocol/sockets.h"
 
 namespace muster::protocol {
 
@@ -76,7 +77,7 @@ class RelayListener {
     template <typename Listen>
     Result<Fd> kept(ListenerOptions& listener, const std::string& address, bool usable,
                     Listen listen) const {
-        const SocketKeeper& keeper = options_.keeper;
+        const FdKeeper& keeper = options_.keeper;
         if (!keeper) return listen();
         const std::string name = kept_socket_name("relay", address);
         listener.at_end = [drop = keeper.drop, name, also = std::move(listener.at_end)] {
@@ -88,7 +89,8 @@ class RelayListener {
             keeper.drop(name);
         }
         Result<Fd> fresh = listen();
-        if (fresh) keeper.store(name, fresh->get());
+        // Without it who connects then is refused.
+        if (fresh) (void)keeper.store(name, fresh->get());
         return fresh;
     }
 

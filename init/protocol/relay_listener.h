@@ -11,8 +11,8 @@
 #include <functional>
 #include <string>
 
+#include "init/base/fd_keeper.h"
 #include "init/protocol/listener.h"
-#include "init/protocol/sockets.h"
 
 namespace muster::protocol {
 
@@ -23,7 +23,8 @@ struct RelayListeners {
     dataspace::CapRef bus;
     std::function<Result<RelayOptions>(int socket)> admit_to_bus;
     mode_t bus_mode = 0666; // of the socket file
-    SocketKeeper keeper;    // of all their sockets; may be none
+    // Of all their sockets: who connects when we have died waits for our successor. May be none.
+    FdKeeper keeper;
 };
 
 // Serves `<run-service <relay-listener …>>` in `config`, with the states `started`, `ready` and

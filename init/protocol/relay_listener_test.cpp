@@ -276,17 +276,20 @@ TEST_CASE("a relay listener whose socket is kept: who connects meanwhile waits f
     auto kept = std::make_shared<Kept>();
     auto options = [kept] {
         RelayListeners result;
-        result.keeper = {
-            .take =
-                [kept](const std::string& name) {
-                    auto found = kept->sockets.find(name);
-                    return found == kept->sockets.end() ? Fd() : Fd(dup(found->second.get()));
-                },
-            .store = [kept](const std::string& name, int fd) { kept->sockets[name] = Fd(dup(fd)); },
-            .drop =
-                [kept](const std::string& name) {
-                    if (kept->alive) kept->sockets.erase(name);
-                }};
+        result.keeper = {.take =
+                             [kept](const std::string& name) {
+                                 auto found = kept->sockets.find(name);
+                                 return found == kept->sockets.end() ? Fd()
+                                                                     : Fd(dup(found->second.get()));
+                             },
+                         .store = [kept](const std::string& name, int fd) -> Result<> {
+                             kept->sockets[name] = Fd(dup(fd));
+                             return {};
+                         },
+                         .drop =
+                             [kept](const std::string& name) {
+                                 if (kept->alive) kept->sockets.erase(name);
+                             }};
         return result;
     };
     std::string port = std::to_string(free_port());

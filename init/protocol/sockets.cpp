@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "init/base/fnv.h"
 #include "init/preserves/text_writer.h"
 
 namespace muster::protocol {
@@ -70,13 +71,9 @@ Result<Fd> begin_connect(const sockaddr* address, socklen_t size, const std::str
 
 } // namespace
 
-// FNV-1a.
 std::string kept_socket_name(std::string_view kind, std::string_view address) {
-    uint64_t hash = 0xcbf29ce484222325;
-    for (char c : address)
-        hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
     char text[24];
-    std::snprintf(text, sizeof text, " %016llx", static_cast<unsigned long long>(hash));
+    std::snprintf(text, sizeof text, " %016llx", static_cast<unsigned long long>(fnv1a(address)));
     return std::string(kind) + text;
 }
 

@@ -4,7 +4,6 @@
 
 #include <sys/types.h>
 
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -29,15 +28,8 @@ Result<Fd> listen_tcp(const std::string& host, int64_t port);
 Result<Fd> begin_connect(preserves::View transport);
 Result<> connected(int fd, preserves::View transport);
 
-// Who keeps listening sockets over our death, so that who connects meanwhile waits for our
-// successor instead of being refused. All or none.
-struct SocketKeeper {
-    std::function<Fd(const std::string& name)> take; // kept for a predecessor; none: invalid
-    std::function<void(const std::string& name, int fd)> store;
-    std::function<void(const std::string& name)> drop;
-    explicit operator bool() const { return static_cast<bool>(take); }
-};
-// What it is kept by: the same in each second stage, and short whatever the address is.
+// What a listening socket is kept by (fd_keeper.h): the same in each second stage, and short
+// whatever the address is.
 std::string kept_socket_name(std::string_view kind, std::string_view address);
 
 // What a connection over TCP needs, once it is accepted: packets leave at once, and a peer whose

@@ -69,9 +69,9 @@ std::vector<std::pair<std::string, Fd>> Adoption::take_all_named(std::string_vie
     return found;
 }
 
-protocol::SocketKeeper Adoption::socket_keeper() {
+FdKeeper Adoption::keeper() {
     return {.take = [this](const std::string& name) { return take_named(name); },
-            .store = [this](const std::string& name, int fd) { (void)keep_named(name, fd); },
+            .store = [this](const std::string& name, int fd) { return keep_named(name, fd); },
             .drop = [this](const std::string& name) { drop_named(name); }};
 }
 

@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "init/base/event_loop.h"
-#include "init/protocol/sockets.h"
+#include "init/base/fd_keeper.h"
 #include "services/daemon/ledger.h"
 #include "services/process/process.h"
 
@@ -47,8 +47,8 @@ class Adoption {
     // From now on init keeps `fd` over our death. ERRORS: the store is full, the name is taken.
     Result<> keep_named(std::string_view name, int fd) { return link_.store_fd(name, fd); }
     void drop_named(std::string_view name) { (void)link_.drop_fd(name); }
-    // The same for sockets. Without room in the store one works until we die.
-    protocol::SocketKeeper socket_keeper();
+    // The three, for others.
+    FdKeeper keeper();
     // Number of this second stage since boot: what resuming peers are told.
     uint64_t epoch() const { return link_.welcome().starts; }
 

@@ -181,7 +181,7 @@ void serve_daemons(dataspace::Turn& turn, const Context& context) {
     turn.spawn("daemons", [context](Turn& boot) {
         Context own = context;
         if (!own.sockets) own.sockets = std::make_shared<ListenSockets>();
-        if (own.adoption) own.sockets->set_keeper(own.adoption->socket_keeper());
+        if (own.adoption) own.sockets->set_keeper(own.adoption->keeper());
         own.gathering =
             std::make_shared<Gathering>(own.loop, boot.engine(), Ref<Facet>(&boot.current()));
         // What processes get of these is for looking.

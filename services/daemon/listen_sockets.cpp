@@ -12,12 +12,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <unordered_map>
 
 #include "init/preserves/text_writer.h"
+#include "init/protocol/sockets.h"
 
 namespace muster::services {
 
@@ -306,7 +306,7 @@ Result<Fd> make(const Address& address) {
 
 struct ListenSocket::Table {
     std::unordered_map<Value, ListenSocket*, preserves::ValueHash, preserves::ValueEqual> open;
-    ListenSockets::Keeper keeper;
+    FdKeeper keeper;
 };
 
 ListenSocket::~ListenSocket() {
@@ -317,7 +317,7 @@ ListenSocket::~ListenSocket() {
 
 ListenSockets::ListenSockets() : open_(std::make_shared<ListenSocket::Table>()) {}
 
-void ListenSockets::set_keeper(Keeper keeper) { open_->keeper = std::move(keeper); }
+void ListenSockets::set_keeper(FdKeeper keeper) { open_->keeper = std::move(keeper); }
 
 Result<> ListenSockets::check(View socket) {
     auto address = parse(socket);
@@ -334,7 +334,7 @@ Result<Ref<ListenSocket>> ListenSockets::open(View socket) {
     made->table_ = open_;
     made->address_ = Value(socket);
     made->name_ = address->name;
-    const Keeper& keeper = open_->keeper;
+    const FdKeeper& keeper = open_->keeper;
     std::string name = keeping_name(*address);
     // With other options it is the same socket, which goes over to this one.
     auto same = std::find_if(open_->open.begin(), open_->open.end(),
@@ -356,8 +356,8 @@ Result<Ref<ListenSocket>> ListenSockets::open(View socket) {
         same->second->kept_.clear();
     }
     if (!there && keeper) {
-        keeper.drop(name); // there may be none
-        keeper.store(name, made->fd_.get());
+        keeper.drop(name);                         // there may be none
+        (void)keeper.store(name, made->fd_.get()); // without room it works until we die
     }
     made->path_ = address->path;
     made->kept_ = std::move(name);

@@ -24,10 +24,10 @@
 #include <vector>
 
 #include "init/base/fd.h"
+#include "init/base/fd_keeper.h"
 #include "init/base/ref.h"
 #include "init/base/result.h"
 #include "init/preserves/value.h"
-#include "init/protocol/sockets.h"
 
 namespace muster::services {
 
@@ -64,8 +64,7 @@ class ListenSockets {
     Result<std::vector<Ref<ListenSocket>>> open_all(preserves::View list);
     // Who keeps them open over our death, each under a name that follows from the SOCKET. To be
     // set before any is opened.
-    using Keeper = protocol::SocketKeeper;
-    void set_keeper(Keeper keeper);
+    void set_keeper(FdKeeper keeper);
 
   private:
     std::shared_ptr<ListenSocket::Table> open_;

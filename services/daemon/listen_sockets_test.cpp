@@ -147,13 +147,15 @@ TEST_CASE("listen sockets: other options are the same socket, also for a success
     Folder folder;
     std::map<std::string, Fd> kept;
     auto keeper = [&kept] {
-        return ListenSockets::Keeper{
-            [&kept](const std::string& name) {
-                auto found = kept.find(name);
-                return found == kept.end() ? Fd() : Fd(::dup(found->second.get()));
-            },
-            [&kept](const std::string& name, int fd) { kept[name] = Fd(::dup(fd)); },
-            [&kept](const std::string& name) { kept.erase(name); }};
+        return FdKeeper{[&kept](const std::string& name) {
+                            auto found = kept.find(name);
+                            return found == kept.end() ? Fd() : Fd(::dup(found->second.get()));
+                        },
+                        [&kept](const std::string& name, int fd) -> Result<> {
+                            kept[name] = Fd(::dup(fd));
+                            return {};
+                        },
+                        [&kept](const std::string& name) { kept.erase(name); }};
     };
     auto inode = [](const Ref<ListenSocket>& socket) {
         struct stat about {};

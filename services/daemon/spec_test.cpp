@@ -132,14 +132,14 @@ TEST_CASE("spec: each field of the manual is known, and takes no value of anothe
     const std::map<std::string, Strings> right = {{"-1", {"nice", "oomScore"}},
                                                   {"{nonsense: 1}", {"grant"}}};
     for (const std::string& name : names)
-        for (const char* value : {"<nonsense>", "#:0", "[[]]", "-1", "{nonsense: 1}", "\"\"",
+        for (const char* value : {"<nonsense>", "[[]]", "-1", "{nonsense: 1}", "\"\"",
                                   "\"a\\u0000b\"", "#x\"00\"", "99999999999999999999999"}) {
             auto fits = right.find(value);
             if (fits != right.end() && std::count(fits->second.begin(), fits->second.end(), name))
                 continue;
             std::string rest = name == "argv" || name == "s6" ? "" : "argv: \"a\" ";
             auto spec = preserves::parse_text("{" + rest + name + ": " + value + "}");
-            if (!spec) continue; // a capability has no text that can be read here
+            REQUIRE(spec.ok());
             INFO(name << ": " << value);
             auto parsed = parse_spec(*spec);
             CHECK_FALSE(parsed.ok());

@@ -116,17 +116,22 @@ Journal::~Journal() { leftovers_.clear(); }
 
 void Journal::leave(Source source, Fd fd, uint32_t partial, std::string rest) {
     Left* left = nullptr;
-    if (keeper_.keep)
+    if (keeper_)
         for (Left& each : shared().left)
             if (each.used.load() == 0) left = &each;
     if (left) {
         left->source = source;
         left->used.store(1);
-        if (!keeper_.keep(kept_name(source), fd.get())) {
+        if (!keeper_.store(kept_name(source), fd.get())) {
             left->used.store(0);
             left = nullptr;
         }
     }
+    go_on_with(source, std::move(fd), partial, std::move(rest), left);
+}
+
+void Journal::go_on_with(const Source& source, Fd fd, uint32_t partial, std::string rest,
+                         Left* left) {
     leftovers_.push_back(
         std::make_unique<Leftover>(*this, source, std::move(fd), partial, std::move(rest), left));
     loop_.next_round([this] { read_leftovers(); });
@@ -139,10 +144,7 @@ void Journal::take_left(const std::string& name, Fd fd) {
         uint32_t partial = no_partial;
         std::string rest;
         (void)resume(left.source.pid, left.source.stream(), partial, rest);
-        leftovers_.push_back(std::make_unique<Leftover>(*this, left.source, std::move(fd), partial,
-                                                        std::move(rest), &left));
-        loop_.next_round([this] { read_leftovers(); });
-        return;
+        return go_on_with(left.source, std::move(fd), partial, std::move(rest), &left);
     }
     keeper_.drop(name); // it had been read
 }

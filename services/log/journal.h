@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "init/base/event_loop.h"
+#include "init/base/fd_keeper.h"
 #include "services/log/ring.h"
 
 namespace muster::logs {
@@ -73,13 +74,8 @@ class Journal {
     // nothing more.
     void leave(Source source, Fd fd, uint32_t partial, std::string rest);
     // Who keeps such a stream over our death, as soon as nothing of its process is kept any more.
-    // All or none. `keep`: false if it cannot.
-    struct Keeper {
-        std::function<bool(const std::string& name, int fd)> keep;
-        std::function<void(const std::string& name)> drop;
-    };
     static constexpr std::string_view kept_prefix = "log-end ";
-    void set_keeper(Keeper keeper) { keeper_ = std::move(keeper); }
+    void set_keeper(FdKeeper keeper) { keeper_ = std::move(keeper); }
     // What a second stage before us had left, and kept by this name. REQUIRES: a keeper, and that
     // nobody was adopted yet.
     void take_left(const std::string& name, Fd fd);
@@ -118,6 +114,7 @@ class Journal {
     void stuck();
     void release_shares();
     Source complete(Source source) const;
+    void go_on_with(const Source& source, Fd fd, uint32_t partial, std::string rest, Left* left);
     void read_leftovers();
     void clear_intake(size_t size);
 
@@ -127,7 +124,7 @@ class Journal {
     std::vector<Share*> shares_; // that are held
     std::vector<std::unique_ptr<Leftover>> leftovers_;
     std::vector<uint32_t> orphans_; // incomplete lines of before, resumed by nobody so far
-    Keeper keeper_;
+    FdKeeper keeper_;
     bool adopted_ = false; // who was to be adopted has been
     std::function<void(const std::string&)> report_;
     Rotation default_;

@@ -220,12 +220,12 @@ TEST_CASE("log: what an ended process had still to be read from outlives us") {
     Writer writer = open_writer(folder);
     begin_writing(*loop, *journal);
     std::map<std::string, Fd> kept;
-    Journal::Keeper keeper{.keep =
-                               [&](const std::string& name, int fd) {
-                                   kept[name] = Fd(::dup(fd));
-                                   return true;
-                               },
-                           .drop = [&](const std::string& name) { kept.erase(name); }};
+    FdKeeper keeper{.take = [](const std::string&) { return Fd(); },
+                    .store = [&](const std::string& name, int fd) -> Result<> {
+                        kept[name] = Fd(::dup(fd));
+                        return {};
+                    },
+                    .drop = [&](const std::string& name) { kept.erase(name); }};
     journal->set_keeper(keeper);
     const std::string service = "<site \"" + std::string(100, 'a') + "\">";
     {

@@ -10,6 +10,8 @@
 #include <cstdlib>
 #include <vector>
 
+#include "init/base/fnv.h"
+
 namespace muster::services {
 
 namespace {
@@ -365,9 +367,7 @@ std::string cgroup_name(std::string_view text) {
     }
     if (name.empty()) name = "%";
     if (name.size() > max_name) {
-        uint64_t sum = 14695981039346656037ULL; // FNV-1a: the same in every run
-        for (char c : text)
-            sum = (sum ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
+        uint64_t sum = fnv1a(text);
         name.resize(max_name - 17);
         name += '~';
         for (int shift = 60; shift >= 0; shift -= 4)

@@ -174,11 +174,7 @@ void SecondStage::open_journal() {
     if (!journal) return say_later("no log files: " + journal.error().message);
     journal_ = *std::move(journal);
     journal_->set_report([this](const std::string& line) { say_later(line); });
-    if (link_.attached())
-        journal_->set_keeper(
-            {.keep = [this](const std::string& name,
-                            int fd) { return adoption_.keep_named(name, fd).ok(); },
-             .drop = [this](const std::string& name) { adoption_.drop_named(name); }});
+    if (link_.attached()) journal_->set_keeper(adoption_.keeper());
     for (auto& [name, fd] : adoption_.take_all_named(logs::Journal::kept_prefix))
         journal_->take_left(name, std::move(fd));
     journal_->set_stuck([this] {
@@ -244,7 +240,7 @@ void SecondStage::serve(Turn& turn) {
         const bool again = line.starts_with("accept ") || line.starts_with("refuse ");
         again ? repeats_->say(line) : report(line);
     };
-    if (link_.attached()) listeners.keeper = adoption_.socket_keeper();
+    if (link_.attached()) listeners.keeper = adoption_.keeper();
     listeners.bus = config_;
     listeners.admit_to_bus = [this](int socket) { return bus_access_->admit(socket); };
     listeners_ = turn.facet([&](Turn& inner) {

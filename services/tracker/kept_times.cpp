@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "init/base/fnv.h"
 #include "services/tracker/service.h"
 
 namespace muster::services {
@@ -26,13 +27,8 @@ uint32_t number_of(std::string_view word) {
     return found == std::end(words) ? 0 : static_cast<uint32_t>(found - words);
 }
 
-// FNV-1a.
 uint64_t key_of(preserves::View name) {
-    uint64_t hash = 0xcbf29ce484222325;
-    preserves::Value plain = without_capabilities(preserves::Value(name));
-    for (uint8_t byte : plain.bytes())
-        hash = (hash ^ byte) * 0x100000001b3;
-    return hash;
+    return fnv1a(without_capabilities(preserves::Value(name)).bytes());
 }
 
 // Times after `from`, in as few bits as it takes; 0: not yet.
