@@ -114,11 +114,18 @@ Journal::Journal(EventLoop& loop, Ring ring) : loop_(loop), ring_(std::move(ring
 
 Journal::~Journal() { leftovers_.clear(); }
 
+// Those that were never used are not even looked at: they need no memory then.
+std::span<Left> Journal::lefts() {
+    return std::span(shared().left).first(std::min<size_t>(shared().left_there, left_count));
+}
+
 void Journal::leave(Source source, Fd fd, uint32_t partial, std::string rest) {
     Left* left = nullptr;
-    if (keeper_)
-        for (Left& each : shared().left)
+    if (keeper_) {
+        for (Left& each : lefts())
             if (each.used.load() == 0) left = &each;
+        if (!left && shared().left_there < left_count) left = &shared().left[shared().left_there++];
+    }
     if (left) {
         left->source = source;
         left->used.store(1);
@@ -138,7 +145,7 @@ void Journal::go_on_with(const Source& source, Fd fd, uint32_t partial, std::str
 }
 
 void Journal::take_left(const std::string& name, Fd fd) {
-    for (Left& left : shared().left) {
+    for (Left& left : lefts()) {
         if (left.used.load() == 0 || !left.source.sound() || kept_name(left.source) != name)
             continue;
         uint32_t partial = no_partial;
@@ -287,7 +294,7 @@ void Journal::finish_orphans() {
     }
     adopted_ = true;
     // Noted by a second stage that was killed before it was kept: its process had it still.
-    for (Left& left : shared().left)
+    for (Left& left : lefts())
         if (std::none_of(leftovers_.begin(), leftovers_.end(),
                          [&](const auto& each) { return each->left == &left; }))
             left.used.store(0);

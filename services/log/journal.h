@@ -13,6 +13,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -115,6 +116,7 @@ class Journal {
     void release_shares();
     Source complete(Source source) const;
     void go_on_with(const Source& source, Fd fd, uint32_t partial, std::string rest, Left* left);
+    std::span<Left> lefts();
     void read_leftovers();
     void clear_intake(size_t size);
 

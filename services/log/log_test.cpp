@@ -242,7 +242,7 @@ TEST_CASE("log: what an ended process had still to be read from outlives us") {
         journal->leave(other.source, std::move(other.pipe.read), other.partial, other.rest);
     }
     CHECK(kept.size() == 2);
-    Left& not_kept_yet = journal->shared().left[0];
+    Left& not_kept_yet = journal->shared().left[journal->shared().left_there++];
     REQUIRE(not_kept_yet.used.load() == 0);
     not_kept_yet.source = Source("other", "stdout", 10);
     not_kept_yet.used.store(1);

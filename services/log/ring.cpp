@@ -18,7 +18,7 @@ namespace muster::logs {
 namespace {
 
 constexpr uint32_t ring_magic = 0x474f4c4d; // "MLOG"
-constexpr uint32_t ring_version = 2;
+constexpr uint32_t ring_version = 3;
 constexpr uint16_t kind_pad = 1;
 constexpr uint16_t kind_lines = 2;
 // What is allocated at once. An empty ring that is beyond its first begins anew there, and gives

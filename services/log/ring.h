@@ -109,7 +109,7 @@ struct Left {
     std::atomic<uint32_t> used;
     Source source;
 };
-inline constexpr size_t left_count = 32; // at once; more are lost if we are killed
+inline constexpr size_t left_count = 256; // at once; more are lost if we are killed
 
 // The block that the writer is at: until its end is in the file, `offset` was the file's size.
 struct Batch {
@@ -137,6 +137,7 @@ struct Shared {
     std::atomic<uint64_t> kernel_sequence; // of the next message of /dev/kmsg
     uint32_t partials_there;               // partials before this one are allocated
     Batch batch;
+    uint32_t left_there; // of these were ever used
     Left left[left_count];
     alignas(4096) Intake intake;
     alignas(4096) unsigned char data[ring_size];
