@@ -25,6 +25,19 @@ std::string text_at(preserves::View dictionary, std::string_view key) {
     return bytes_of(dictionary.get(key));
 }
 
+CommandPlace place_at(preserves::View dictionary, std::string_view key) {
+    CommandPlace place;
+    preserves::View from = dictionary.get(key);
+    if (!from.is(Kind::dictionary)) return place;
+    place.what = text_at(from, "what");
+    place.at = number<size_t>(from.get("at"), 0);
+    place.slot.index = number<uint32_t>(from.get("slot"), 0);
+    place.slot.generation = number<uint32_t>(from.get("generation"), 0);
+    if (preserves::View status = from.get("status"); status.valid())
+        place.status = number<int>(status, -1);
+    return place;
+}
+
 } // namespace
 
 preserves::Value text_value(std::string_view bytes) {
@@ -41,7 +54,7 @@ std::string bytes_of(preserves::View text) {
 
 bool Carried::empty() const {
     return starts.empty() && says.empty() && !reloading && last.empty() && !failure &&
-           before == 0 && commands.what.empty();
+           before == 0 && commands.what.empty() && logger.what.empty();
 }
 
 preserves::Value Carried::encode() const {
@@ -82,21 +95,24 @@ preserves::Value Carried::encode() const {
         out.end();
     }
     if (before > 0) integer("before", before);
-    if (!commands.what.empty()) {
-        out.symbol("commands");
+    auto place = [&](std::string_view key, const CommandPlace& of) {
+        if (of.what.empty()) return;
+        out.symbol(key);
         out.begin_dictionary();
-        text("what", commands.what);
-        integer("at", commands.at);
-        if (commands.slot.generation != 0) {
-            integer("slot", commands.slot.index);
-            integer("generation", commands.slot.generation);
+        text("what", of.what);
+        integer("at", of.at);
+        if (of.slot.generation != 0) {
+            integer("slot", of.slot.index);
+            integer("generation", of.slot.generation);
         }
-        if (commands.status) {
+        if (of.status) {
             out.symbol("status");
-            out.integer(*commands.status);
+            out.integer(*of.status);
         }
         out.end();
-    }
+    };
+    place("commands", commands);
+    place("logger", logger);
     out.end();
     return *out.finish();
 }
@@ -119,15 +135,8 @@ Carried Carried::decode(preserves::View from) {
                 carried.failure->lines.push_back(bytes_of(each));
     }
     carried.before = number<size_t>(from.get("before"), 0);
-    if (preserves::View commands = from.get("commands"); commands.is(Kind::dictionary)) {
-        CommandPlace& place = carried.commands;
-        place.what = text_at(commands, "what");
-        place.at = number<size_t>(commands.get("at"), 0);
-        place.slot.index = number<uint32_t>(commands.get("slot"), 0);
-        place.slot.generation = number<uint32_t>(commands.get("generation"), 0);
-        if (preserves::View status = commands.get("status"); status.valid())
-            place.status = number<int>(status, -1);
-    }
+    carried.commands = place_at(from, "commands");
+    carried.logger = place_at(from, "logger");
     return carried;
 }
 

@@ -9,8 +9,10 @@
 //       failure: {how: "…" status: 256 lines: ["…"]}    the last one; status as wait(2) gives it
 //       before: 2                  commands of startPre that are done; the process is still to come
 //       commands: {what: startPost at: 1 slot: 7 generation: 3 status: 0}
-//   }                              those under way: the one at that place (from 0), which is in
+//                                  those under way: the one at that place (from 0), which is in
 //                                  that slot, or is to be started; status: of its end, which came
+//       logger: {what: … at: 0 slot: 8 generation: 1}    the same of the finish of an s6 logger
+//   }
 //
 // Nothing of it is needed to go on. What is missing or makes no sense is left out.
 #pragma once
@@ -47,6 +49,7 @@ struct Carried {
     std::optional<LastFailure> failure;
     size_t before = 0;
     CommandPlace commands;
+    CommandPlace logger;
 
     bool empty() const;
     preserves::Value encode() const;

@@ -15,6 +15,7 @@ TEST_CASE("carried: all of it comes back") {
     before.failure = {"killed by SIGSEGV", 11, {"one", "\xfe", ""}};
     before.before = 2;
     before.commands = {"startPost", 1, {7, 3}, 256};
+    before.logger = {"finish of the logger", 0, {8, 2}, {}};
     Carried after = Carried::decode(before.encode());
     CHECK(after.starts == before.starts);
     CHECK(after.says == before.says);
@@ -30,6 +31,10 @@ TEST_CASE("carried: all of it comes back") {
     CHECK(after.commands.slot.index == 7);
     CHECK(after.commands.slot.generation == 3);
     CHECK(after.commands.status == 256);
+    CHECK(after.logger.what == "finish of the logger");
+    CHECK(after.logger.slot.index == 8);
+    CHECK(after.logger.slot.generation == 2);
+    CHECK_FALSE(after.logger.status);
     CHECK_FALSE(before.empty());
     CHECK(Carried().empty());
     CHECK(Carried::decode(Carried().encode()).empty());
@@ -38,7 +43,7 @@ TEST_CASE("carried: all of it comes back") {
 TEST_CASE("carried: what makes no sense is as if it were not there") {
     for (const char* text : {"12", "[1 2]", "{}",
                              "{starts: 1 says: [] reloading: \"#t\" last: 3 failure: [] "
-                             "before: -1 commands: x}",
+                             "before: -1 commands: x logger: 3}",
                              "{before: 1000000000000000000000000000000}"})
         CHECK(Carried::decode(*preserves::parse_text(text)).empty());
     Carried odd = Carried::decode(*preserves::parse_text(

@@ -121,7 +121,7 @@ Result<> Commands::launch(const Command& command) {
     auto prepared = prepare_program(program, context.processes, spec_, owner_.name, command, false,
                                     environment_);
     if (!prepared) return prepared;
-    failure_.clear();
+    failure_ = {};
     status_ = -1;
     report_ = std::move(program.report);
     if (note_ && report_) survival.kept.push_back({report, report_.get()});
@@ -137,7 +137,8 @@ Result<> Commands::launch(const Command& command) {
 void Commands::ended(int status) {
     status_ = status;
     note(process_->slot(), status);
-    if (report_ && failure_.empty()) failure_ = read_report(report_.get()).value_or("");
+    if (report_ && failure_.message.empty())
+        failure_ = read_report(report_.get()).value_or(Error{});
     if (!process_->gone()) process_->kill(); // what it left behind
 }
 
@@ -147,7 +148,10 @@ void Commands::gone() {
     process_ = nullptr;
     report_.reset();
     if (late_) return finish(Error{what_ + ": killed, as its time was over"});
-    if (!failure_.empty()) return finish(Error{what_ + ": " + failure_});
+    if (!failure_.message.empty()) {
+        if (wait_for_room(failure_)) return;
+        return finish(failure_.with_context(what_));
+    }
     if (status_ != 0) return finish(Error{what_ + ": " + describe_wait_status(status_)});
     next();
 }

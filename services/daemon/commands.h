@@ -83,7 +83,7 @@ class Commands {
     uint64_t patience_ = 0; // until it is tried again; 0: it is not
     Ref<Process> process_;
     Fd report_;
-    std::string failure_; // of `init --exec`
+    Error failure_; // to execute it
     std::unique_ptr<LogLines> log_lines_;
     Timer timer_;
     Timer soon_;

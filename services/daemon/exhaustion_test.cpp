@@ -64,3 +64,26 @@ TEST_CASE("when every slot is taken a start is tried again until one is free") {
     world.link.release(taken.back());
     world.until_state("wanting ready");
 }
+
+TEST_CASE("a program that there is no room to execute has not been started yet") {
+    if (::geteuid() != 0) return muster::test::skip("needs root");
+    // Itself, or a command before it.
+    for (std::string more : {"", "startPre: [\"/bin/true\"]"}) {
+        World world;
+        for (const char* other : {"one", "two"}) {
+            world.run(other, "{argv: [\"/bin/sleep\" \"1000\"] user: 47114}");
+            world.until_state(std::string(other) + " ready");
+        }
+        // execve(2), EAGAIN: beyond the limit since it became that user, which has others.
+        world.run("main", "{argv: [\"/bin/sleep\" \"1000\"] user: 47114 limits: {nproc: 1} "
+                          "restart: never " +
+                              more + "}");
+        world.until([&] { return world.number("main", "restarts") >= 2; }); // again and again
+        CHECK(world.last("main") ==
+              (more.empty() ? "execute /bin/sleep" : "startPre: execute /bin/true") +
+                  std::string(": Resource temporarily unavailable"));
+        world.stop("one");
+        world.stop("two");
+        world.until_state("main ready");
+    }
+}

@@ -171,11 +171,8 @@ Result<> Instance::launch(Turn& turn) {
     last_pid_ = process_->pid();
     tree_gone_ = false;
     log_lines_->set_pid(process_->pid());
-    if (!started->failure.empty()) {
-        // Its end comes like any other, but what it means is known now.
-        last_ = started->failure;
-        failed_by({});
-        ended(turn, false);
+    if (!started->failure.message.empty()) {
+        not_executed(turn, started->failure);
         return {};
     }
     phase_ = Phase::starting;
@@ -193,13 +190,11 @@ Result<> Instance::launch(Turn& turn) {
         // Others of this turn are started meanwhile.
         turn.before_commit(
             [self = Ref<Instance>(this), process = process_, run = run_](Turn& last) {
-                std::string failure = process->settle();
+                Error failure = process->settle();
                 if (self->run_ != run || self->phase_ != Phase::starting) return;
                 last.in(*self->owner_.facet(), [&](Turn& inner) {
-                    if (failure.empty()) return self->executed(inner);
-                    self->last_ = failure; // its end comes like any other
-                    self->failed_by({});
-                    self->ended(inner, false);
+                    if (failure.message.empty()) return self->executed(inner);
+                    self->not_executed(inner, failure);
                 });
             });
     }
@@ -209,6 +204,13 @@ Result<> Instance::launch(Turn& turn) {
 
 void Instance::executed(Turn& turn) {
     if (!report_ && parsed_->ready_on_start) became_ready(turn);
+}
+
+// Its end comes like any other, but what it means is known now.
+void Instance::not_executed(Turn& turn, const Error& why) {
+    last_ = why.message;
+    failed_by({});
+    ended(turn, false, why.exhausted());
 }
 
 void Instance::open_channel(Turn& turn, Fd input, Fd output, bool resumed) {
@@ -283,7 +285,8 @@ void Instance::process_ended(Turn& turn, int wait_status) {
     if (wait_status == 0 && liveness_ && liveness_->main_pid() != 0 && phase_ != Phase::stopping)
         return owner_.changed(turn);
     Failure failure = failure_of(wait_status, process_->out_of_memory());
-    last_ = take_report();
+    Error unexecuted = take_report();
+    last_ = unexecuted.message;
     if (last_.empty()) last_ = describe_wait_status(wait_status);
     if (process_->out_of_memory()) last_ += " (out of memory)";
     if (phase_ == Phase::stopping) {
@@ -308,7 +311,7 @@ void Instance::process_ended(Turn& turn, int wait_status) {
     }
     bool success = parsed_->is_success(wait_status);
     if (!success) failed_by(std::move(failure));
-    ended(turn, success);
+    ended(turn, success, unexecuted.exhausted());
 }
 
 // `last_` says how.

@@ -168,13 +168,13 @@ class Instance : public Counted {
     Result<> prepare_output(Ends& ends);
     Result<> launch(Turn& turn);
     void executed(Turn& turn);
+    void not_executed(Turn& turn, const Error& why);
     void open_channel(Turn& turn, Fd input, Fd output, bool resumed);
     Process::Events process_events(bool end_known);
     Result<> register_run();
     void claimed(SlotRef slot);
     void note_notifying(bool yes) const;
     void note_heard(bool ready);
-    void note_logger(SlotRef slot) const;
     void carry();
     void adopt_sockets(Turn& turn);
     void adopt_carried();
@@ -196,7 +196,7 @@ class Instance : public Counted {
     void resume_channel(Turn& turn);
     Commands::Owner commands_owner() const;
     void watch_report(Fd fd);
-    std::string take_report();
+    Error take_report();
     void could_not_start(Turn& turn, const Error& why);
     void now_ready(Turn& turn);
     void make_liveness();
@@ -275,6 +275,7 @@ class Instance : public Counted {
 
     // Commands under way, for the ledger; and those of a second stage before us, until they go on.
     std::unique_ptr<CommandPlace> place_;
+    std::unique_ptr<CommandPlace> logger_place_; // of the finish of its logger
     struct Resume {
         CommandPlace place;
         Ref<Process> process; // may be null

@@ -244,21 +244,17 @@ void Instance::watch_report(Fd fd) {
         report_.reset();
         later([why = *said](Instance& self, Turn& turn) {
             if (self.phase_ != Phase::starting) return;
-            if (why.empty()) {
-                if (self.parsed_->ready_on_start) self.became_ready(turn);
-                return;
-            }
-            self.last_ = why; // its end comes like any other
-            self.ended(turn, false);
+            if (!why.message.empty()) return self.not_executed(turn, why);
+            if (self.parsed_->ready_on_start) self.became_ready(turn);
         });
     });
     if (watch) report_watch_ = std::move(*watch);
 }
 
 // Why it was not executed, if that is still unread.
-std::string Instance::take_report() {
+Error Instance::take_report() {
     if (!report_) return {};
-    std::string why = read_report(report_.get()).value_or("");
+    Error why = read_report(report_.get()).value_or(Error{});
     report_watch_.cancel();
     report_.reset();
     return why;

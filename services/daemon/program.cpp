@@ -67,15 +67,15 @@ Result<> prepare_program(Program& program, const Processes& processes, const Dae
     return {};
 }
 
-std::optional<std::string> read_report(int report) {
+std::optional<Error> read_report(int report) {
     records::ExecFailure failure{};
     ssize_t size = ::read(report, &failure, sizeof failure);
     if (size < 0) return {}; // not yet
-    if (size == 0) return "";
+    if (size == 0) return Error{};
     if (size != sizeof failure || failure.magic != records::kMagic)
-        return "init --exec: a report that is none";
+        return Error{"init --exec: a report that is none"};
     failure.step[sizeof failure.step - 1] = '\0';
-    return std::string(failure.step) + ": " + std::strerror(failure.error_number);
+    return system_error(failure.step, failure.error_number);
 }
 
 } // namespace muster::services

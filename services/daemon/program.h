@@ -26,8 +26,8 @@ Result<> prepare_program(Program& program, const Processes& processes, const Dae
                          const std::string& service, const Command& argv, bool streams,
                          const std::vector<std::string>& environment = {});
 
-// What the report says: nothing yet; "", it was executed; else why not.
-std::optional<std::string> read_report(int report);
+// What the report says: nothing yet; no message, it was executed; else why not.
+std::optional<Error> read_report(int report);
 
 struct PipeEnds {
     Fd read;

@@ -82,6 +82,7 @@ void Instance::carry() {
     if (failure_) carried.failure = {failure_->how, failure_->wait_status, failure_->lines};
     if (phase_ == Phase::starting || phase_ == Phase::idle) carried.before = before_;
     if (place_) carried.commands = *place_;
+    if (logger_place_) carried.logger = *logger_place_;
     if (carried.empty()) return entry_.set_note(Ledger::NoteKind::carried, {});
     Value value = carried.encode();
     entry_.set_note(
@@ -121,12 +122,6 @@ void Instance::note_heard(bool ready) {
     entry_->watchdog_ms = static_cast<uint32_t>(liveness_->watchdog_asked() / millisecond);
     carry();
     if (ready) note_notifying(true);
-}
-
-void Instance::note_logger(SlotRef slot) const {
-    if (!entry_) return;
-    entry_->logger_slot = slot.index;
-    entry_->logger_generation = slot.generation;
 }
 
 Process::Events Instance::process_events(bool end_known) {
@@ -236,6 +231,8 @@ void Instance::adopt_carried() {
     resume_ = std::make_unique<Resume>();
     resume_->says = std::move(carried.says);
     resume_->reloading = carried.reloading;
+    if (!carried.logger.what.empty())
+        logger_place_ = std::make_unique<CommandPlace>(std::move(carried.logger));
     CommandPlace& place = resume_->place = std::move(carried.commands);
     if (place.what.empty()) return;
     Processes& processes = owner_.context().processes;
@@ -287,22 +284,46 @@ void Instance::adopt_failure(const Carried& carried) {
 }
 
 std::unique_ptr<S6Logger> Instance::make_logger(PipeEnds pipe) {
+    S6Logger::Memory memory;
+    memory.claimed = [this](SlotRef slot) {
+        if (!entry_) return;
+        if (std::exchange(logger_place_, nullptr)) carry();
+        entry_->logger_slot = slot.index;
+        entry_->logger_generation = slot.generation;
+    };
+    memory.finishing = [this](const CommandPlace& place) {
+        logger_place_.reset();
+        if (!place.what.empty()) logger_place_ = std::make_unique<CommandPlace>(place);
+        carry();
+    };
     return std::make_unique<S6Logger>(commands_owner(), s6_->path, std::move(pipe),
-                                      [this](SlotRef slot) { note_logger(slot); });
+                                      std::move(memory));
 }
 
-// The one that was there goes on reading; `pipe`: what was kept for the process.
+// The one that was there goes on reading, or its finish goes on; `pipe`: what was kept for the
+// process.
 void Instance::adopt_logger(PipeEnds pipe) {
-    if (entry_->logger_generation != 0) {
-        SlotRef slot{entry_->logger_slot, entry_->logger_generation};
-        if (auto process = owner_.context().processes.claim_adopted(slot)) {
-            logger_ = make_logger(std::move(pipe));
-            return logger_->adopt(std::move(process));
-        }
-    }
-    if (!pipe.read || !pipe.write) return;
+    Processes& processes = owner_.context().processes;
+    Ref<Process> run;
+    if (entry_->logger_generation != 0)
+        run = processes.claim_adopted({entry_->logger_slot, entry_->logger_generation});
+    Ref<Process> finish = logger_place_ ? processes.claim_adopted(logger_place_->slot) : nullptr;
+    if (!finish && logger_place_ && logger_place_->status)
+        finish = processes.gone_already(*logger_place_->status);
+    if (!finish && !run && (!pipe.read || !pipe.write)) return;
     logger_ = make_logger(std::move(pipe));
-    logger_->start();
+    if (finish) {
+        if (run) { // it has ended, else there were no finish
+            run->abandon();
+            run->attach({});
+        }
+        CommandPlace place = *logger_place_;
+        logger_->adopt_finish(place, std::move(finish));
+    } else if (run) {
+        logger_->adopt(std::move(run));
+    } else {
+        logger_->start();
+    }
 }
 
 void Instance::adopt_process(Turn& turn, Ref<Process> process) {

@@ -14,10 +14,9 @@ constexpr uint64_t last_words = 5 * second; // to read what is left
 
 } // namespace
 
-S6Logger::S6Logger(Commands::Owner owner, std::string path, PipeEnds pipe,
-                   std::function<void(SlotRef)> claimed)
+S6Logger::S6Logger(Commands::Owner owner, std::string path, PipeEnds pipe, Memory memory)
     : owner_(std::move(owner)), path_(std::move(path)), pipe_(std::move(pipe)),
-      claimed_(std::move(claimed)) {}
+      memory_(std::move(memory)) {}
 
 S6Logger::~S6Logger() {
     if (process_) process_->abandon();
@@ -59,12 +58,13 @@ Result<> S6Logger::launch(const S6LogFolder& folder) {
     if (!prepared) return prepared;
     auto started = context.processes.start(
         owner_.cgroup, std::move(program.request), events(),
-        {claimed_,
+        {memory_.claimed,
          {{reading, pipe_.read.get()}, {writing, pipe_.write.get()}, {output, output_.get()}}});
     if (!started) return started.error();
     process_ = std::move(started->process);
     log_lines_->set_pid(process_->pid());
-    if (!started->failure.empty()) owner_.say("its logger: " + started->failure);
+    if (const Error& failure = started->failure; !failure.message.empty())
+        owner_.say("its logger: " + failure.message);
     return {};
 }
 
@@ -90,16 +90,33 @@ void S6Logger::gone(int status) {
     process_ = nullptr;
     auto folder = read_s6_log_folder(path_);
     if (!folder || !folder->finish) return over();
-    spec_.dir = folder->path;
+    make_finish(*folder, status, pid);
+    finish_->start();
+}
+
+void S6Logger::make_finish(const S6LogFolder& folder, int status, pid_t pid) {
+    spec_.dir = folder.path;
     finish_ = std::make_unique<Commands>(
         owner_, spec_, "finish of the logger",
-        std::vector<Command>{s6_finish_command(folder->name, status, pid)},
-        std::vector<std::string>{}, folder->finish_timeout, [this](const Error& failure, int code) {
+        std::vector<Command>{s6_finish_command(folder.name, status, pid)},
+        std::vector<std::string>{}, folder.finish_timeout, [this](const Error& failure, int code) {
             // Never from within a call of the commands.
             finished_ = owner_.context.loop.after(
                 0, [this, failure, code] { finished(failure.message, code); });
         });
-    finish_->start();
+    finish_->keep(memory_.finishing);
+}
+
+// What it was told is in its arguments.
+void S6Logger::adopt_finish(const CommandPlace& place, Ref<Process> process) {
+    auto folder = read_s6_log_folder(path_);
+    if (!folder) {
+        process->abandon();
+        process->attach({});
+        return over();
+    }
+    make_finish(*folder, 0, process->pid());
+    finish_->resume(place, std::move(process));
 }
 
 void S6Logger::finished(const std::string& failure, int status) {
@@ -109,6 +126,7 @@ void S6Logger::finished(const std::string& failure, int status) {
         owner_.say("finish of the logger says that it is not to be started again");
     else if (!failure.empty())
         owner_.say(failure);
+    if (!down_) memory_.finishing({});
     over();
 }
 

@@ -42,7 +42,7 @@ pid_t start(Spawner& spawner, const Cgroup& group, const std::string& script) {
     request.cgroup = directory->get();
     auto spawned = spawner.spawn(request);
     REQUIRE(spawned.ok());
-    CHECK(spawned->failure.empty());
+    CHECK(spawned->failure.message.empty());
     CHECK(spawned->in_cgroup);
     char line[16];
     REQUIRE(::read(output.get(), line, sizeof line) > 0);

@@ -64,7 +64,7 @@ struct Reader {
         spawned = std::move(*made);
     }
     std::string score(Spawner& spawner) {
-        if (spawned.flight) CHECK(spawner.settle(*spawned.flight).empty());
+        if (spawned.flight) CHECK(spawner.settle(*spawned.flight).message.empty());
         char text[16];
         const ssize_t size = ::read(read.get(), text, sizeof text);
         CHECK(::waitpid(spawned.pid, nullptr, 0) == spawned.pid);
@@ -104,7 +104,7 @@ TEST_CASE("oom score: one that could not be executed does not keep it from us") 
     request.argv = {"/proc/self/oom_score_adj"};
     auto spawned = spawner.spawn(request);
     REQUIRE(spawned.ok());
-    CHECK(spawned->failure.find("not executable") != std::string::npos);
+    CHECK(spawned->failure.message.find("not executable") != std::string::npos);
     CHECK(::waitpid(spawned->pid, nullptr, 0) == spawned->pid);
     Reader next(spawner, true);
     CHECK(next.score(spawner) == "0\n");

@@ -140,7 +140,7 @@ bool Process::group_remains() const {
     return ::kill(-pid_, 0) == 0 || errno == EPERM;
 }
 
-std::string Process::settle() {
+Error Process::settle() {
     if (!flight_) return {};
     std::shared_ptr<Flight> flight = std::move(flight_);
     flight_ = nullptr;

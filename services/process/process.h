@@ -59,7 +59,7 @@ class Process : public Counted {
     bool running() const { return running_; }
     bool gone() const { return gone_; }
     // Of one that was launched, once: waits until it has executed; Processes::Started::failure.
-    std::string settle();
+    Error settle();
     // Whether the end of a leftover will be told.
     bool watched() const { return in_cgroup_; }
 
@@ -150,7 +150,7 @@ class Processes {
     };
     struct Started {
         Ref<Process> process;
-        std::string failure;              // could not be executed; `exited` will say 127
+        Error failure;                    // could not be executed; `exited` will say 127
         std::vector<std::string> remarks; // limits that could not be set
         bool under_way = false;           // Process::settle is to say what `failure` is
     };

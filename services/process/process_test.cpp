@@ -95,8 +95,8 @@ TEST_CASE("process: ends are told with their status") {
         REQUIRE(one.ok());
         REQUIRE(two.ok());
         REQUIRE(three.ok());
-        CHECK(one->failure.empty());
-        CHECK(three->failure == "/no/such: no such program");
+        CHECK(one->failure.message.empty());
+        CHECK(three->failure.message == "/no/such: no such program");
         CHECK(stage.processes->count() == 3);
         while (stage.processes->count() > 0)
             stage.loop->run_once(true);

@@ -128,7 +128,7 @@ struct Cargo {
     int alone = 0; // cleared by the kernel when the child has left our memory
 
     void prepare();
-    std::string explain() const;
+    Error explain() const;
 };
 
 // What is looked up and written before the child is made.
@@ -152,14 +152,15 @@ void Cargo::prepare() {
     plan.cgroup_procs = -1;
 }
 
-std::string Cargo::explain() const {
+Error Cargo::explain() const {
     switch (static_cast<ChildStep>(plan.step)) {
     case ChildStep::exec:
-        return explain_exec_failure(program, request.directory, plan.error_number);
+        return {explain_exec_failure(program, request.directory, plan.error_number),
+                plan.error_number};
     case ChildStep::directory:
-        return system_error("directory " + request.directory, plan.error_number).message;
+        return system_error("directory " + request.directory, plan.error_number);
     case ChildStep::descriptors:
-        return system_error(program + ": descriptors", plan.error_number).message;
+        return system_error(program + ": descriptors", plan.error_number);
     case ChildStep::none:
     case ChildStep::cgroup:
         break;
@@ -175,7 +176,7 @@ struct Flight {
     pid_t pid = 0;                // 0: none was made
     size_t stack = 0;
     uint32_t places = 0; // bits of Spawner::places_
-    std::string failure;
+    Error failure;
 };
 
 // --- Spawner ---
@@ -249,7 +250,7 @@ void Spawner::land_all() {
         if (std::shared_ptr<Flight> flight = each) land(*flight);
 }
 
-std::string Spawner::settle(Flight& flight) {
+Error Spawner::settle(Flight& flight) {
     land(flight);
     return flight.failure;
 }

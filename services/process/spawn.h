@@ -78,8 +78,8 @@ struct Spawned {
     Fd pidfd;               // invalid if the process was reaped before one could be opened
     bool in_cgroup = false; // it was born in `cgroup`
     // Not empty: the child was made but could not be executed; it ends, or has ended, with 127, and
-    // its end comes as any other.
-    std::string failure;
+    // its end comes as any other. `exhausted`: it may be, later.
+    Error failure;
     // Of `launch`: what `failure` is will be known by `settle`. Null: it is known.
     std::shared_ptr<Flight> flight;
 };
@@ -106,7 +106,7 @@ class Spawner {
     // descriptors may be closed at once.
     Result<Spawned> launch(SpawnRequest request);
     // Waits until it has executed or failed to; Spawned::failure.
-    std::string settle(Flight& flight);
+    Error settle(Flight& flight);
     const Ways& ways() const { return ways_; }
 
   private:

@@ -76,7 +76,7 @@ Outcome run(Spawner& spawner, SpawnRequest request) {
     CHECK(spawned->pidfd.valid());
     Outcome outcome;
     outcome.output = output.drain();
-    outcome.failure = spawned->failure;
+    outcome.failure = spawned->failure.message;
     outcome.pid = spawned->pid;
     outcome.status = wait_status(spawned->pid);
     return outcome;
@@ -302,7 +302,7 @@ TEST_CASE("spawn: many launched, before it is known how each one goes") {
             std::string failure;
             if (i % 5 == 4) failure = "/no/such/" + number + ": no such program";
             if (i % 5 == 3) failure = "directory /nowhere: No such file or directory";
-            CHECK(one.spawned.failure == failure);
+            CHECK(one.spawned.failure.message == failure);
             CHECK(one.output.drain() == (failure.empty() ? "hello\n" + number : ""));
             int status = wait_status(one.spawned.pid);
             CHECK(WEXITSTATUS(status) == (failure.empty() ? i : 127));
@@ -320,7 +320,7 @@ TEST_CASE("spawn: a pipe ends for others once who got it has settled") {
     request.standard_error = hold.read.get();
     auto spawned = spawner->launch(std::move(request));
     REQUIRE(spawned.ok());
-    if (spawned->flight) CHECK(spawner->settle(*spawned->flight).empty());
+    if (spawned->flight) CHECK(spawner->settle(*spawned->flight).message.empty());
     CHECK(output.drain().empty()); // while the process runs
     hold.write.reset();
     CHECK(wait_status(spawned->pid) == 0);
