@@ -25,6 +25,7 @@ constexpr size_t stack_size = page;                      // the child needs some
 constexpr uint64_t into_cgroup_flag = 0x200000000ULL;    // CLONE_INTO_CGROUP
 constexpr uint64_t clear_handlers_flag = 0x100000000ULL; // CLONE_CLEAR_SIGHAND, Linux 5.5
 constexpr int first_place = 32;                          // above the numbers that are handed on
+constexpr int room_ahead = 32;                           // descriptors
 constexpr size_t clone_arguments_v0 = 64;
 
 // All signals are blocked while the child runs in our memory: a handler of ours must not run in it.
@@ -213,6 +214,7 @@ Spawner& Spawner::operator=(Spawner&& other) noexcept {
     std::swap(places_, other.places_);
     std::swap(last_place_, other.last_place_);
     std::swap(used_places_, other.used_places_);
+    std::swap(table_, other.table_);
     std::swap(next_, other.next_);
     std::swap(flights_, other.flights_);
     std::swap(close_range_, other.close_range_);
@@ -272,6 +274,19 @@ void Spawner::board(const std::shared_ptr<Flight>& flight, size_t count) {
     used_places_ |= flight->places;
 }
 
+// A table of descriptors that must grow while somebody shares it waits for an RCU grace period, ten
+// milliseconds and more (expand_fdtable in the kernel's fs/file.c): ours grows when nobody does.
+void Spawner::make_room(const SpawnRequest& request) {
+    int last = request.cgroup;
+    for (int fd : {request.standard_input, request.standard_output, request.standard_error})
+        last = std::max(last, fd);
+    if (last + room_ahead < table_) return;
+    land_all();
+    table_ = static_cast<int>(std::bit_ceil(static_cast<unsigned>(last + room_ahead + 1)));
+    // Beyond the limit there is no room to be made.
+    Fd highest(::fcntl(null_.get(), F_DUPFD_CLOEXEC, table_ - 1));
+}
+
 Result<Spawned> Spawner::spawn(SpawnRequest request) { return start(std::move(request), false); }
 
 Result<Spawned> Spawner::launch(SpawnRequest request) { return start(std::move(request), true); }
@@ -303,6 +318,7 @@ Result<Spawned> Spawner::start(SpawnRequest wanted, bool may_fly) {
     // ours and copies only those that are low, to where it finds its own.
     bool sharing =
         ways_.clone3 && ways_.into_cgroup && highest < first_place && count <= most_places;
+    if (sharing) make_room(request);
     board(flight, sharing ? count : 0);
     std::vector<Fd> moved;
     uint32_t free = flight->places;

@@ -118,6 +118,7 @@ class Spawner {
     void board(const std::shared_ptr<Flight>& flight, size_t count);
     void land(Flight& flight);
     void land_all();
+    void make_room(const SpawnRequest& request);
 
     Ways ways_;
     void* stacks_ = nullptr; // one each, and below them a page that is not accessible
@@ -127,6 +128,7 @@ class Spawner {
     std::array<Fd, most_places> places_;
     int last_place_ = 0; // the highest number of them
     uint32_t used_places_ = 0;
+    int table_ = 0; // descriptors that ours has room for, as far as we know
     size_t next_ = 0;                                           // of flights_
     std::array<std::shared_ptr<Flight>, most_flights> flights_; // each with its stack
     bool close_range_ = false;
