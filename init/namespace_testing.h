@@ -105,7 +105,7 @@ class SecondStage {
                 if (!again)
                     say("status " + std::string(slot.name) + " " +
                         std::to_string(status.wait_status));
-                if (!link_.acknowledge(status)) say("error acknowledge");
+                if (!link_.acknowledge(status) || !link_.flush()) say("error acknowledge");
                 break;
             }
             case Kind::kept_fd:

@@ -93,6 +93,7 @@ class Pid1 {
 
     void read_records(int limit);
     void handle_record(const records::Record& record, Attached& attached);
+    void handle_acknowledge(const records::Acknowledge& acknowledge);
     void handle_store(const records::NamedFd& named, int fd);
     void handle_store_slot(const records::SlotFds& named, Attached& attached);
     void handle_upgrade(const records::Upgrade& to);

@@ -75,11 +75,7 @@ void Pid1::handle_record(const Record& record, Attached& attached) {
         state_.failures = 0;
         break;
     case Kind::acknowledge:
-        if (!state_.statuses.acknowledge(record.payload.acknowledge))
-            refuse(record.kind, ENOENT, "no such status is kept");
-        else
-            state_.slot_descriptors.drop(record.payload.acknowledge.slot,
-                                         record.payload.acknowledge.generation);
+        handle_acknowledge(record.payload.acknowledge);
         break;
     case Kind::drop_slot_fds:
         if (state_.slot_descriptors.drop(record.payload.slot_fds.slot,
@@ -121,6 +117,19 @@ void Pid1::handle_record(const Record& record, Attached& attached) {
     default:
         refuse(record.kind, ENOSYS, "not a kind that init takes");
         break;
+    }
+}
+
+void Pid1::handle_acknowledge(const records::Acknowledge& acknowledge) {
+    constexpr auto kind = static_cast<std::uint16_t>(Kind::acknowledge);
+    if (acknowledge.count > records::kAcknowledged)
+        return refuse(kind, EINVAL, "more than a record holds");
+    for (std::uint32_t i = 0; i < acknowledge.count; ++i) {
+        const auto& [slot, generation, pid] = acknowledge.statuses[i];
+        if (state_.statuses.acknowledge(slot, generation, pid))
+            state_.slot_descriptors.drop(slot, generation);
+        else
+            refuse(kind, ENOENT, "no such status is kept");
     }
 }
 

@@ -34,6 +34,7 @@ TEST_CASE("the status of a registered process is kept until it is acknowledged")
     CHECK(machine.state->statuses.count() == 1);
     CHECK(machine.kinds().empty()); // not sent twice
     REQUIRE(machine.link->acknowledge(status).ok());
+    REQUIRE(machine.link->flush().ok());
     machine.pid1->on_link_readable();
     CHECK(machine.state->statuses.count() == 0);
 }
@@ -60,6 +61,7 @@ TEST_CASE("2,000 orphans at once: none is kept, no registered status is lost") {
         const records::Status& status = one.record.payload.status;
         CHECK(WEXITSTATUS(status.wait_status) == (status.pid - 10000) % 100);
         REQUIRE(machine.link->acknowledge(status).ok());
+    REQUIRE(machine.link->flush().ok());
         machine.pid1->on_link_readable();
         ++seen;
     }
@@ -78,6 +80,7 @@ TEST_CASE("a slot may be used again as soon as the acknowledgement is sent") {
     auto first = machine.received();
     REQUIRE(first.size() == 1);
     REQUIRE(machine.link->acknowledge(first[0].record.payload.status).ok());
+    REQUIRE(machine.link->flush().ok());
     // init has not read the acknowledgement yet.
     SlotRef again = machine.start_service("two", 201);
     CHECK(again.index == first[0].record.payload.status.slot);
@@ -158,6 +161,7 @@ TEST_CASE("what was kept comes back after a restart, statuses first") {
     CHECK(all[2].record.payload.kept_end.fds == 1);
     CHECK(all[2].record.payload.kept_end.statuses == 1);
     REQUIRE(machine.link->acknowledge(all[0].record.payload.status).ok());
+    REQUIRE(machine.link->flush().ok());
     REQUIRE(machine.link->drop_fd("a/stdin").ok());
     machine.pid1->on_link_readable();
     CHECK(machine.state->store.count() == 0);
@@ -200,6 +204,7 @@ TEST_CASE("descriptors of slots come back with their roles, and go with the ackn
     all = machine.received();
     REQUIRE(all.size() == 1);
     REQUIRE(machine.link->acknowledge(all[0].record.payload.status).ok());
+    REQUIRE(machine.link->flush().ok());
     machine.pid1->on_link_readable();
     CHECK(machine.state->slot_descriptors.slots() == 0);
 }
@@ -256,6 +261,7 @@ TEST_CASE("records that cannot be obeyed are refused with a reason") {
         records::Status status{};
         status.slot = 0xFFFFFFFF;
         REQUIRE(machine.link->acknowledge(status).ok());
+    REQUIRE(machine.link->flush().ok());
     }
     SECTION("services stopped when nobody asked") {
         REQUIRE(machine.link->services_stopped().ok());

@@ -23,7 +23,8 @@
 //                                         <--  `up`, once, when it serves: from here on its death
 //                                              does not count as a failed start
 //   `status` for each registered exit     -->  handles it, then
-//                                         <--  `acknowledge`: init forgets it, the slot is free
+//                                         <--  `acknowledge`, of all those that it handled at
+//                                              once: init forgets them, their slots are free
 //                                         <--  `store_fd`, `drop_fd`, `store_slot_fds`,
 //                                              `drop_slot_fds`, `quiet` at any time
 //                                         <--  `main_process`: a container ends with its status
@@ -80,11 +81,12 @@
 namespace muster::records {
 
 inline constexpr std::uint32_t kMagic = 0x5254534d; // "MSTR"
-inline constexpr std::uint16_t kVersion = 2;        // of the records and of the memfd's layout
+inline constexpr std::uint16_t kVersion = 3;        // of the records and of the memfd's layout
 inline constexpr std::size_t kRecordSize = 512;     // bytes, every record
 inline constexpr std::size_t kSlots = 1024;         // registered processes at the same time
 inline constexpr std::size_t kStoredFds = 2048;     // descriptors that init keeps by name
 inline constexpr std::size_t kSlotFds = 6;          // and for each slot
+inline constexpr std::size_t kAcknowledged = 40;    // statuses in one record
 
 // Strings are ended by a NUL within their field; one without is refused.
 inline constexpr std::size_t kFdNameSize = 64;
@@ -164,9 +166,12 @@ struct Status {
 };
 
 struct Acknowledge {
-    std::uint32_t slot;
-    std::uint32_t generation;
-    std::int32_t pid;
+    std::uint32_t count; // of `statuses`
+    struct {
+        std::uint32_t slot;
+        std::uint32_t generation;
+        std::int32_t pid;
+    } statuses[kAcknowledged];
 };
 
 // With the descriptor. store_fd is refused with EEXIST for a name that is there already, with

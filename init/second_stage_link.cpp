@@ -154,6 +154,7 @@ SecondStageLink& SecondStageLink::operator=(SecondStageLink&& other) noexcept {
     next_ = other.next_;
     names_ = std::move(other.names_);
     early_ = std::move(other.early_);
+    handled_ = std::move(other.handled_);
     return *this;
 }
 
@@ -183,6 +184,7 @@ void SecondStageLink::note_name(const Record& record) {
 }
 
 Result<SlotRef> SecondStageLink::claim(std::string_view name, std::string_view cgroup) {
+    if (auto sent = flush(); !sent) return sent.error(); // before a slot is used again
     for (std::uint32_t index = next_; index < records::kSlots; ++index) {
         records::Slot& slot = shared_->slots[index];
         if (slot.state != records::kSlotFree) continue;
@@ -218,9 +220,19 @@ void SecondStageLink::release(SlotRef ref) {
 
 Result<> SecondStageLink::acknowledge(const records::Status& status) {
     release(SlotRef{status.slot, status.generation});
+    if (!attached()) return {};
+    handled_.push_back(status);
+    return handled_.size() < records::kAcknowledged ? Result<>() : flush();
+}
+
+Result<> SecondStageLink::flush() {
+    if (handled_.empty()) return {};
     Record record = records::make_record(Kind::acknowledge);
-    record.payload.acknowledge = {status.slot, status.generation, status.pid};
-    return send(record);
+    records::Acknowledge& all = record.payload.acknowledge;
+    for (const records::Status& each : handled_)
+        all.statuses[all.count++] = {each.slot, each.generation, each.pid};
+    handled_.clear();
+    return send_now(record, nullptr, 0);
 }
 
 Result<> SecondStageLink::store_fd(std::string_view name, int fd) {
@@ -323,6 +335,11 @@ Result<> SecondStageLink::quiet(bool on) {
 
 Result<> SecondStageLink::send(const Record& record, const int* fds, std::size_t count) {
     if (!attached()) return {};
+    if (auto sent = flush(); !sent) return sent;
+    return send_now(record, fds, count);
+}
+
+Result<> SecondStageLink::send_now(const Record& record, const int* fds, std::size_t count) {
     iovec data{const_cast<Record*>(&record), sizeof record};
     msghdr message{};
     message.msg_iov = &data;

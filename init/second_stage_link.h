@@ -86,8 +86,10 @@ class SecondStageLink {
     // The process was not started.
     void release(SlotRef slot);
     // The end of this process has been handled; the slot is free again. Also the way to be rid of
-    // statuses from before a restart.
+    // statuses from before a restart. It is sent with the next record, or by `flush`, or when there
+    // are many.
     Result<> acknowledge(const records::Status& status);
+    Result<> flush();
     // Standalone only, the same after our own wait.
     void forget(SlotRef slot) { release(slot); }
     // Any slot, for adoption: read `state`, `name`, `cgroup`, `opaque`; write `flags`, `opaque`.
@@ -131,15 +133,17 @@ class SecondStageLink {
   private:
     SecondStageLink() = default;
     Result<> send(const records::Record& record, const int* fds = nullptr, std::size_t count = 0);
+    Result<> send_now(const records::Record& record, const int* fds, std::size_t count);
     void note_name(const records::Record& record);
     void unmap();
 
     Fd socket_;
     records::SharedState* shared_ = nullptr; // mmap of kSharedSize bytes
     records::Welcome welcome_{};
-    std::uint32_t next_ = 0;         // no slot below it is free
-    std::vector<std::string> names_; // of the stored descriptors
-    std::deque<Received> early_;     // came while we collected
+    std::uint32_t next_ = 0;               // no slot below it is free
+    std::vector<std::string> names_;       // of the stored descriptors
+    std::deque<Received> early_;           // came while we collected
+    std::vector<records::Status> handled_; // not yet acknowledged
 };
 
 } // namespace muster

@@ -42,7 +42,7 @@ struct Limits {
 
 struct State {
     static constexpr std::uint32_t kMagic = 0x5453494d; // "MIST"
-    static constexpr std::uint32_t kVersion = 4;
+    static constexpr std::uint32_t kVersion = 5;
     static constexpr std::size_t kMainSize = 4096;
     static constexpr std::uint32_t kMainWords = 128;
 

@@ -39,11 +39,10 @@ void StatusTable::book(const records::Status& status) {
     ++unsent_;
 }
 
-bool StatusTable::acknowledge(const records::Acknowledge& acknowledge) {
-    if (acknowledge.slot >= records::kSlots) return false;
-    Entry& entry = entries_[acknowledge.slot];
-    if (!entry.used || entry.status.generation != acknowledge.generation ||
-        entry.status.pid != acknowledge.pid)
+bool StatusTable::acknowledge(std::uint32_t slot, std::uint32_t generation, pid_t pid) {
+    if (slot >= records::kSlots) return false;
+    Entry& entry = entries_[slot];
+    if (!entry.used || entry.status.generation != generation || entry.status.pid != pid)
         return false;
     if (!entry.sent) --unsent_;
     --used_;

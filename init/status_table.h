@@ -33,7 +33,7 @@ class StatusTable {
     void book(const records::Status& status);
 
     // False: no such status is kept.
-    bool acknowledge(const records::Acknowledge& acknowledge);
+    bool acknowledge(std::uint32_t slot, std::uint32_t generation, pid_t pid);
 
     // The next status that this second stage has not been sent, or nullptr.
     const records::Status* next_unsent();

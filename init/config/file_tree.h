@@ -53,6 +53,10 @@ class FileTree {
     // Takes what the kernel has reported. Never blocks.
     Changes read_events();
 
+    // Notices no more changes. Long before this goes away if that must not take long: the kernel
+    // takes tens of milliseconds after the last watch.
+    void leave() { drop_all(); }
+
     // A change of its permissions makes this file `changed`.
     void look_again(const std::string& path) { unreadable_.insert(path); }
 

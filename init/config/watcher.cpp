@@ -117,6 +117,7 @@ class ConfigWatcher : public std::enable_shared_from_this<ConfigWatcher> {
 
     void on_events();
     void reload();
+    void keep();
     void on_absence();
     void try_again();
     void schedule();
@@ -157,6 +158,7 @@ class ConfigWatcher : public std::enable_shared_from_this<ConfigWatcher> {
     bool waiting_ = false;   // something has happened that no turn has looked at
     bool rehearsing_ = false;
     bool ready_ = false;
+    bool kept_ = false; // as it is, for good
     uint64_t next_id_ = 1;
 };
 
@@ -168,6 +170,11 @@ void ConfigWatcher::start(Turn& turn) {
                               dataspace::pattern::record("reload-configuration", {}),
                               [weak = weak_from_this()](Turn&, View) {
                                   if (auto self = weak.lock()) self->reload();
+                              });
+        dataspace::on_message(turn, options_.commands,
+                              dataspace::pattern::record("keep-configuration", {}),
+                              [weak = weak_from_this()](Turn&, View) {
+                                  if (auto self = weak.lock()) self->keep();
                               });
     }
     if (Result<> opened = tree_.open(); !opened) {
@@ -188,8 +195,17 @@ void ConfigWatcher::start(Turn& turn) {
 
 // What is the same as before changes nothing.
 void ConfigWatcher::reload() {
+    if (kept_) return;
     pending_.merge(tree_.rescan());
     schedule();
+}
+
+void ConfigWatcher::keep() {
+    kept_ = true;
+    watch_.cancel();
+    timer_.cancel();
+    again_timer_.cancel();
+    tree_.leave();
 }
 
 void ConfigWatcher::on_events() {

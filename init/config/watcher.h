@@ -35,7 +35,8 @@ struct WatchOptions {
     dataspace::CapRef errors;
     // Where the message `<reload-configuration>` has everything looked at again, for what the
     // kernel does not tell: a symbolic link's target that changed elsewhere, a file system mounted
-    // over a directory. Empty: nowhere.
+    // over a directory; and `<keep-configuration>` that nothing is looked at any more, whatever
+    // becomes of the files. Empty: nowhere.
     dataspace::CapRef commands;
     // Told about every error once, when it comes up.
     std::function<void(const Problem&)> report;
@@ -49,8 +50,8 @@ void watch_config(dataspace::Turn& turn, EventLoop& loop, WatchOptions options);
 
 // Serves `<run-service <config-watcher "PATH" {NAME: VALUE …}>>` in `config`, from the current
 // facet: publishes `<service-state S started>`, and `<service-state S ready>` after the first scan;
-// `failed` if PATH is no string or the variables are no dictionary. `<reload-configuration>` is
-// heard in `config`. `guarded`, if given, tells from the variables whether the files are to be read
+// `failed` if PATH is no string or the variables are no dictionary. `<reload-configuration>` and
+// `<keep-configuration>` are heard in `config`. `guarded`, if given, tells from the variables whether the files are to be read
 // only if they are root's; `check` looks at what the scripts assert.
 void serve_config_watchers(dataspace::Turn& turn, EventLoop& loop, const dataspace::CapRef& config,
                            std::function<void(const Problem&)> report,

@@ -340,6 +340,21 @@ TEST_CASE("what the kernel does not tell is seen when the configuration is reloa
     CHECK(site.until_fact("<b>"));
 }
 
+TEST_CASE("once the configuration is to be kept, files change nothing") {
+    Site site;
+    site.folder.write("a.pr", "<a>\n? <more> [<b>]");
+    site.watch();
+    site.world.send("<keep-configuration>");
+    site.folder.write("a.pr", "<c>");
+    site.folder.write("new.pr", "<d>");
+    site.folder.remove("a.pr");
+    site.world.send("<reload-configuration>");
+    site.world.add("<more>");
+    CHECK(site.until_fact("<b>"));
+    CHECK(site.world.has("<a>"));
+    CHECK_FALSE(site.world.has("<d>"));
+}
+
 TEST_CASE("every error of a file stands until it is repaired, and each is told once") {
     Site site;
     site.folder.write("a.pr", "<a ?x>\n<b>\n<c _>\n");

@@ -123,13 +123,14 @@ class PathFacts final : public Counted {
     }
 
     bool open(Turn& turn) {
-        if (inotify_) return true;
+        if (watch_) return true;
         auto failed = [&](const Error& error) {
             watch_nothing();
+            inotify_.reset();
             look_later(turn, "paths are not watched: " + error.message);
             return false;
         };
-        inotify_ = Fd(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+        if (!inotify_) inotify_ = Fd(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
         if (!inotify_) return failed(system_error("inotify_init1", errno));
         Ref<PathFacts> self(this);
         dataspace::Engine& engine = turn.engine();
@@ -160,9 +161,10 @@ class PathFacts final : public Counted {
         watch_nothing();
     }
 
+    // The descriptor stays for the next time: the kernel takes tens of milliseconds to close one
+    // that has just had watches.
     void watch_nothing() {
         watch_.cancel();
-        inotify_.reset();
         users_.clear();
         if (subscription_ != 0) mounts_->unsubscribe(std::exchange(subscription_, 0));
     }

@@ -229,7 +229,7 @@ void Process::ended(int wait_status) {
 void Process::acknowledge() {
     if (running_ || std::exchange(acknowledged_, true)) return;
     if (owner_.link_.attached())
-        (void)owner_.link_.acknowledge(status_); // without init there is nobody to tell
+        (void)owner_.acknowledge(status_); // without init there is nobody to tell
     else
         owner_.link_.forget(slot_);
 }
@@ -423,10 +423,20 @@ Result<> Processes::on_status(const records::Status& status) {
         process = found->second;
         by_slot_.erase(found);
     }
-    if (!process) return link_.acknowledge(status);
+    if (!process) return acknowledge(status);
     process->status_ = status;
     process->ended(status.wait_status);
     return {};
+}
+
+// Those of one round are sent together.
+Result<> Processes::acknowledge(const records::Status& status) {
+    if (!std::exchange(to_flush_, true))
+        loop_.defer([this] {
+            to_flush_ = false;
+            (void)link_.flush();
+        });
+    return link_.acknowledge(status);
 }
 
 void Processes::keep_left(Cgroup group) {

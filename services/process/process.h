@@ -184,6 +184,7 @@ class Processes {
   private:
     friend class Process;
     void finished(Process& process);
+    Result<> acknowledge(const records::Status& status);
     void keep_left(Cgroup group);
     std::vector<std::string>
     set_limits(const Cgroup& group,
@@ -194,6 +195,7 @@ class Processes {
     Spawner spawner_;
     CgroupTree tree_;
     OomKills oom_kills_;
+    bool to_flush_ = false; // acknowledgements, at the end of this round
     std::vector<std::string> exec_stub_;
     // Of trees that were left to themselves: to be removed when they are empty.
     struct Left {

@@ -249,7 +249,8 @@ TEST_CASE("process: under init, ends come as its records and are acknowledged") 
     REQUIRE(::send(ours.get(), &status, sizeof status, 0) == sizeof status);
     records::Record answer = next();
     CHECK(answer.kind == static_cast<uint16_t>(records::Kind::acknowledge));
-    CHECK(answer.payload.acknowledge.pid == info.si_pid);
+    REQUIRE(answer.payload.acknowledge.count == 1);
+    CHECK(answer.payload.acknowledge.statuses[0].pid == info.si_pid);
     CHECK(shared->slots[0].state == records::kSlotFree);
     int end = 0;
     CHECK(::waitpid(stage, &end, 0) == stage);

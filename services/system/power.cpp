@@ -88,6 +88,9 @@ void Power::command(Turn& turn, View request) {
 }
 
 void Power::stop_all(std::function<void()> stopped) {
+    context_.engine.external(facet_, [config = context_.config](Turn& turn) {
+        turn.message(config, preserves::record("keep-configuration", {}));
+    });
     report_ = std::make_unique<StopReport>(
         context_.loop, context_.engine, facet_, context_.config, context_.log,
         [this](const Value& service) { context_.tracker.give_up(context_.engine, service); });
