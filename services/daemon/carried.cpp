@@ -67,7 +67,26 @@ preserves::Value Carried::encode() const {
         out.symbol(key);
         out.value(text_value(value));
     };
+    auto place = [&](std::string_view key, const CommandPlace& of) {
+        if (of.what.empty()) return;
+        out.symbol(key);
+        out.begin_dictionary();
+        integer("at", of.at);
+        if (of.slot.generation != 0) integer("slot", of.slot.index);
+        text("what", of.what);
+        if (of.status) {
+            out.symbol("status");
+            out.integer(*of.status);
+        }
+        if (of.slot.generation != 0) integer("generation", of.slot.generation);
+        out.end();
+    };
+    // In the order of the encoding: nothing has to be sorted.
     out.begin_dictionary();
+    if (!last.empty()) text("last", last);
+    if (!says.empty()) text("says", says);
+    if (before > 0) integer("before", before);
+    place("logger", logger);
     if (!starts.empty()) {
         out.symbol("starts");
         out.begin_sequence();
@@ -75,44 +94,24 @@ preserves::Value Carried::encode() const {
             out.integer(static_cast<int64_t>(each));
         out.end();
     }
-    if (!says.empty()) text("says", says);
-    if (reloading) {
-        out.symbol("reloading");
-        out.boolean(true);
-    }
-    if (!last.empty()) text("last", last);
     if (failure) {
         out.symbol("failure");
         out.begin_dictionary();
         text("how", failure->how);
-        out.symbol("status");
-        out.integer(failure->status);
         out.symbol("lines");
         out.begin_sequence();
         for (const std::string& line : failure->lines)
             out.value(text_value(line));
         out.end();
+        out.symbol("status");
+        out.integer(failure->status);
         out.end();
     }
-    if (before > 0) integer("before", before);
-    auto place = [&](std::string_view key, const CommandPlace& of) {
-        if (of.what.empty()) return;
-        out.symbol(key);
-        out.begin_dictionary();
-        text("what", of.what);
-        integer("at", of.at);
-        if (of.slot.generation != 0) {
-            integer("slot", of.slot.index);
-            integer("generation", of.slot.generation);
-        }
-        if (of.status) {
-            out.symbol("status");
-            out.integer(*of.status);
-        }
-        out.end();
-    };
     place("commands", commands);
-    place("logger", logger);
+    if (reloading) {
+        out.symbol("reloading");
+        out.boolean(true);
+    }
     out.end();
     return *out.finish();
 }

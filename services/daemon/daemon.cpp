@@ -233,8 +233,7 @@ void Daemon::publish(Turn& turn) {
     Value now = status();
     if (now == status_) return;
     status_ = now;
-    status_handle_ = turn.replace(context_->config, status_handle_,
-                                  preserves::record("daemon-status", {id_, status_}));
+    status_handle_ = turn.replace(context_->config, status_handle_, status_);
 }
 
 void Daemon::publish_failure(Turn& turn) {
@@ -254,9 +253,12 @@ void Daemon::publish_failure(Turn& turn) {
         turn.replace(context_->config, failure_handle_, failure_record(service_, *last));
 }
 
+// Keys in the order in which they are encoded, so that nothing has to be sorted: each start and stop
+// makes one of these.
 Value Daemon::status() const {
     preserves::Encoder out;
     auto text = [&](std::string_view key, const std::string& value) {
+        if (value.empty()) return;
         out.symbol(key);
         out.value(text_value(value));
     };
@@ -264,37 +266,45 @@ Value Daemon::status() const {
         out.symbol(key);
         out.integer(static_cast<int64_t>(value));
     };
+    auto flag = [&](std::string_view key, bool value) {
+        if (!value) return;
+        out.symbol(key);
+        out.boolean(true);
+    };
+    auto phase = [&](std::string_view name) {
+        out.symbol("phase");
+        out.symbol(name);
+    };
+    out.begin_record();
+    out.symbol("daemon-status");
+    out.value(id_);
     out.begin_dictionary();
-    out.symbol("phase");
     if (instances_.empty()) {
-        out.symbol(wanted_ ? "undefined" : "stopping");
+        phase(wanted_ ? "undefined" : "stopping");
     } else {
         auto first =
             std::max_element(instances_.begin(), instances_.end(),
                              [](const auto& a, const auto& b) { return weight(*a) < weight(*b); });
         const Instance& instance = **first;
-        out.symbol(phase_name(instance, declared_ready_));
         uint64_t restarts = 0;
-        for (const Ref<Instance>& each : instances_)
+        bool stale = false;
+        for (const Ref<Instance>& each : instances_) {
             restarts += each->restarts();
-        number("restarts", restarts);
+            stale = stale || each->stale();
+        }
         if (instance.pid() != 0) number("pid", static_cast<uint64_t>(instance.pid()));
-        if (!instance.last().empty()) text("last", instance.last());
+        text("last", instance.last());
+        text("says", instance.status_text());
+        phase(phase_name(instance, declared_ready_));
+        flag("stale", stale);
         if (instance.phase() == Phase::backoff) number("delayMs", instance.delay() / millisecond);
+        number("restarts", restarts);
+        if (instances_.size() > 1) number("processes", instances_.size());
+        flag("reloading", instance.reloading());
         if (instance.phase() == Phase::stopping)
             number("stopLimitMs", instance.stop_limit() / millisecond);
-        if (std::string says = instance.status_text(); !says.empty()) text("says", says);
-        if (instance.reloading()) {
-            out.symbol("reloading");
-            out.boolean(true);
-        }
-        if (instances_.size() > 1) number("processes", instances_.size());
-        if (std::any_of(instances_.begin(), instances_.end(),
-                        [](const auto& each) { return each->stale(); })) {
-            out.symbol("stale");
-            out.boolean(true);
-        }
     }
+    out.end();
     out.end();
     return *out.finish();
 }
