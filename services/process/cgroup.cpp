@@ -167,10 +167,10 @@ bool Cgroup::populated() const {
 }
 
 bool Cgroup::remove() {
-    if (parent_ && !remove_directory()) {
+    if (parent_ && (parent_->leaves || !remove_directory())) {
         if (populated()) return false;
         // It may have become empty in between. What cannot be removed even so counts as gone.
-        (void)remove_directory();
+        if (!parent_->leaves) (void)remove_directory();
     }
     parent_ = {};
     path_.clear();
@@ -231,7 +231,7 @@ bool Cgroup::remove_directory() const {
 }
 
 void Cgroup::discard() {
-    if (parent_) remove_directory();
+    if (parent_ && !parent_->leaves) remove_directory();
     parent_ = {};
     path_.clear();
 }
@@ -250,6 +250,10 @@ CgroupTree& CgroupTree::operator=(CgroupTree&& other) noexcept {
 void CgroupTree::remove() {
     if (parent_ && ours_) ::rmdir(path_.c_str());
     parent_ = {};
+}
+
+void CgroupTree::leave() const {
+    if (parent_) parent_->leaves = true;
 }
 
 Result<CgroupTree> CgroupTree::under_init(const std::string& path) {

@@ -43,7 +43,7 @@ class Cgroup {
     bool populated() const;
     // The same of what was read from `events`.
     static bool populated(int events);
-    // Removes it if it is not populated; whether it is gone. Then this is none.
+    // Removes it if it is not populated (CgroupTree::leave); whether it is gone. Then this is none.
     bool remove();
     // Writes to one of its files, "memory.max".
     Result<> set(const std::string& file, std::string_view value) const;
@@ -66,6 +66,7 @@ class Cgroup {
         // Given up for a moment when all other descriptors are taken, so that processes can be
         // ended even then.
         mutable Fd spare;
+        mutable bool leaves = false; // CgroupTree::leave
 
         int open(const std::string& path, int flags) const;
     };
@@ -99,6 +100,9 @@ class CgroupTree {
     Result<Cgroup> reopen(std::string_view path) const;
     // Removes those below that are empty and not in `used` (paths): what a crash left behind.
     void remove_empty(const std::unordered_set<std::string>& used) const;
+    // From now on groups are not removed any more when they are empty: at the end of the system that
+    // would take as long as all the rest, and in a container the tree is removed by who made it.
+    void leave() const;
     // Lets the groups be limited by "memory", "cpu", "pids" or "io". ERRORS: the kernel has no such
     // controller, or version 1 holds it, or it is not ours to give.
     Result<> enable(std::string_view controller) const;

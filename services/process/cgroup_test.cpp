@@ -160,6 +160,29 @@ TEST_CASE("cgroup: removed when it is empty, and not before") {
     CHECK(gone->remove());
 }
 
+TEST_CASE("cgroup: left where they are at the end of the system") {
+    auto tree = CgroupTree::standalone();
+    if (!tree.ok()) return muster::test::skip(tree.error().message);
+    auto spawner = Spawner::create();
+    REQUIRE(spawner.ok());
+    auto group = tree->create("left");
+    auto other = tree->create("other");
+    REQUIRE(group.ok());
+    REQUIRE(other.ok());
+    tree->leave();
+    pid_t pid = start(*spawner, *group, "echo up; exec sleep 1000");
+    CHECK_FALSE(group->remove());
+    group->kill();
+    int status = 0;
+    CHECK(::waitpid(pid, &status, 0) == pid);
+    wait_until_empty(*group);
+    CHECK(group->remove());
+    CHECK_FALSE(static_cast<bool>(*group));
+    *other = Cgroup();
+    for (const char* name : {"/left", "/other"})
+        CHECK(::rmdir((tree->path() + name).c_str()) == 0);
+}
+
 TEST_CASE("cgroup: killed even when no descriptor is left") {
     auto tree = CgroupTree::standalone();
     if (!tree.ok()) return muster::test::skip(tree.error().message);

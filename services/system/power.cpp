@@ -157,6 +157,8 @@ void Power::on_records() {
             if (std::exchange(stopping_, true)) break;
             context_.adoption.release();
             if (context_.journal) context_.journal->set_ending();
+            if (record.payload.stop.action != Action::switch_root)
+                context_.processes.cgroups().leave();
             stop_all([this] {
                 Result<> sent = context_.link.services_stopped();
                 if (!sent) log(sent.error().message);
