@@ -79,14 +79,14 @@ bool Instantiator::fail(const Node& node, std::string message) {
 }
 
 View Instantiator::lookup(const Node& node) {
-    if (node.name == ".") {
+    if (node.name() == ".") {
         if (!all_.valid()) all_ = environment_.dictionary(max_value_size);
         if (all_.valid()) return all_;
         fail(node, "$. is larger than 1 MiB or nests too deeply");
         return {};
     }
-    View value = environment_.find(node.name);
-    if (!value.valid()) fail(node, "undefined variable $" + node.name);
+    View value = environment_.find(node.name());
+    if (!value.valid()) fail(node, "undefined variable $" + std::string(node.name()));
     return value;
 }
 
@@ -143,9 +143,11 @@ bool Instantiator::write_value(const Node& node, Encoder& out) {
         Value target = value(node.items[0]);
         if (!target.valid()) return false;
         dataspace::CapRef cap = dataspace::cap_of(target);
-        if (!cap) return fail(node.items[0], "$" + node.items[0].name + " is not a capability");
+        if (!cap)
+            return fail(node.items[0],
+                        "$" + std::string(node.items[0].name()) + " is not a capability");
         Encoder wire;
-        if (!write_caveats(node.caveats, wire)) return false;
+        if (!write_caveats(*node.caveats, wire)) return false;
         Value caveats = finish(node, wire);
         if (!caveats.valid()) return false;
         Result<dataspace::CapRef> narrowed = narrowed_.get(cap, caveats);
@@ -176,7 +178,7 @@ bool Instantiator::write_pattern(const Node& node, Names& names, Encoder& out) {
         discard(out);
         return true;
     case Node::Op::bind:
-        names.push_back(node.name);
+        names.emplace_back(node.name());
         open(out, "bind");
         if (node.items.empty())
             discard(out);
@@ -192,7 +194,8 @@ bool Instantiator::write_pattern(const Node& node, Names& names, Encoder& out) {
         if (!constant.valid() || !count(node, constant)) return false;
         Value wire = dataspace::pattern::literal(constant);
         if (!wire.valid()) {
-            return fail(node, (node.op == Node::Op::variable ? "$" + node.name : "this value") +
+            return fail(node, (node.op == Node::Op::variable ? "$" + std::string(node.name())
+                                                             : std::string("this value")) +
                                   " is or contains a set, which a pattern cannot match");
         }
         out.value(wire);
@@ -294,7 +297,7 @@ bool Instantiator::write_sturdy(const Node& node, Names& names, bool capture, En
         return true;
     case Node::Op::bind:
         if (capture) {
-            names.push_back(node.name);
+            names.emplace_back(node.name());
             open(out, "bind");
         }
         if (node.items.empty())
@@ -339,7 +342,7 @@ bool Instantiator::write_sturdy(const Node& node, Names& names, bool capture, En
 // What a rewrite gives: variables of its pattern are references, all else is known now.
 bool Instantiator::write_result(const Node& node, const Names& names, Encoder& out) {
     auto bound = [&](const Node& item) {
-        return item.op == Node::Op::variable ? std::find(names.begin(), names.end(), item.name)
+        return item.op == Node::Op::variable ? std::find(names.begin(), names.end(), item.name())
                                              : names.end();
     };
     auto is_bound = [&](const Node& item) { return bound(item) != names.end(); };
@@ -354,7 +357,7 @@ bool Instantiator::write_result(const Node& node, const Names& names, Encoder& o
         if (!is_bound(node.items[0])) break;
         open(out, "attenuate");
         if (!write_result(node.items[0], names, out)) return false;
-        if (!write_caveats(node.caveats, out)) return false;
+        if (!write_caveats(*node.caveats, out)) return false;
         out.end();
         return true;
     case Node::Op::set:

@@ -178,7 +178,10 @@ class Parser {
         }
         if (!symbol.starts_with('$')) return no_instruction(form);
         if (symbol.size() == 1) return unnamed(form, "$");
-        out.name = symbol.substr(1);
+        out.expression = std::make_unique<Expression>();
+        out.expression->node.op = Node::Op::variable;
+        out.expression->node.place = out.place;
+        out.expression->node.value = preserves::symbol(symbol.substr(1));
         if (!expect(tokens, "an instruction or =~", target_form)) return false;
         if (tokens.peek()->is_symbol("=~")) return match(tokens, out, in_block, depth);
         out.op = Instruction::Op::target;
@@ -241,8 +244,9 @@ class Parser {
             --tokens.next; // it may begin the next instruction
             return unexpected(equals, "=", let_form);
         }
+        out.expression = std::make_unique<Expression>();
         return expect(tokens, "an expression", let_form) &&
-               expression(tokens, out.expression, depth + 1);
+               expression(tokens, *out.expression, depth + 1);
     }
 
     // $x =~ PATTERN INSTRUCTION, and the rest of the block if it does not match. In a block that
@@ -252,7 +256,7 @@ class Parser {
         Instruction test;
         test.op = Instruction::Op::match;
         test.place = out.place;
-        test.name = std::move(out.name);
+        test.expression = std::move(out.expression);
         if (!expect(tokens, "a pattern and an instruction", match_form)) return false;
         bool good = pattern(tokens.take(), test.node);
         if (!expect(tokens, "an instruction", match_form) || !body(tokens, test, depth) || !good)
@@ -262,7 +266,6 @@ class Parser {
             return true;
         }
         out.op = Instruction::Op::block;
-        out.name.clear();
         out.body.push_back(std::move(test));
         return block(tokens, out.body, depth + 1);
     }
@@ -344,7 +347,7 @@ class Parser {
         } else if (symbol.starts_with('$')) {
             if (symbol.size() == 1) return unnamed(form, "$");
             out.op = Node::Op::variable;
-            out.name = symbol.substr(1);
+            out.value = preserves::symbol(symbol.substr(1));
         } else if (symbol.starts_with('=')) {
             out.value = preserves::symbol(symbol.substr(1));
         } else {
@@ -363,9 +366,9 @@ class Parser {
         if (std::find(names->begin(), names->end(), name) != names->end()) {
             return fail(form, "?" + name + " is bound twice in one pattern");
         }
-        names->push_back(name);
         out.op = Node::Op::bind;
-        out.name = std::move(name);
+        out.value = preserves::symbol(name);
+        names->push_back(std::move(name));
         return true;
     }
 
@@ -458,8 +461,9 @@ class Parser {
         out.op = Node::Op::attenuate;
         if (!node(form.items[1], Notation::template_, nullptr, out.items.emplace_back()))
             return false;
+        out.caveats = std::make_unique<std::vector<Node::Caveat>>();
         for (const Form& item : form.items[2].items) {
-            if (!caveat(item, true, out.caveats.emplace_back())) return false;
+            if (!caveat(item, true, out.caveats->emplace_back())) return false;
         }
         return true;
     }

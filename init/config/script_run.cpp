@@ -176,7 +176,7 @@ bool ScriptRun::execute(Turn& turn, const Instruction& instruction, Environment&
         return block(turn, instruction, environment, frame);
     case Instruction::Op::target:
         return execute(turn, instruction.body[0], environment,
-                       Frame{instruction.name, frame.lasting});
+                       Frame{instruction.expression->node.name(), frame.lasting});
     case Instruction::Op::during:
     case Instruction::Op::on_message:
         return observe(turn, instruction, environment, frame);
@@ -212,11 +212,7 @@ bool ScriptRun::block(Turn& turn, const Instruction& block, const Environment& o
 bool ScriptRun::test(Turn& turn, const Instruction& match, const Environment& environment,
                      const Frame& frame, bool& matched) {
     Fault fault;
-    Node variable;
-    variable.op = Node::Op::variable;
-    variable.place = match.place;
-    variable.name = match.name;
-    Value value = Instantiator(environment, *narrowed_, fault).value(variable);
+    Value value = Instantiator(environment, *narrowed_, fault).value(match.expression->node);
     if (!value.valid()) return fail(turn, fault);
     Environment inner = environment;
     if (!compare(turn, match.node, value, inner, matched)) return false;
@@ -228,7 +224,7 @@ bool ScriptRun::compare(Turn& turn, const Node& pattern, const Value& value,
                         Environment& environment, bool& matched) {
     matched = true;
     if (pattern.op == Node::Op::bind && pattern.items.empty()) {
-        environment.bind(pattern.name, value);
+        environment.bind(pattern.name(), value);
         return true;
     }
     Fault fault;
@@ -327,7 +323,7 @@ void ScriptRun::on_stop(Turn& turn, const Instruction& instruction, const Enviro
 }
 
 bool ScriptRun::let(Turn& turn, const Instruction& instruction, Environment& environment) {
-    Value value = evaluate(turn, instruction.expression, environment);
+    Value value = evaluate(turn, *instruction.expression, environment);
     if (!value.valid()) return false;
     bool matched = false;
     if (!compare(turn, instruction.node, value, environment, matched)) return false;

@@ -1,5 +1,5 @@
 // A script as a tree of instructions (reference 3.5). Made once by the parser, never changed after
-// that, shared by everything that runs it.
+// that, shared by everything that runs it. A boot has thousands of these: what few have is apart.
 #pragma once
 
 #include <memory>
@@ -18,23 +18,24 @@ using Place = uint32_t;
 struct Node {
     enum class Op : uint8_t {
         literal,    // value
-        variable,   // $name
-        bind,       // ?name, with items[0] to match, if any
+        variable,   // $name: value is its symbol
+        bind,       // ?name, with items[0] to match, if any; value as above
         discard,    // _
         record,     // items: label, fields
         sequence,   // items
         set,        // items
         dictionary, // items: keys and values in turn
-        attenuate,  // items[0] gives the capability
+        attenuate,  // items[0] gives the capability; caveats
     };
     struct Caveat;
 
     Op op = Op::literal;
     Place place = 0;
     Value value;
-    std::string name;
     std::vector<Node> items;
-    std::vector<Caveat> caveats;
+    std::unique_ptr<std::vector<Caveat>> caveats;
+
+    std::string_view name() const { return value.view().as_symbol().value_or(""); }
 };
 
 struct Node::Caveat {
@@ -66,19 +67,19 @@ struct Instruction {
     enum class Op : uint8_t {
         assert_,    // node
         block,      // body
-        target,     // body[0] at $name
+        target,     // body[0] at the variable that is the expression
         during,     // node, body[0]
         on_message, // node, body[0]
         on_stop,    // body[0]
         let,        // node, expression
         message,    // node
-        match,      // $name against node: body[0], and no more of the block
+        match,      // the variable that is the expression against node: body[0], and no more of
+                    // the block
     };
     Op op;
     Place place = 0;
-    std::string name;
     Node node;
-    Expression expression;
+    std::unique_ptr<Expression> expression;
     std::vector<Instruction> body;
 };
 
