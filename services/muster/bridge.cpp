@@ -10,16 +10,12 @@
 
 #include "init/base/wait_status.h"
 #include "services/muster/bus.h"
+#include "services/muster/failed.h"
 #include "services/muster/join.h"
 
 namespace muster::command {
 
 namespace {
-
-int failed(const Error& error) {
-    std::fprintf(stderr, "muster: %s\n", error.message.c_str());
-    return 1;
-}
 
 // The program with its standard input and output on `fd`; -1 if it could not be started.
 pid_t start(const std::vector<std::string>& argv, int fd) {

@@ -11,6 +11,7 @@
 #include "init/dataspace/pattern.h"
 #include "init/preserves/text_writer.h"
 #include "services/muster/bus.h"
+#include "services/muster/failed.h"
 #include "services/muster/notation.h"
 #include "services/muster/selection.h"
 #include "services/muster/templates.h"
@@ -129,11 +130,6 @@ Result<std::string> one(Bus& bus, bool enable, const std::string& word,
     return do_it(enable, "", *name, *standing);
 }
 
-int failed(const Error& error) {
-    std::fprintf(stderr, "muster: %s\n", error.message.c_str());
-    return 1;
-}
-
 } // namespace
 
 std::string enabled_file(const std::string& root, View service) {
@@ -202,8 +198,7 @@ int enabling_command(const std::string& bus, bool enable, const std::string& roo
     auto connected = Bus::connect(bus);
     if (!connected) return failed(connected.error());
     if (!(*connected)->is_root())
-        return failed(Error{std::string("permission denied: only root may ") +
-                            (enable ? "enable" : "disable") + " services"});
+        return denied((enable ? "enable" : "disable") + std::string(" services"));
     auto known =
         (*connected)
             ->query({"status"},

@@ -10,6 +10,7 @@
 #include <deque>
 
 #include "init/dataspace/pattern.h"
+#include "services/muster/failed.h"
 #include "services/muster/graph.h"
 #include "services/muster/plot.h"
 #include "services/muster/shutdown.h"
@@ -24,11 +25,6 @@ namespace muster::command {
 namespace pat = dataspace::pattern;
 
 namespace {
-
-int failed(const Error& error) {
-    std::fprintf(stderr, "muster: %s\n", error.message.c_str());
-    return 1;
-}
 
 void print(const std::vector<std::string>& lines) {
     std::string text;
