@@ -262,7 +262,7 @@ TEST_CASE("records that cannot be obeyed are refused with a reason") {
         records::Status status{};
         status.slot = 0xFFFFFFFF;
         REQUIRE(machine.link->acknowledge(status).ok());
-    REQUIRE(machine.link->flush().ok());
+        REQUIRE(machine.link->flush().ok());
     }
     SECTION("services stopped when nobody asked") {
         REQUIRE(machine.link->services_stopped().ok());

@@ -86,8 +86,8 @@ class SecondStageLink {
     // The process was not started.
     void release(SlotRef slot);
     // The end of this process has been handled; the slot is free again. Also the way to be rid of
-    // statuses from before a restart. It is sent with the next record, or by `flush`, or when there
-    // are many.
+    // statuses from before a restart. It is sent before the next record and before a slot is
+    // claimed again, or by `flush`, or when there are many.
     Result<> acknowledge(const records::Status& status);
     Result<> flush();
     // Standalone only, the same after our own wait.

@@ -93,6 +93,7 @@ void Daemon::begin_anew() {
     network_.reset();
     devices_.reset();
     machine_.reset();
+    config_ = {};
     awaited_.reset();
     not_ours_.cancel();
 }
@@ -123,15 +124,9 @@ void Daemon::on_capabilities(const Value& dictionary) {
         say(started.error().message + ": links and routes are not seen");
     else if (auto watch = loop_.watch(network_->fd(), EPOLLIN, [](uint32_t) {}))
         network_watch_ = std::move(*watch);
+    config_ = capability(dictionary, "config");
     // What waits for it must not be told that it is not so for a moment.
     if (was_complete_) complete();
-
-    const auto config = capability(dictionary, "config");
-    if (!config || options_.service.empty()) return;
-    auto service = preserves::parse_text(options_.service);
-    if (!service) return say("MUSTER_SERVICE: " + service.error().message);
-    client_.assert_(config,
-                    preserves::record("service-state", {*service, preserves::symbol("ready")}));
 }
 
 void Daemon::scan() {
@@ -214,6 +209,13 @@ void Daemon::complete() {
     stage_ = Stage::complete;
     not_ours_.cancel();
     machine_->assert_(coldplug_complete_record(handled_));
+    // Not before: what one of us that crashed had said stays until we are ready, and with it what
+    // depends on <coldplug-complete …>.
+    if (!config_ || options_.service.empty()) return;
+    auto service = preserves::parse_text(options_.service);
+    if (!service) return say("MUSTER_SERVICE: " + service.error().message);
+    client_.assert_(config_,
+                    preserves::record("service-state", {*service, preserves::symbol("ready")}));
 }
 
 void Daemon::send() {

@@ -1,12 +1,13 @@
 // What the program does, from its first look at the dataspace to the end of its input.
 //
 //   waiting for $machine    the event socket is open already, so nothing is missed
-//   scanning                /sys is read, every device asserted; then we say that we are ready
+//   scanning                /sys is read, every device asserted
 //   coldplugging            events are handled; for devices without a driver modules are loaded,
 //   one
 //                           after the other, and what they bring is handled, until nothing is left
 //                           to load and every event up to the last load has been handled
-//   complete                <coldplug-complete SEQNUM> is asserted; the rest goes on as before
+//   complete                <coldplug-complete SEQNUM> is asserted, and that we are ready; the rest
+//                           goes on as before
 // After lost events, /sys is read again when those that were not lost have been handled: an old
 // `remove` must not undo what the scan found.
 //
@@ -77,6 +78,7 @@ class Daemon {
     Watch uevent_watch_;
     Watch network_watch_;
     std::optional<Publisher> machine_;
+    Ref<protocol::Reference> config_; // to say there that we are ready; null: not to be said
     std::optional<Devices> devices_;
     std::optional<Network> network_;
     ModuleLoader loader_;

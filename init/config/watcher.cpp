@@ -243,6 +243,7 @@ void ConfigWatcher::try_again() {
 }
 
 void ConfigWatcher::schedule() {
+    if (kept_) return;
     waiting_ = true;
     if (scheduled_ || rehearsing_) return;
     scheduled_ = true;
@@ -254,6 +255,7 @@ void ConfigWatcher::schedule() {
 // Takes up what has changed on disk.
 void ConfigWatcher::apply(Turn& turn) {
     scheduled_ = waiting_ = false;
+    if (kept_) return;
     FileTree::Changes changes = std::exchange(pending_, {});
     show_tree_problems(turn);
     stopping_ = std::move(changes.gone);

@@ -51,8 +51,9 @@ void watch_config(dataspace::Turn& turn, EventLoop& loop, WatchOptions options);
 // Serves `<run-service <config-watcher "PATH" {NAME: VALUE …}>>` in `config`, from the current
 // facet: publishes `<service-state S started>`, and `<service-state S ready>` after the first scan;
 // `failed` if PATH is no string or the variables are no dictionary. `<reload-configuration>` and
-// `<keep-configuration>` are heard in `config`. `guarded`, if given, tells from the variables whether the files are to be read
-// only if they are root's; `check` looks at what the scripts assert.
+// `<keep-configuration>` are heard in `config`. `guarded`, if given, tells from the variables
+// whether the files are to be read only if they are root's; `check` looks at what the scripts
+// assert.
 void serve_config_watchers(dataspace::Turn& turn, EventLoop& loop, const dataspace::CapRef& config,
                            std::function<void(const Problem&)> report,
                            std::function<bool(preserves::View variables)> guarded = {},

@@ -348,6 +348,10 @@ TEST_CASE("once the configuration is to be kept, files change nothing") {
     site.folder.write("a.pr", "<c>");
     site.folder.write("new.pr", "<d>");
     site.folder.remove("a.pr");
+    for (int i = 0; i < 5; ++i)
+        site.loop->run_once(false);
+    CHECK(site.world.has("<a>"));
+    CHECK_FALSE(site.world.has("<d>"));
     site.world.send("<reload-configuration>");
     site.world.add("<more>");
     CHECK(site.until_fact("<b>"));

@@ -205,9 +205,8 @@ static bool embeds(View view) {
 Value::Value(View view) {
     if (!view.valid()) return;
     const Bytes bytes = view.bytes();
-    ValueBuilder::build_in(*this, bytes.size(), embeds(view), [&](uint8_t* out) {
-        copy_bytes(out, bytes.data(), bytes.size());
-    });
+    ValueBuilder::build_in(*this, bytes.size(), embeds(view),
+                           [&](uint8_t* out) { copy_bytes(out, bytes.data(), bytes.size()); });
 }
 
 void Value::drop() {

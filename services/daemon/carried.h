@@ -29,7 +29,7 @@ namespace muster::services {
 
 // Where a row of commands is.
 struct CommandPlace {
-    std::string what; // startPre startPost stopPost finish; empty: there are none
+    std::string what; // startPre startPost stopPost finish …; empty: there are none
     size_t at = 0;
     SlotRef slot; // of the process; generation 0: there is none yet
     std::optional<int> status;

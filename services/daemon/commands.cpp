@@ -9,6 +9,7 @@ namespace muster::services {
 namespace {
 
 constexpr uint64_t longest_patience = 5 * second;
+constexpr uint64_t longest_wait = 60 * second;
 
 } // namespace
 
@@ -65,7 +66,7 @@ void Commands::resume(const CommandPlace& place, Ref<Process> process) {
     if (Fd fd = process_->take_kept(output)) (void)log_lines_->add(std::move(fd), "stdout");
     report_ = process_->take_kept(report);
     log_lines_->set_pid(process_->pid());
-    note(process_->slot(), std::nullopt);
+    note(process_->slot(), place.status);
     process_->attach(events());
 }
 
@@ -96,7 +97,11 @@ void Commands::next() {
 
 bool Commands::wait_for_room(const Error& error) {
     if (patience_ == 0 || !error.exhausted() || late_) return false;
+    // Without a limit of all there is one of this.
+    if (limit_ == 0 && waited_ >= longest_wait) return false;
+    waited_ += patience_;
     --at_;
+    if (note_) note_({what_, at_, {}, {}}); // it has not been started yet
     patience_ = std::min(patience_ * 2, longest_patience);
     owner_.say(what_ + ": " + error.message + "; tried again in " + seconds_text(patience_));
     soon_ = owner_.context.loop.after(patience_, [this] { next(); });

@@ -47,7 +47,8 @@ class Commands {
     Commands& operator=(const Commands&) = delete;
 
     void start();
-    // What the system has no room for is tried again until the limit, instead of a failure.
+    // What the system has no room for is tried again until the limit, or for a minute, instead of a
+    // failure.
     void set_patient() { patience_ = 100 * millisecond; }
 
     // What is to survive us: `note` is called with the place whenever it has changed, before a
@@ -81,6 +82,7 @@ class Commands {
     int status_ = -1;
     bool late_ = false;
     uint64_t patience_ = 0; // until it is tried again; 0: it is not
+    uint64_t waited_ = 0;   // nanoseconds
     Ref<Process> process_;
     Fd report_;
     Error failure_; // to execute it

@@ -253,8 +253,8 @@ void Daemon::publish_failure(Turn& turn) {
         turn.replace(context_->config, failure_handle_, failure_record(service_, *last));
 }
 
-// Keys in the order in which they are encoded, so that nothing has to be sorted: each start and stop
-// makes one of these.
+// Keys in the order in which they are encoded, so that nothing has to be sorted: each start and
+// stop makes one of these.
 Value Daemon::status() const {
     preserves::Encoder out;
     auto text = [&](std::string_view key, const std::string& value) {

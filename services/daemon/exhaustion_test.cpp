@@ -76,9 +76,9 @@ TEST_CASE("a program that there is no room to execute has not been started yet")
         }
         // execve(2), EAGAIN: beyond the limit since it became that user, which has others.
         world.run("main", "{argv: [\"/bin/sleep\" \"1000\"] user: 47114 limits: {nproc: 1} "
-                          "restart: never " +
+                          "restart: never restartLimit: {starts: 2 within: 60} " +
                               more + "}");
-        world.until([&] { return world.number("main", "restarts") >= 2; }); // again and again
+        world.until([&] { return world.number("main", "restarts") >= 4; }); // again and again
         CHECK(world.last("main") ==
               (more.empty() ? "execute /bin/sleep" : "startPre: execute /bin/true") +
                   std::string(": Resource temporarily unavailable"));

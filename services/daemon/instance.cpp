@@ -309,9 +309,10 @@ void Instance::process_ended(Turn& turn, int wait_status) {
         owner_.changed(turn);
         return;
     }
+    if (!unexecuted.message.empty()) return not_executed(turn, unexecuted);
     bool success = parsed_->is_success(wait_status);
     if (!success) failed_by(std::move(failure));
-    ended(turn, success, unexecuted.exhausted());
+    ended(turn, success);
 }
 
 // `last_` says how.
@@ -341,6 +342,7 @@ void Instance::ended(Turn& turn, bool success, bool exhausted) {
     }
     uint64_t now = monotonic_now();
     if (now - started_at_ >= timing.good_run) next_delay_ = first_delay();
+    if (exhausted && !start_times_.empty()) start_times_.pop_back(); // it does not count
     if (outcome_ == Outcome::backoff && limit_reached()) {
         outcome_ = Outcome::failed;
         last_ += "; given up after " + std::to_string(start_times_.size()) + " starts in " +
@@ -366,7 +368,7 @@ void Instance::ended(Turn& turn, bool success, bool exhausted) {
     if (liveness_) liveness_->end();
     end_commands();
     before_ = 0;
-    if (outcome_ == Outcome::backoff && parsed_->restart == Restart::all) {
+    if (outcome_ == Outcome::backoff && parsed_->restart == Restart::all && !exhausted) {
         restarts_all_ = true;
         owner_.restart_others(turn, *this);
     }
@@ -413,6 +415,7 @@ void Instance::run_is_over(Turn& turn) {
     notify_.reset();
     report_watch_.cancel();
     report_.reset();
+    reported_.reset();
     liveness_.reset();
     process_ = nullptr;
     if (run_facet_) turn.stop(*run_facet_);

@@ -154,7 +154,10 @@ Result<> Instance::prepare_output(Ends& ends) {
         if (!logger_ || !logger_->whole()) {
             auto pipe = make_pipe();
             if (!pipe) return pipe.error();
-            logger_ = make_logger(std::move(*pipe));
+            if (logger_) // its finish goes on
+                logger_->renew(std::move(*pipe));
+            else
+                logger_ = make_logger(std::move(*pipe));
         }
         logger_->start();
         request.standard_output = logger_->input();
@@ -242,7 +245,9 @@ void Instance::watch_report(Fd fd) {
         if (!said) return;
         report_watch_.cancel();
         report_.reset();
-        later([why = *said](Instance& self, Turn& turn) {
+        reported_ = std::make_unique<Error>(*std::move(said));
+        later([](Instance& self, Turn& turn) {
+            Error why = self.take_report();
             if (self.phase_ != Phase::starting) return;
             if (!why.message.empty()) return self.not_executed(turn, why);
             if (self.parsed_->ready_on_start) self.became_ready(turn);
@@ -253,6 +258,7 @@ void Instance::watch_report(Fd fd) {
 
 // Why it was not executed, if that is still unread.
 Error Instance::take_report() {
+    if (auto reported = std::move(reported_)) return *reported;
     if (!report_) return {};
     Error why = read_report(report_.get()).value_or(Error{});
     report_watch_.cancel();

@@ -176,8 +176,9 @@ void Liveness::probe() {
     probe_ = std::make_unique<Commands>(
         owner_, spec_, "health", std::vector<Command>{health.argv},
         std::vector<std::string>{"MAINPID=" + std::to_string(main_pid_ != 0 ? main_pid_ : pid_)},
-        health.timeout,
-        [this](const Error& failure, int status) { probed(failure.message, status >= 0); });
+        health.timeout, [this](const Error& failure, int status) {
+            probed(failure.message, status >= 0 && !failure.exhausted());
+        });
     probe_->start();
 }
 

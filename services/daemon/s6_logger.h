@@ -29,6 +29,8 @@ class S6Logger {
 
     int input() const { return pipe_.write.get(); } // for the service; -1 at the end
     const PipeEnds& pipe() const { return pipe_; }
+    // REQUIRES: not whole, and no process of `run`.
+    void renew(PipeEnds pipe) { pipe_ = std::move(pipe); }
     bool whole() const { return pipe_.read && pipe_.write; } // a service can write to it
     void start();
     // REQUIRES: the service has ended. `done` comes from the event loop.

@@ -21,8 +21,8 @@
 
 namespace muster::services {
 
-// One directory. Removed when this goes away, if it is empty by then. No descriptor is held for it:
-// thousands of services would need as many.
+// One directory. Removed when this goes away, if it is empty by then (but see CgroupTree::leave).
+// No descriptor is held for it: thousands of services would need as many.
 class Cgroup {
   public:
     Cgroup() = default;
@@ -100,8 +100,9 @@ class CgroupTree {
     Result<Cgroup> reopen(std::string_view path) const;
     // Removes those below that are empty and not in `used` (paths): what a crash left behind.
     void remove_empty(const std::unordered_set<std::string>& used) const;
-    // From now on groups are not removed any more when they are empty: at the end of the system that
-    // would take as long as all the rest, and in a container the tree is removed by who made it.
+    // From now on groups are not removed any more when they are empty: at the end of the system
+    // that would take as long as all the rest, and in a container the tree is removed by who made
+    // it.
     void leave() const;
     // Lets the groups be limited by "memory", "cpu", "pids" or "io". ERRORS: the kernel has no such
     // controller, or version 1 holds it, or it is not ours to give.

@@ -319,6 +319,7 @@ Processes::~Processes() {
         }
         link_.forget(process->slot_);
     }
+    (void)link_.flush();
     for (const Ref<Process>& process : rest) {
         process->gone_ = true;
         process->running_ = false;

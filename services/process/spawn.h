@@ -128,8 +128,8 @@ class Spawner {
     std::array<Fd, most_places> places_;
     int last_place_ = 0; // the highest number of them
     uint32_t used_places_ = 0;
-    int table_ = 0; // descriptors that ours has room for, as far as we know
-    size_t next_ = 0;                                           // of flights_
+    int table_ = 0;   // descriptors that ours has room for, as far as we know
+    size_t next_ = 0; // of flights_
     std::array<std::shared_ptr<Flight>, most_flights> flights_; // each with its stack
     bool close_range_ = false;
     uint64_t ignored_ = 0; // signals: bit N - 1
