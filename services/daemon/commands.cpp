@@ -50,8 +50,7 @@ void Commands::resume(const CommandPlace& place, Ref<Process> process) {
     begin_limit();
     at_ = std::min(place.at, commands_.size());
     if (process && at_ == commands_.size()) {
-        process->abandon();
-        process->attach({});
+        process->disown();
         process = nullptr;
     }
     if (!process) {

@@ -247,10 +247,7 @@ bool Instance::resumes(std::string_view what) const {
 
 // What a second stage before us had begun is of no use.
 void Instance::end_resume() {
-    if (resume_ && resume_->process) {
-        resume_->process->abandon();
-        resume_->process->attach({});
-    }
+    if (resume_ && resume_->process) resume_->process->disown();
     resume_.reset();
 }
 
@@ -313,10 +310,7 @@ void Instance::adopt_logger(PipeEnds pipe) {
     if (!finish && !run && (!pipe.read || !pipe.write)) return;
     logger_ = make_logger(std::move(pipe));
     if (finish) {
-        if (run) { // it has ended, else there were no finish
-            run->abandon();
-            run->attach({});
-        }
+        if (run) run->disown(); // it has ended, else there were no finish
         CommandPlace place = *logger_place_;
         logger_->adopt_finish(place, std::move(finish));
     } else if (run) {

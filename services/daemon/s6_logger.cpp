@@ -111,8 +111,7 @@ void S6Logger::make_finish(const S6LogFolder& folder, int status, pid_t pid) {
 void S6Logger::adopt_finish(const CommandPlace& place, Ref<Process> process) {
     auto folder = read_s6_log_folder(path_);
     if (!folder) {
-        process->abandon();
-        process->attach({});
+        process->disown();
         return over();
     }
     make_finish(*folder, 0, process->pid());

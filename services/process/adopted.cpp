@@ -65,11 +65,14 @@ Ref<Process> Processes::gone_already(int wait_status) {
 size_t Processes::end_unclaimed() {
     auto rest = std::move(adopted_);
     adopted_.clear();
-    for (auto& [index, process] : rest) {
-        process->abandon();
-        process->attach({});
-    }
+    for (auto& [index, process] : rest)
+        process->disown();
     return rest.size();
+}
+
+void Process::disown() {
+    abandon();
+    attach({});
 }
 
 void Process::attach(Events events) {

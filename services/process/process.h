@@ -83,6 +83,8 @@ class Process : public Counted {
         std::function<void()> gone;
     };
     void attach(Events events);
+    // Of an adopted one that nobody will attach to: what still runs is killed.
+    void disown();
     // Whether that process is in the tree. True where there are no cgroups that would say so.
     bool has(pid_t pid) const { return !in_cgroup_ || cgroup_.has(pid); }
     // What init kept for it: at most one of each role.
