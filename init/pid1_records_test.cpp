@@ -109,6 +109,52 @@ TEST_CASE("an acknowledgement that is lost in a crash of init does not cost the 
     CHECK(machine.state->statuses.count() == 1);
 }
 
+TEST_CASE("what was acknowledged and not sent yet comes again for the next second stage") {
+    Machine machine;
+    machine.pid1->begin();
+    machine.up();
+    machine.kinds();
+    SlotRef slot = machine.start_service("one", 200);
+    machine.die(200, exit_code(1));
+    REQUIRE(machine.link->acknowledge(machine.received()[0].record.payload.status).ok());
+    machine.second_stage_dies();
+    machine.up();
+    auto all = machine.received();
+    REQUIRE(all.size() == 2); // status, kept_end
+    const records::Status status = all[0].record.payload.status;
+    CHECK(status.pid == 200);
+    CHECK(status.slot == slot.index);
+    // Its slot is free for the new one, which is rid of the status before it uses it.
+    REQUIRE(machine.link->acknowledge(status).ok());
+    SlotRef again = machine.start_service("two", 201);
+    CHECK(again.index == slot.index);
+    machine.pid1->on_link_readable();
+    CHECK(machine.state->statuses.count() == 0);
+    machine.die(201, exit_code(2));
+    CHECK(machine.received()[0].record.payload.status.pid == 201);
+}
+
+TEST_CASE("of several acknowledgements in a record the wrong one is refused, the others count") {
+    Machine machine;
+    machine.pid1->begin();
+    machine.up();
+    machine.kinds();
+    for (pid_t pid : {200, 201}) {
+        machine.start_service("x", pid);
+        machine.die(pid, exit_code(1));
+    }
+    auto all = machine.received();
+    REQUIRE(all.size() == 2);
+    records::Status wrong = all[0].record.payload.status;
+    wrong.pid = 999;
+    REQUIRE(machine.link->acknowledge(wrong).ok());
+    REQUIRE(machine.link->acknowledge(all[1].record.payload.status).ok());
+    REQUIRE(machine.link->flush().ok());
+    machine.pid1->on_link_readable();
+    CHECK(machine.kinds() == std::vector<Kind>{Kind::refused});
+    CHECK(machine.state->statuses.count() == 1);
+}
+
 TEST_CASE("when every slot is taken no other is claimed, until one is released") {
     auto link = SecondStageLink::standalone();
     REQUIRE(link.ok());
