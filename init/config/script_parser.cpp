@@ -177,12 +177,10 @@ class Parser {
             return fail(form, std::string(match_form) + ": expected $name before =~");
         }
         if (!symbol.starts_with('$')) return no_instruction(form);
-        if (symbol.size() == 1) return unnamed(form, "$");
         out.expression = std::make_unique<Expression>();
-        out.expression->node.op = Node::Op::variable;
-        out.expression->node.place = out.place;
-        out.expression->node.value = preserves::symbol(symbol.substr(1));
-        if (!expect(tokens, "an instruction or =~", target_form)) return false;
+        if (!node(form, Notation::template_, nullptr, out.expression->node) ||
+            !expect(tokens, "an instruction or =~", target_form))
+            return false;
         if (tokens.peek()->is_symbol("=~")) return match(tokens, out, in_block, depth);
         out.op = Instruction::Op::target;
         return body(tokens, out, depth);

@@ -9,6 +9,19 @@
 
 namespace muster::services {
 
+namespace {
+
+// The process of a command that a second stage before us had begun, also one that has ended; null:
+// there is none yet.
+Ref<Process> process_at(Processes& processes, const CommandPlace& place) {
+    Ref<Process> process;
+    if (place.slot.generation != 0) process = processes.claim_adopted(place.slot);
+    if (!process && place.status) process = processes.gone_already(*place.status);
+    return process;
+}
+
+} // namespace
+
 // --- written ---
 
 // Room in the ledger, from the first start on.
@@ -236,8 +249,7 @@ void Instance::adopt_carried() {
     CommandPlace& place = resume_->place = std::move(carried.commands);
     if (place.what.empty()) return;
     Processes& processes = owner_.context().processes;
-    if (place.slot.generation != 0) resume_->process = processes.claim_adopted(place.slot);
-    if (!resume_->process && place.status) resume_->process = processes.gone_already(*place.status);
+    resume_->process = process_at(processes, place);
     if (place.what == "startPre") before_ = std::min(place.at, rare.start_pre.size());
 }
 
@@ -304,9 +316,7 @@ void Instance::adopt_logger(PipeEnds pipe) {
     Ref<Process> run;
     if (entry_->logger_generation != 0)
         run = processes.claim_adopted({entry_->logger_slot, entry_->logger_generation});
-    Ref<Process> finish = logger_place_ ? processes.claim_adopted(logger_place_->slot) : nullptr;
-    if (!finish && logger_place_ && logger_place_->status)
-        finish = processes.gone_already(*logger_place_->status);
+    Ref<Process> finish = logger_place_ ? process_at(processes, *logger_place_) : nullptr;
     if (!finish && !run && (!pipe.read || !pipe.write)) return;
     logger_ = make_logger(std::move(pipe));
     if (finish) {

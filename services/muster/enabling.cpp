@@ -199,10 +199,7 @@ int enabling_command(const std::string& bus, bool enable, const std::string& roo
     if (!connected) return failed(connected.error());
     if (!(*connected)->is_root())
         return denied((enable ? "enable" : "disable") + std::string(" services"));
-    auto known =
-        (*connected)
-            ->query({"status"},
-                    pat::record("service", {pat::discard(), pat::discard(), pat::discard()}));
+    auto known = known_services(**connected);
     if (!known) return failed(known.error());
     for (const std::string& word : words)
         tell(one(**connected, enable, word, *known));

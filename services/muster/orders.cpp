@@ -2,7 +2,6 @@
 
 #include <cstdio>
 
-#include "init/dataspace/pattern.h"
 #include "init/preserves/text_writer.h"
 #include "services/muster/failed.h"
 #include "services/muster/notation.h"
@@ -13,16 +12,9 @@
 
 namespace muster::command {
 
-namespace pat = dataspace::pattern;
 using preserves::View;
 
 namespace {
-
-// All services, as `$status` knows them.
-Result<std::vector<Value>> services(Bus& bus) {
-    return bus.query({"status"},
-                     pat::record("service", {pat::discard(), pat::discard(), pat::discard()}));
-}
 
 // The one service that `word` means, as `$config` names it, and what `$status` says of it.
 struct Meant {
@@ -65,7 +57,7 @@ std::string objection(const std::string& command, const Meant& meant) {
 // `start`, `stop`, `release`, `restart`: a message each, to whoever implements it.
 int order(Bus& bus, const Arguments& arguments) {
     if (!bus.is_root()) return denied(arguments.command + " services");
-    auto known = services(bus);
+    auto known = known_services(bus);
     if (!known) return failed(known.error());
     int result = 0;
     for (const std::string& word : arguments.words) {

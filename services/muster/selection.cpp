@@ -62,6 +62,11 @@ std::string names_of_those_up(const std::vector<Value>& names, const std::vector
 
 } // namespace
 
+Result<std::vector<Value>> known_services(Bus& bus) {
+    return bus.query({"status"},
+                     pat::record("service", {pat::discard(), pat::discard(), pat::discard()}));
+}
+
 std::vector<Value> services_meant(const std::string& word, const std::vector<Value>& known) {
     Value typed = *parse_service(word);
     if (find(known, typed)) return {typed};

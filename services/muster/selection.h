@@ -11,6 +11,9 @@
 
 namespace muster::command {
 
+// All services, as `$status` knows them. ERRORS: the connection ends.
+Result<std::vector<Value>> known_services(Bus& bus);
+
 // The services that `word` means, by their names in `$status`: `<service NAME WORD {…}>` records in
 // `known`. A name that is known as it was typed is that alone; a bare name is a daemon's, or else a
 // milestone's. Otherwise what was typed is a pattern, in which `_` stands for anything and records

@@ -49,6 +49,15 @@ pid_t start(Spawner& spawner, const Cgroup& group, const std::string& script) {
     return spawned->pid;
 }
 
+// Kills all that is in `group`; the wait status of `pid`, which is ours.
+int end(const Cgroup& group, pid_t pid) {
+    group.kill();
+    wait_until_empty(group); // a zombie does not count
+    int status = 0;
+    CHECK(::waitpid(pid, &status, 0) == pid);
+    return status;
+}
+
 } // namespace
 
 TEST_CASE("cgroup: names for any text") {
@@ -90,11 +99,7 @@ TEST_CASE("cgroup: a tree of processes, killed whole, and its directory removed"
         pid_t pid = start(*spawner, *group,
                           "setsid sh -c 'trap \"\" TERM; echo up; exec sleep 1000' & wait");
         CHECK(group->populated());
-        group->kill();
-        wait_until_empty(*group);
-        int status = 0;
-        CHECK(::waitpid(pid, &status, 0) == pid);
-        CHECK(WTERMSIG(status) == SIGKILL);
+        CHECK(WTERMSIG(end(*group, pid)) == SIGKILL);
         *group = Cgroup();
         CHECK(::access(path.c_str(), F_OK) < 0);
     }
@@ -121,9 +126,7 @@ TEST_CASE("cgroup: a signal to all; the same name twice; groups made by the serv
     CHECK(WTERMSIG(status) == SIGTERM);
     wait_until_empty(*one);
     CHECK(two->populated());
-    two->kill();
-    CHECK(::waitpid(other, &status, 0) == other);
-    wait_until_empty(*two);
+    end(*two, other);
     std::string path = tree->path() + "/x";
     REQUIRE(::mkdir((path + "/inner").c_str(), 0755) == 0);
     REQUIRE(::mkdir((path + "/inner/most").c_str(), 0755) == 0);
@@ -147,10 +150,7 @@ TEST_CASE("cgroup: removed when it is empty, and not before") {
     pid_t pid = start(*spawner, *group, "echo up; exec sleep 1000");
     CHECK_FALSE(group->remove());
     REQUIRE(::mkdir((path + "/inner").c_str(), 0755) == 0);
-    group->kill();
-    int status = 0;
-    CHECK(::waitpid(pid, &status, 0) == pid);
-    wait_until_empty(*group);
+    end(*group, pid);
     CHECK(group->remove());
     CHECK_FALSE(static_cast<bool>(*group));
     CHECK(::access(path.c_str(), F_OK) < 0);
@@ -172,10 +172,7 @@ TEST_CASE("cgroup: left where they are at the end of the system") {
     tree->leave();
     pid_t pid = start(*spawner, *group, "echo up; exec sleep 1000");
     CHECK_FALSE(group->remove());
-    group->kill();
-    int status = 0;
-    CHECK(::waitpid(pid, &status, 0) == pid);
-    wait_until_empty(*group);
+    end(*group, pid);
     CHECK(group->remove());
     CHECK_FALSE(static_cast<bool>(*group));
     *other = Cgroup();
