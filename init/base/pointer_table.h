@@ -4,7 +4,7 @@
 // hash. So searching looks at no object that is not likely the one, and erasing, which moves what
 // follows up (there are no tombstones), at none but those that lie very far away. Growing asks each
 // object for its hash: T has `uint64_t table_hash() const`, the same for as long as it is in the
-// table.
+// table. There is room for 2^31 objects.
 #pragma once
 
 #include <algorithm>
@@ -69,7 +69,7 @@ class PointerTable {
     }
 
   private:
-    static constexpr size_t first_capacity = 4;
+    static constexpr uint32_t first_capacity = 4;
     static constexpr int pointer_bits = 48;
     static constexpr int distance_shift = 6; // within the mark: 6 bits of the hash, 10 of distance
     // Says "this far or farther": the object must be asked.
@@ -92,7 +92,7 @@ class PointerTable {
         const uint64_t distance = items_[i] >> (pointer_bits + distance_shift);
         return distance < farthest ? distance : (i - home(pointer(i)->table_hash())) & mask_;
     }
-    size_t limit() const { return items_ ? (mask_ + 1) - (mask_ + 1) / 8 - 1 : 0; }
+    uint32_t limit() const { return items_ ? (mask_ + 1) - (mask_ + 1) / 8 - 1 : 0; }
 
     void place(uint64_t hash, T* item) {
         size_t i = home(hash);
@@ -102,9 +102,9 @@ class PointerTable {
         items_[i] = reinterpret_cast<uintptr_t>(item) | mark(hash, distance) << pointer_bits;
     }
 
-    void resize(size_t capacity) {
+    void resize(uint32_t capacity) {
         const std::unique_ptr<uint64_t[]> items = std::move(items_);
-        const size_t count = items ? mask_ + 1 : 0;
+        const size_t count = items ? size_t{mask_} + 1 : 0;
         items_ = std::make_unique<uint64_t[]>(capacity);
         mask_ = capacity - 1;
         for (size_t i = 0; i < count; ++i)
@@ -119,8 +119,8 @@ class PointerTable {
     }
 
     std::unique_ptr<uint64_t[]> items_;
-    size_t mask_ = 0;
-    size_t size_ = 0;
+    uint32_t mask_ = 0;
+    uint32_t size_ = 0;
 };
 
 } // namespace muster

@@ -1,4 +1,4 @@
-"""--bus: the guest's bus as a Unix socket here, once the default milestone is reached."""
+"""--bus: the guest's bus as a Unix socket here, from the default milestone to the command's end."""
 
 import os
 import socket
@@ -47,9 +47,12 @@ class Bus:
                 threading.Thread(target=carry, args=(source, sink), daemon=True).start()
 
     def end(self):
+        """Connections that there are go on. Without this, clients that try again while the system
+        ends keep the guest so busy with refusing them that it does not get to power off."""
         if self.listener:
             self.listener.close()
         if self.made:
+            self.made = False
             try:
                 os.unlink(self.path)
             except FileNotFoundError:

@@ -49,7 +49,8 @@ def boot(options, workspace):
             say("boot: Ctrl-] ends the system at once\r")
             terminal.join(system, None if options.place == "vm" else workspace.console)
             return 0
-        return Session(system, options, lambda: open_bus(bus, system)).run()
+        return Session(system, options, lambda: open_bus(bus, system),
+                       lambda: bus and bus.end()).run()
     except Failure as failure:
         if explanation := system.explain():
             raise Failure(f"{failure}\n{explanation}", failure.status) from None

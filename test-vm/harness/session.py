@@ -21,12 +21,13 @@ DEAD = (b"Kernel panic - not syncing", b"end Kernel panic")
 class Session:
     """`system` has: stdout, stderr, control, command (descriptors), pidfd, console (path)."""
 
-    def __init__(self, system, options, on_ready):
+    def __init__(self, system, options, on_ready, on_exit):
         self.system = system
         self.command = options.command or ["muster", "status"]
         self.deadline = time.monotonic() + options.timeout
         self.timeout = options.timeout
         self.on_ready = on_ready
+        self.on_exit = on_exit
         self.state = "booting"
         self.status = None
         self.pending = b""
@@ -86,6 +87,7 @@ class Session:
             elif len(words) == 2 and words[0] == "exit" and words[1].isdigit():
                 self.state = "stopping"
                 self.status = int(words[1])
+                self.on_exit()
                 self.deadline = min(self.deadline, time.monotonic() + STOP_SECONDS)
             elif words:
                 raise Failure(f"the guest said {line!r} on its control line")
