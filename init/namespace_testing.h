@@ -105,7 +105,9 @@ class SecondStage {
                 if (!again)
                     say("status " + std::string(slot.name) + " " +
                         std::to_string(status.wait_status));
-                if (!link_.acknowledge(status) || !link_.flush()) say("error acknowledge");
+                const SlotRef ended{status.slot, status.generation};
+                if (!link_.acknowledge(ended, status.pid) || !link_.flush())
+                    say("error acknowledge");
                 break;
             }
             case Kind::kept_fd:

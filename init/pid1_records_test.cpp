@@ -33,7 +33,7 @@ TEST_CASE("the status of a registered process is kept until it is acknowledged")
     CHECK(WEXITSTATUS(status.wait_status) == 3);
     CHECK(machine.state->statuses.count() == 1);
     CHECK(machine.kinds().empty()); // not sent twice
-    REQUIRE(machine.link->acknowledge(status).ok());
+    machine.acknowledge(status);
     REQUIRE(machine.link->flush().ok());
     machine.pid1->on_link_readable();
     CHECK(machine.state->statuses.count() == 0);
@@ -60,7 +60,7 @@ TEST_CASE("2,000 orphans at once: none is kept, no registered status is lost") {
         if (one.record.kind != static_cast<std::uint16_t>(Kind::status)) continue;
         const records::Status& status = one.record.payload.status;
         CHECK(WEXITSTATUS(status.wait_status) == (status.pid - 10000) % 100);
-        REQUIRE(machine.link->acknowledge(status).ok()); // which is sent for many at a time
+        machine.acknowledge(status); // which is sent for many at a time
         machine.pid1->on_link_readable();
         ++seen;
     }
@@ -81,7 +81,7 @@ TEST_CASE("a slot may be used again as soon as the acknowledgement is sent") {
     machine.die(200, exit_code(1));
     auto first = machine.received();
     REQUIRE(first.size() == 1);
-    REQUIRE(machine.link->acknowledge(first[0].record.payload.status).ok());
+    machine.acknowledge(first[0].record.payload.status);
     // It leaves before the slot is claimed; init has not read it yet.
     SlotRef again = machine.start_service("two", 201);
     CHECK(again.index == first[0].record.payload.status.slot);
@@ -116,7 +116,7 @@ TEST_CASE("what was acknowledged and not sent yet comes again for the next secon
     machine.kinds();
     SlotRef slot = machine.start_service("one", 200);
     machine.die(200, exit_code(1));
-    REQUIRE(machine.link->acknowledge(machine.received()[0].record.payload.status).ok());
+    machine.acknowledge(machine.received()[0].record.payload.status);
     machine.second_stage_dies();
     machine.up();
     auto all = machine.received();
@@ -125,7 +125,7 @@ TEST_CASE("what was acknowledged and not sent yet comes again for the next secon
     CHECK(status.pid == 200);
     CHECK(status.slot == slot.index);
     // Its slot is free for the new one, which is rid of the status before it uses it.
-    REQUIRE(machine.link->acknowledge(status).ok());
+    machine.acknowledge(status);
     SlotRef again = machine.start_service("two", 201);
     CHECK(again.index == slot.index);
     machine.pid1->on_link_readable();
@@ -147,8 +147,8 @@ TEST_CASE("of several acknowledgements in a record the wrong one is refused, the
     REQUIRE(all.size() == 2);
     records::Status wrong = all[0].record.payload.status;
     wrong.pid = 999;
-    REQUIRE(machine.link->acknowledge(wrong).ok());
-    REQUIRE(machine.link->acknowledge(all[1].record.payload.status).ok());
+    machine.acknowledge(wrong);
+    machine.acknowledge(all[1].record.payload.status);
     REQUIRE(machine.link->flush().ok());
     machine.pid1->on_link_readable();
     CHECK(machine.kinds() == std::vector<Kind>{Kind::refused});
@@ -207,7 +207,7 @@ TEST_CASE("what was kept comes back after a restart, statuses first") {
     close(pipe_ends[0]);
     CHECK(all[2].record.payload.kept_end.fds == 1);
     CHECK(all[2].record.payload.kept_end.statuses == 1);
-    REQUIRE(machine.link->acknowledge(all[0].record.payload.status).ok());
+    machine.acknowledge(all[0].record.payload.status);
     REQUIRE(machine.link->flush().ok());
     REQUIRE(machine.link->drop_fd("a/stdin").ok());
     machine.pid1->on_link_readable();
@@ -250,7 +250,7 @@ TEST_CASE("descriptors of slots come back with their roles, and go with the ackn
     machine.die(300, kKilled);
     all = machine.received();
     REQUIRE(all.size() == 1);
-    REQUIRE(machine.link->acknowledge(all[0].record.payload.status).ok());
+    machine.acknowledge(all[0].record.payload.status);
     REQUIRE(machine.link->flush().ok());
     machine.pid1->on_link_readable();
     CHECK(machine.state->slot_descriptors.slots() == 0);
@@ -307,7 +307,7 @@ TEST_CASE("records that cannot be obeyed are refused with a reason") {
     SECTION("an acknowledgement of nothing") {
         records::Status status{};
         status.slot = 0xFFFFFFFF;
-        REQUIRE(machine.link->acknowledge(status).ok());
+        machine.acknowledge(status);
         REQUIRE(machine.link->flush().ok());
     }
     SECTION("services stopped when nobody asked") {

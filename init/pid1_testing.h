@@ -168,6 +168,10 @@ struct Machine {
         REQUIRE(link->up().ok());
         pid1->on_link_readable();
     }
+    // As the second stage, which says it with the next record.
+    void acknowledge(const records::Status& status) {
+        REQUIRE(link->acknowledge({status.slot, status.generation}, status.pid).ok());
+    }
     void die(pid_t pid, int wait_status) {
         kernel.exits.push_back({pid, wait_status, 0, 0, 0});
         pid1->on_signal(SIGCHLD);

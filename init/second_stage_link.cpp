@@ -154,7 +154,7 @@ SecondStageLink& SecondStageLink::operator=(SecondStageLink&& other) noexcept {
     next_ = other.next_;
     names_ = std::move(other.names_);
     early_ = std::move(other.early_);
-    handled_ = std::move(other.handled_);
+    handled_ = std::exchange(other.handled_, {});
     return *this;
 }
 
@@ -218,20 +218,17 @@ void SecondStageLink::release(SlotRef ref) {
     __atomic_store_n(&shared_->pids[ref.index], 0, __ATOMIC_RELEASE);
 }
 
-Result<> SecondStageLink::acknowledge(const records::Status& status) {
-    release(SlotRef{status.slot, status.generation});
+Result<> SecondStageLink::acknowledge(SlotRef slot, pid_t pid) {
+    release(slot);
     if (!attached()) return {};
-    handled_.push_back(status);
-    return handled_.size() < records::kAcknowledged ? Result<>() : flush();
+    handled_.statuses[handled_.count++] = {slot.index, slot.generation, pid};
+    return handled_.count < records::kAcknowledged ? Result<>() : flush();
 }
 
 Result<> SecondStageLink::flush() {
-    if (handled_.empty()) return {};
+    if (handled_.count == 0) return {};
     Record record = records::make_record(Kind::acknowledge);
-    records::Acknowledge& all = record.payload.acknowledge;
-    for (const records::Status& each : handled_)
-        all.statuses[all.count++] = {each.slot, each.generation, each.pid};
-    handled_.clear();
+    record.payload.acknowledge = std::exchange(handled_, {});
     return send_now(record, nullptr, 0);
 }
 

@@ -88,7 +88,7 @@ class SecondStageLink {
     // The end of this process has been handled; the slot is free again. Also the way to be rid of
     // statuses from before a restart. It is sent before the next record and before a slot is
     // claimed again, or by `flush`, or when there are many.
-    Result<> acknowledge(const records::Status& status);
+    Result<> acknowledge(SlotRef slot, pid_t pid);
     Result<> flush();
     // Standalone only, the same after our own wait.
     void forget(SlotRef slot) { release(slot); }
@@ -143,7 +143,7 @@ class SecondStageLink {
     std::uint32_t next_ = 0;               // no slot below it is free
     std::vector<std::string> names_;       // of the stored descriptors
     std::deque<Received> early_;           // came while we collected
-    std::vector<records::Status> handled_; // not yet acknowledged
+    records::Acknowledge handled_{};       // not yet acknowledged
 };
 
 } // namespace muster

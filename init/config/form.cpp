@@ -68,12 +68,18 @@ class Walker {
 
 using State = preserves::TextReader::State;
 
+preserves::TextOptions with_locations() {
+    preserves::TextOptions options;
+    options.locations = true;
+    return options;
+}
+
 // A comment annotates the value after it (reference 1.4). At the end of a file there is none, and
 // yet it is fine.
-bool only_comments(std::string_view rest, const preserves::TextOptions& options) {
+bool only_comments(std::string_view rest) {
     std::string padded(rest);
     padded += "\n[]";
-    preserves::TextReader reader(padded, options);
+    preserves::TextReader reader(padded, with_locations());
     std::vector<uint8_t> bytes;
     if (reader.next_bytes(bytes) != State::value || reader.offset() != padded.size()) return false;
     return Walker(bytes).form().kind == Kind::sequence;
@@ -87,32 +93,20 @@ std::string to_string(const Problem& problem) {
            std::to_string(problem.at.column) + ": " + problem.message;
 }
 
-bool read_forms(std::string_view text, Forms& out, Problem& problem) {
-    preserves::TextOptions options;
-    options.locations = true;
-    preserves::TextReader reader(text, options);
-    std::vector<uint8_t> bytes;
-    for (;;) {
-        bytes.clear();
-        switch (reader.next_bytes(bytes)) {
-        case State::value:
-            break;
-        case State::end:
-            return true;
-        case State::need_more:
-            if (only_comments(text.substr(reader.offset()), options)) return true;
-            problem.at = reader.problem_location();
-            problem.message = reader.problem();
-            return false;
-        case State::malformed:
-            problem.at = reader.problem_location();
-            problem.message = reader.problem();
-            return false;
-        }
-        out.forms.push_back(Walker(bytes).form());
-        std::vector<uint8_t> plain = preserves::strip_annotations(bytes);
-        out.content.insert(out.content.end(), plain.begin(), plain.end());
+FormReader::FormReader(std::string_view text) : text_(text), reader_(text, with_locations()) {}
+
+std::optional<Form> FormReader::next() {
+    if (failed_) return {};
+    bytes_.clear();
+    const State state = reader_.next_bytes(bytes_);
+    if (state == State::value) {
+        content_.add(preserves::strip_annotations(bytes_));
+        return Walker(bytes_).form();
     }
+    failed_ = state == State::malformed ||
+              (state == State::need_more && !only_comments(text_.substr(reader_.offset())));
+    if (failed_) problem_ = {{}, reader_.problem_location(), reader_.problem()};
+    return {};
 }
 
 } // namespace muster::config

@@ -1,10 +1,12 @@
 // What a script is read into first: the values of its text, each with the place where it stands.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "init/base/blake2s.h"
 #include "init/preserves/text_reader.h"
 #include "init/preserves/value.h"
 
@@ -34,13 +36,27 @@ struct Form {
     std::string_view symbol() const { return atom.view().as_symbol().value_or(""); }
 };
 
-struct Forms {
-    std::vector<Form> forms;
-    // What the text says, without places and comments: equal for texts that mean the same.
-    std::vector<uint8_t> content;
-};
+// Reads the forms of a text, which must outlive it.
+class FormReader {
+  public:
+    explicit FormReader(std::string_view text);
 
-// Reads a whole text. On a syntax error sets the problem's place and message and returns false.
-bool read_forms(std::string_view text, Forms& out, Problem& problem);
+    // The next one; empty at the end, and where the text goes wrong.
+    std::optional<Form> next();
+    // Whether it went wrong; then the problem's place and message are set.
+    bool failed() const { return failed_; }
+    const Problem& problem() const { return problem_; }
+    // Of what the text says up to there, without places and comments: the same for texts that mean
+    // the same. Once.
+    Digest content() { return content_.finish(); }
+
+  private:
+    std::string_view text_;
+    preserves::TextReader reader_;
+    std::vector<uint8_t> bytes_;
+    Blake2s content_;
+    bool failed_ = false;
+    Problem problem_;
+};
 
 } // namespace muster::config

@@ -55,7 +55,7 @@ class Script : public Counted {
 
   private:
     Script();
-    std::vector<uint8_t> content_;
+    Digest content_{};
     Ref<Source> source_;
     std::unique_ptr<Instruction> root_;
     Check check_;

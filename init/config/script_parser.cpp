@@ -1,6 +1,7 @@
 // From forms to instructions (reference 3.5).
 
 #include <algorithm>
+#include <deque>
 
 #include "init/config/locate.h"
 #include "init/config/tree.h"
@@ -45,18 +46,45 @@ std::string describe(const Form& form) {
     return text;
 }
 
-// The items that are still to be parsed of a file or a block.
-struct Tokens {
-    const std::vector<Form>& forms;
-    const char* end;        // what a message calls the end of them
-    bool truncated = false; // there is more, but it could not be read
-    size_t next = 0;
+// The items that are still to be parsed of a block, or of a file, which is read step by step: the
+// forms of a long one take much more room than what is made of them.
+class Tokens {
+  public:
+    explicit Tokens(const std::vector<Form>& block) : block_(&block) {}
+    explicit Tokens(FormReader& file) : file_(&file) {}
 
-    bool done() const { return next == forms.size(); }
-    const Form* peek() const { return done() ? nullptr : &forms[next]; }
-    const Form& take() { return forms[next++]; }
+    bool done() {
+        if (block_) return next_ == block_->size();
+        if (next_ < read_.size()) return false;
+        std::optional<Form> form = file_->next();
+        if (form) read_.push_back(std::move(*form));
+        return !form;
+    }
+    const Form* peek() { return done() ? nullptr : &at(next_); }
+    // REQUIRES: not done.
+    const Form& take() { return at(next_++); }
+    // The last one that was taken is still to be taken.
+    void put_back() { --next_; }
     // REQUIRES: something was taken.
-    const Form& last() const { return forms[next - 1]; }
+    const Form& last() { return at(next_ - 1); }
+    // Nobody will look any more at what was taken, except for the last.
+    void forget() {
+        if (block_ || next_ < 2) return;
+        read_.erase(read_.begin(), read_.begin() + static_cast<long>(next_ - 1));
+        next_ = 1;
+    }
+    // There is more, but it cannot be read. REQUIRES: done.
+    bool truncated() const { return file_ && file_->failed(); }
+    // What a message calls the end of them.
+    const char* end() const { return file_ ? "file" : "block"; }
+
+  private:
+    const Form& at(size_t i) { return block_ ? (*block_)[i] : read_[i]; }
+
+    const std::vector<Form>* block_ = nullptr;
+    FormReader* file_ = nullptr;
+    std::deque<Form> read_; // of the file; they stay where they are
+    size_t next_ = 0;
 };
 
 // The forms of instructions and expressions, as messages quote them.
@@ -106,6 +134,7 @@ class Parser {
     bool block(Tokens& tokens, std::vector<Instruction>& out, size_t depth) {
         bool good = true;
         while (!tokens.done()) {
+            if (depth == 0) tokens.forget();
             if (instruction(tokens, out.emplace_back(), true, depth)) continue;
             good = false;
             if (too_deep_ || problems_.size() >= max_problems) return false;
@@ -131,9 +160,9 @@ class Parser {
     // Within `form`: says what should follow if nothing does.
     bool expect(Tokens& tokens, std::string_view what, std::string_view form) {
         if (!tokens.done()) return true;
-        if (tokens.truncated) return false; // what is wrong there is said already
+        if (tokens.truncated()) return false; // what is wrong there is said already
         return fail(tokens.last(), std::string(form) + ": expected " + std::string(what) +
-                                       ", found the end of the " + tokens.end);
+                                       ", found the end of the " + tokens.end());
     }
 
     bool too_deep(const Form& form, std::string_view what) {
@@ -156,7 +185,7 @@ class Parser {
         }
         if (form.kind == Kind::sequence) {
             out.op = Instruction::Op::block;
-            Tokens inner{form.items, "block"};
+            Tokens inner(form.items);
             return block(inner, out.body, depth + 1);
         }
         if (form.kind != Kind::symbol) return no_instruction(form);
@@ -239,7 +268,7 @@ class Parser {
         if (!expect(tokens, "=", let_form)) return false;
         const Form& equals = tokens.take();
         if (!equals.is_symbol("=")) {
-            --tokens.next; // it may begin the next instruction
+            tokens.put_back(); // it may begin the next instruction
             return unexpected(equals, "=", let_form);
         }
         out.expression = std::make_unique<Expression>();
@@ -441,6 +470,7 @@ class Parser {
         out.op = Node::Op::literal;
         out.value = std::move(*value);
         out.items = std::vector<Node>(); // `{}` would keep its room
+        source_.places.resize(out.place + size_t{1}); // those of its parts say nothing any more
         return true;
     }
 
@@ -507,11 +537,7 @@ Script::~Script() = default;
 
 Ref<Script> Script::parse(std::string_view text, std::string file, std::string directory,
                           std::vector<Problem>& problems, Check check) {
-    Forms forms;
-    Problem unreadable{file, {}, {}};
-    bool readable = read_forms(text, forms, unreadable);
     Ref<Script> script(new Script());
-    script->content_ = std::move(forms.content);
     script->source_ = make_ref<Source>();
     script->source_->file = std::move(file);
     script->source_->directory = std::move(directory);
@@ -519,15 +545,20 @@ Ref<Script> Script::parse(std::string_view text, std::string file, std::string d
     script->root_->op = Instruction::Op::block;
     script->root_->place = 0;
     script->source_->places.push_back(Location{});
-    Tokens tokens{forms.forms, "file", !readable};
+    FormReader reader(text);
+    Tokens tokens(reader);
     script->check_ = std::move(check);
     Parser parser(*script->source_, problems, script->check_);
     bool good = parser.block(tokens, script->root_->body, 0);
     script->root_->body.shrink_to_fit();
     script->source_->places.shrink_to_fit();
-    script->content_.shrink_to_fit();
-    if (!readable) problems.push_back(std::move(unreadable));
-    return good && readable ? script : nullptr;
+    script->content_ = reader.content();
+    if (reader.failed()) {
+        Problem unreadable = reader.problem();
+        unreadable.file = script->source_->file;
+        problems.push_back(std::move(unreadable));
+    }
+    return good && !reader.failed() ? script : nullptr;
 }
 
 } // namespace muster::config

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
+#include "init/base/blake2s.h"
 #include "init/dataspace/caveat.h"
 #include "init/preserves/encoder.h"
-#include "init/protocol/blake2s.h"
 
 namespace muster::protocol {
 

@@ -86,11 +86,11 @@ LogLines::~LogLines() {
     if (counted_) journal_->stream_opened(-1);
 }
 
-Result<> LogLines::add(Fd fd, std::string name) {
+Result<> LogLines::add(Fd fd, const char* name) {
     ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NONBLOCK);
     auto stream = std::make_unique<Stream>();
     stream->fd = std::move(fd);
-    stream->name = std::move(name);
+    stream->name = name;
     find_rest(*stream);
     Result<> watched;
     if (stream->fd) watched = watch(*stream);

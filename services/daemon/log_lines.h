@@ -39,8 +39,8 @@ class LogLines {
     LogLines(const LogLines&) = delete;
     LogLines& operator=(const LogLines&) = delete;
 
-    // Reads `fd`, the end of a pipe, from now on. `stream`: "stdout".
-    Result<> add(Fd fd, std::string stream);
+    // Reads `fd`, the end of a pipe, from now on. `stream`: "stdout", a literal.
+    Result<> add(Fd fd, const char* stream);
     // Before anything is read. For a process that was adopted: its incomplete lines are found
     // again.
     void set_pid(pid_t pid);
@@ -57,12 +57,12 @@ class LogLines {
   private:
     struct Stream {
         Fd fd;
-        std::string name;
-        std::string rest;                    // of a line that is not complete
         uint32_t partial = logs::no_partial; // its place in the journal
+        std::string rest;                    // of a line that is not complete
+        const char* name = "";               // a literal
         uint64_t time_us = 0;                // of what was read last
-        bool ended = false;
         Watch watch;
+        bool ended = false;
     };
 
     Result<> watch(Stream& stream);

@@ -94,7 +94,7 @@ std::string command_of(const Form& form) {
 
 // Calls visit(form) for all that a script says, not for what it looks for.
 template <typename Visit>
-void for_each_said(const config::Forms& forms, Visit visit) {
+void for_each_said(const std::vector<Form>& forms, Visit visit) {
     std::vector<const Form*> open;
     auto add = [&](const std::vector<Form>& items) {
         for (size_t i = items.size(); i-- > 0;) {
@@ -105,7 +105,7 @@ void for_each_said(const config::Forms& forms, Visit visit) {
             if (!pattern) open.push_back(&items[i]);
         }
     };
-    add(forms.forms);
+    add(forms);
     while (!open.empty()) {
         const Form* form = open.back();
         open.pop_back();
@@ -176,9 +176,10 @@ Places Places::read(const std::vector<std::string>& paths) {
 
 void Places::add(const std::string& file, std::string_view text) {
     File added{file, {}};
-    config::Problem problem;
+    config::FormReader reader(text);
     // What comes before an error is as good as it was.
-    (void)config::read_forms(text, added.forms, problem);
+    while (std::optional<Form> form = reader.next())
+        added.forms.push_back(std::move(*form));
     files_.push_back(std::move(added));
 }
 

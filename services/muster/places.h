@@ -45,7 +45,7 @@ class Places {
   private:
     struct File {
         std::string name;
-        config::Forms forms;
+        std::vector<config::Form> forms;
     };
     std::vector<File> files_;
 };

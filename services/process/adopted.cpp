@@ -58,7 +58,7 @@ Ref<Process> Processes::gone_already(int wait_status) {
     process->running_ = false;
     process->waiting_ = true;
     process->acknowledged_ = true;
-    process->status_.wait_status = wait_status;
+    process->wait_status_ = wait_status;
     return process;
 }
 
@@ -80,8 +80,7 @@ void Process::attach(Events events) {
     exited_ = std::move(events.exited);
     gone_callback_ = std::move(events.gone);
     if (running_) return;
-    owner_.loop_.next_round(
-        [self = Ref<Process>(this)] { self->ended(self->status_.wait_status); });
+    owner_.loop_.next_round([self = Ref<Process>(this)] { self->ended(self->wait_status_); });
 }
 
 Result<> Process::keep_instead(const std::vector<SecondStageLink::SlotFd>& fds) {

@@ -229,7 +229,7 @@ void Process::ended(int wait_status) {
 void Process::acknowledge() {
     if (running_ || std::exchange(acknowledged_, true)) return;
     if (owner_.link_.attached())
-        (void)owner_.acknowledge(status_); // without init there is nobody to tell
+        (void)owner_.acknowledge(slot_, pid_); // without init there is nobody to tell
     else
         owner_.link_.forget(slot_);
 }
@@ -424,20 +424,20 @@ Result<> Processes::on_status(const records::Status& status) {
         process = found->second;
         by_slot_.erase(found);
     }
-    if (!process) return acknowledge(status);
-    process->status_ = status;
+    if (!process) return acknowledge({status.slot, status.generation}, status.pid);
+    process->wait_status_ = status.wait_status;
     process->ended(status.wait_status);
     return {};
 }
 
 // Those of one round are sent together.
-Result<> Processes::acknowledge(const records::Status& status) {
+Result<> Processes::acknowledge(SlotRef slot, pid_t pid) {
     if (!std::exchange(to_flush_, true))
         loop_.defer([this] {
             to_flush_ = false;
             (void)link_.flush();
         });
-    return link_.acknowledge(status);
+    return link_.acknowledge(slot, pid);
 }
 
 void Processes::keep_left(Cgroup group) {

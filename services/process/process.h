@@ -116,12 +116,12 @@ class Process : public Counted {
     Watch end_watch_; // of the pidfd, by ourselves only
     Cgroup cgroup_;
     Fd cgroup_events_; // of a leftover
+    int wait_status_ = 0;
     Watch cgroup_watch_;
     std::shared_ptr<Flight> flight_; // it may not have executed yet
-    records::Status status_{};       // of its end, under init
-    bool acknowledged_ = false;
-    bool waiting_ = false; // adopted, not attached
     std::vector<std::pair<std::uint8_t, Fd>> kept_;
+    bool acknowledged_ = false; // its end, under init
+    bool waiting_ = false;      // adopted, not attached
     bool in_cgroup_ = false;
     bool running_ = true;
     bool gone_ = false;
@@ -186,7 +186,7 @@ class Processes {
   private:
     friend class Process;
     void finished(Process& process);
-    Result<> acknowledge(const records::Status& status);
+    Result<> acknowledge(SlotRef slot, pid_t pid);
     void keep_left(Cgroup group);
     std::vector<std::string>
     set_limits(const Cgroup& group,

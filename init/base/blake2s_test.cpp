@@ -1,4 +1,4 @@
-#include "init/protocol/blake2s.h"
+#include "init/base/blake2s.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -9,7 +9,7 @@
 
 #include "init/base/catch.h"
 
-using namespace muster::protocol;
+using namespace muster;
 
 namespace {
 

@@ -1,4 +1,4 @@
-// BLAKE2s-256, a hash (RFC 7693), and HMAC over it (RFC 2104), for sturdyref.h.
+// BLAKE2s-256, a hash (RFC 7693), and HMAC over it (RFC 2104): the signatures of sturdyrefs.
 //
 // Written out here because Debian's libb2 holds every variant of two hashes for all processors,
 // picked when it runs (95 KB, for what is 1 KB here), and asks for functions that only glibc has.
@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <span>
 
-namespace muster::protocol {
+namespace muster {
 
 using Digest = std::array<uint8_t, 32>;
 
@@ -33,4 +33,4 @@ class Blake2s {
 // HMAC with BLAKE2s-256 as its hash and blocks of 64 bytes; not BLAKE2s's own keyed mode.
 Digest hmac_blake2s(std::span<const uint8_t> key, std::span<const uint8_t> data);
 
-} // namespace muster::protocol
+} // namespace muster

@@ -1,10 +1,10 @@
-#include "init/protocol/blake2s.h"
+#include "init/base/blake2s.h"
 
 #include <algorithm>
 #include <bit>
 #include <cstring>
 
-namespace muster::protocol {
+namespace muster {
 
 namespace {
 
@@ -114,4 +114,4 @@ Digest hmac_blake2s(std::span<const uint8_t> key, std::span<const uint8_t> data)
     return outer.finish();
 }
 
-} // namespace muster::protocol
+} // namespace muster
