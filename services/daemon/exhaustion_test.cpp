@@ -87,3 +87,20 @@ TEST_CASE("a program that there is no room to execute has not been started yet")
         world.until_state("main ready");
     }
 }
+
+TEST_CASE("a service goes on while there is no room for what follows its start") {
+    if (::geteuid() != 0) return muster::test::skip("needs root");
+    World world;
+    world.run("other", "{argv: [\"/bin/sleep\" \"1000\"] user: 47115}");
+    world.until_state("other ready");
+    // execve(2), EAGAIN, as above: there is room for one more.
+    world.run("main", "{argv: [\"/bin/sleep\" \"1000\"] user: 47115 limits: {nproc: 1} "
+                      "restart: never startPost: [\"/bin/true\"]}");
+    world.until_line("main supervisor: startPost: execute /bin/true: "
+                     "Resource temporarily unavailable; tried again in 0.4 s");
+    int64_t pid = world.number("main", "pid");
+    world.stop("other");
+    world.until_state("main ready");
+    CHECK(world.number("main", "pid") == pid);
+    CHECK(world.number("main", "restarts") == 0);
+}

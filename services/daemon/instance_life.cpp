@@ -78,8 +78,8 @@ void Instance::run_commands(std::string what, std::vector<Command> commands,
                             std::vector<std::string> environment, uint64_t limit,
                             Commands::Done done) {
     bool resumed = resumes(what);
-    bool afterwards = what == "finish" || what == "stopPost";
-    CommandPlace from{what, what == "startPre" ? before_ : 0, {}, {}};
+    bool before = what == "startPre";
+    CommandPlace from{what, before ? before_ : 0, {}, {}};
     commands_ =
         std::make_unique<Commands>(commands_owner(), *parsed_, std::move(what), std::move(commands),
                                    std::move(environment), limit, std::move(done));
@@ -88,8 +88,8 @@ void Instance::run_commands(std::string what, std::vector<Command> commands,
             place_ = std::make_unique<CommandPlace>(place);
             carry();
         });
-    // Whatever the system is short of, what is to be cleaned up is.
-    if (afterwards) commands_->set_patient();
+    // Whatever the system is short of, what runs is not ended for it, and what is to be cleaned up is.
+    if (!before) commands_->set_patient();
     if (!resumed && from.at == 0) return commands_->start();
     Ref<Process> process;
     if (resumed) {

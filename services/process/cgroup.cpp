@@ -136,6 +136,7 @@ Cgroup& Cgroup::operator=(Cgroup&& other) noexcept {
     discard();
     parent_ = std::move(other.parent_);
     path_ = std::move(other.path_);
+    late_ = other.late_;
     return *this;
 }
 
@@ -167,10 +168,10 @@ bool Cgroup::populated() const {
 }
 
 bool Cgroup::remove() {
-    if (parent_ && (parent_->leaves || !remove_directory())) {
+    if (parent_ && (left() || !remove_directory())) {
         if (populated()) return false;
         // It may have become empty in between. What cannot be removed even so counts as gone.
-        if (!parent_->leaves) (void)remove_directory();
+        if (!left()) (void)remove_directory();
     }
     parent_ = {};
     path_.clear();
@@ -231,7 +232,7 @@ bool Cgroup::remove_directory() const {
 }
 
 void Cgroup::discard() {
-    if (parent_ && !parent_->leaves) remove_directory();
+    if (parent_ && !left()) remove_directory();
     parent_ = {};
     path_.clear();
 }
@@ -350,6 +351,7 @@ Cgroup CgroupTree::group(const std::string& name) const {
     Cgroup group;
     group.parent_ = parent_;
     group.path_ = parent_->prefix + name;
+    group.late_ = parent_->leaves;
     return group;
 }
 

@@ -76,8 +76,11 @@ class Cgroup {
     const char* name() const { return path_.c_str() + parent_->prefix.size(); }
     std::string file(std::string_view file) const;
 
+    bool left() const { return parent_->leaves && !late_; }
+
     Ref<const Parent> parent_;
     std::string path_;
+    bool late_ = false; // made after CgroupTree::leave
 };
 
 class CgroupTree {
@@ -100,9 +103,9 @@ class CgroupTree {
     Result<Cgroup> reopen(std::string_view path) const;
     // Removes those below that are empty and not in `used` (paths): what a crash left behind.
     void remove_empty(const std::unordered_set<std::string>& used) const;
-    // From now on groups are not removed any more when they are empty: at the end of the system
-    // that would take as long as all the rest, and in a container the tree is removed by who made
-    // it.
+    // The groups that there are now are not removed any more when they are empty: at the end of the
+    // system that would take as long as all the rest, and in a container the tree is removed by who
+    // made it. Those that are made later, for commands and probes, are.
     void leave() const;
     // Lets the groups be limited by "memory", "cpu", "pids" or "io". ERRORS: the kernel has no such
     // controller, or version 1 holds it, or it is not ours to give.

@@ -160,7 +160,7 @@ TEST_CASE("cgroup: removed when it is empty, and not before") {
     CHECK(gone->remove());
 }
 
-TEST_CASE("cgroup: left where they are at the end of the system") {
+TEST_CASE("cgroup: left where they are at the end of the system, but for new ones") {
     auto tree = CgroupTree::standalone();
     if (!tree.ok()) return muster::test::skip(tree.error().message);
     auto spawner = Spawner::create();
@@ -176,6 +176,12 @@ TEST_CASE("cgroup: left where they are at the end of the system") {
     CHECK(group->remove());
     CHECK_FALSE(static_cast<bool>(*group));
     *other = Cgroup();
+    {
+        auto late = tree->create("left");
+        REQUIRE(late.ok());
+        CHECK(late->path().ends_with("/left+2"));
+    }
+    CHECK(::access((tree->path() + "/left+2").c_str(), F_OK) < 0);
     for (const char* name : {"/left", "/other"})
         CHECK(::rmdir((tree->path() + name).c_str()) == 0);
 }
