@@ -140,10 +140,10 @@ class SecondStageLink {
     Fd socket_;
     records::SharedState* shared_ = nullptr; // mmap of kSharedSize bytes
     records::Welcome welcome_{};
-    std::uint32_t next_ = 0;               // no slot below it is free
-    std::vector<std::string> names_;       // of the stored descriptors
-    std::deque<Received> early_;           // came while we collected
-    records::Acknowledge handled_{};       // not yet acknowledged
+    std::uint32_t next_ = 0;         // no slot below it is free
+    std::vector<std::string> names_; // of the stored descriptors
+    std::deque<Received> early_;     // came while we collected
+    records::Acknowledge handled_{}; // not yet acknowledged
 };
 
 } // namespace muster

@@ -469,7 +469,7 @@ class Parser {
         if (!value) return fail(form, value.error().message);
         out.op = Node::Op::literal;
         out.value = std::move(*value);
-        out.items = std::vector<Node>(); // `{}` would keep its room
+        out.items = std::vector<Node>();              // `{}` would keep its room
         source_.places.resize(out.place + size_t{1}); // those of its parts say nothing any more
         return true;
     }

@@ -265,7 +265,7 @@ class Instance : public Counted {
     LedgerEntry entry_;
     std::unique_ptr<Adoption::Peer> resuming_;
     Watch report_watch_;
-    std::unique_ptr<Error> reported_; // what it said, not yet acted upon
+    std::unique_ptr<Error> reported_;        // what it said, not yet acted upon
     std::vector<Ref<ListenSocket>> sockets_; // open from the first start on
     std::unique_ptr<Liveness> liveness_;
     std::unique_ptr<Commands> commands_; // that run now

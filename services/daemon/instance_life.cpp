@@ -88,7 +88,8 @@ void Instance::run_commands(std::string what, std::vector<Command> commands,
             place_ = std::make_unique<CommandPlace>(place);
             carry();
         });
-    // Whatever the system is short of, what runs is not ended for it, and what is to be cleaned up is.
+    // Whatever the system is short of, what runs is not ended for it, and what is to be cleaned up
+    // is.
     if (!before) commands_->set_patient();
     if (!resumed && from.at == 0) return commands_->start();
     Ref<Process> process;

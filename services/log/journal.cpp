@@ -244,9 +244,7 @@ uint64_t Journal::take(Share& share, uint32_t& partial, std::string& rest, size_
         bool in = ring_.append(intake.source, time_us, text,
                                [&](uint64_t head) { intake.next_head.store(head); });
         if (!in) shared().dropped.fetch_add(1);
-        if (shared().tail.load() >= share.last_) share.waiting_ = 0;
-        share.last_ = shared().head.load();
-        share.waiting_ += share.last_ - before;
+        charge(share, before);
     }
     if (!rest.empty() || partial != no_partial) {
         intake.rest_size = static_cast<uint32_t>(rest.size());
@@ -262,6 +260,19 @@ void Journal::finish(const Source& source, uint32_t& partial, std::string& rest,
     if (!rest.empty()) put(source, rest, time_us);
     rest.clear();
     ring_.set_partial(partial, source, {});
+}
+
+// What was appended since the head was there.
+void Journal::charge(Share& share, uint64_t before) {
+    if (shared().tail.load() >= share.last_) share.waiting_ = 0;
+    share.last_ = shared().head.load();
+    share.waiting_ += share.last_ - before;
+}
+
+void Journal::put(Share& share, const Source& source, std::string_view text, uint64_t time_us) {
+    uint64_t before = shared().head.load();
+    put(source, text, time_us);
+    charge(share, before);
 }
 
 void Journal::put(const Source& source, std::string_view text, uint64_t time_us) {

@@ -84,6 +84,9 @@ class Journal {
     // its process, too.
     bool took_left(int32_t pid, std::string_view stream) const;
     // A line that did not come from a pipe. It may have several lines, and no line feed at its end.
+    // REQUIRES: may_read said so.
+    void put(Share& share, const Source& source, std::string_view text, uint64_t time_us);
+    // The same for few.
     void put(const Source& source, std::string_view text, uint64_t time_us = realtime_us());
 
     // The incomplete line that this stream had before we began; true if there is one.
@@ -115,6 +118,7 @@ class Journal {
     void stuck();
     void release_shares();
     Source complete(Source source) const;
+    void charge(Share& share, uint64_t before);
     void go_on_with(const Source& source, Fd fd, uint32_t partial, std::string rest, Left* left);
     std::span<Left> lefts();
     void read_leftovers();

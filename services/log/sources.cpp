@@ -30,20 +30,35 @@ uint64_t clock_us(clockid_t clock) {
 
 } // namespace
 
+Sources::Intake::Intake(Sources& owner, const char* of, void (Sources::*read)())
+    : name(of), account(owner.engine_.accounts().open("log of " + std::string(of))),
+      share(owner.journal_, [this] { go_on(); }), owner_(owner), read_(read) {
+    account->set_on_clear([this] { go_on(); });
+}
+
+Sources::Intake::~Intake() { account->set_on_clear(nullptr); }
+
+Result<> Sources::Intake::watch() {
+    auto watch = owner_.loop_.watch(fd.get(), EPOLLIN, [this](uint32_t) { (owner_.*read_)(); });
+    if (!watch) return watch.error();
+    watch_ = std::move(*watch);
+    return {};
+}
+
+void Sources::Intake::go_on() {
+    if (fd && !watch_) (void)watch();
+}
+
 Sources::Sources(dataspace::Engine& engine, EventLoop& loop, Ref<dataspace::Facet> facet,
                  dataspace::CapRef log, Journal& journal)
     : engine_(engine), loop_(loop), facet_(std::move(facet)), log_(std::move(log)),
-      journal_(journal), account_(engine_.accounts().open("log of the kernel and syslog")),
-      share_(journal, [this] { watch_again(); }) {
-    account_->set_on_clear([this] { watch_again(); });
-}
-
-Sources::~Sources() { account_->set_on_clear(nullptr); }
+      journal_(journal), kernel_(*this, "kernel", &Sources::read_kernel),
+      syslog_(*this, "syslog", &Sources::read_syslog) {}
 
 Result<> Sources::take_kernel(const char* path) {
-    kernel_ = Fd(::open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-    if (!kernel_) return system_error(path, errno);
-    return watch_kernel();
+    kernel_.fd = Fd(::open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    if (!kernel_.fd) return system_error(path, errno);
+    return kernel_.watch();
 }
 
 Result<Fd> Sources::make_socket(const char* path) {
@@ -64,39 +79,20 @@ Result<> Sources::take_syslog(Fd socket) {
     int on = 1;
     if (::setsockopt(socket.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0)
         return system_error("SO_PASSCRED", errno);
-    socket_ = std::move(socket);
-    return watch_syslog();
-}
-
-Result<> Sources::watch_kernel() {
-    auto watch = loop_.watch(kernel_.get(), EPOLLIN, [this](uint32_t) { read_kernel(); });
-    if (!watch) return watch.error();
-    kernel_watch_ = std::move(*watch);
-    return {};
-}
-
-Result<> Sources::watch_syslog() {
-    auto watch = loop_.watch(socket_.get(), EPOLLIN, [this](uint32_t) { read_syslog(); });
-    if (!watch) return watch.error();
-    socket_watch_ = std::move(*watch);
-    return {};
-}
-
-void Sources::watch_again() {
-    if (kernel_ && !kernel_watch_) (void)watch_kernel();
-    if (socket_ && !socket_watch_) (void)watch_syslog();
+    syslog_.fd = std::move(socket);
+    return syslog_.watch();
 }
 
 void Sources::read_kernel() {
     char record[8192];
     for (int i = 0; i < most_at_once; ++i) {
-        if (!account_->clear() || !share_.may_read()) return kernel_watch_.cancel();
-        ssize_t size = ::read(kernel_.get(), record, sizeof record);
+        if (!kernel_.may_read()) return kernel_.hold();
+        ssize_t size = ::read(kernel_.fd.get(), record, sizeof record);
         if (size < 0 && errno == EPIPE) continue; // some were overwritten: the numbers have a gap
         if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
         if (size <= 0) {
-            kernel_watch_.cancel();
-            kernel_.reset();
+            kernel_.hold();
+            kernel_.fd.reset();
             return;
         }
         KernelMessage message;
@@ -106,21 +102,19 @@ void Sources::read_kernel() {
         if (message.sequence < expected) continue; // a second stage before us had it
         uint64_t ago = clock_us(CLOCK_MONOTONIC) - message.monotonic_us;
         uint64_t time_us = realtime_us() - ago;
-        Source source("kernel", "kernel", 0);
         if (message.sequence > expected && expected > 0)
-            journal_.put(source,
+            journal_.put(Source("kernel", "kernel", 0),
                          "err " + std::to_string(message.sequence - expected) +
                              " messages before this were overwritten",
                          time_us);
-        journal_.put(source, message.line, time_us);
+        put(kernel_, 0, time_us, message.line);
         next.store(message.sequence + 1);
-        send("kernel", 0, time_us, message.line);
     }
 }
 
 void Sources::read_syslog() {
     for (int i = 0; i < most_at_once; ++i) {
-        if (!account_->clear() || !share_.may_read()) return socket_watch_.cancel();
+        if (!syslog_.may_read()) return syslog_.hold();
         // Straight into shared memory: if we are killed now, a successor still has it.
         char* bytes = journal_.buffer(Source("syslog", "syslog", 0), no_partial);
         iovec part{bytes, longest_line};
@@ -130,7 +124,7 @@ void Sources::read_syslog() {
         message.msg_iovlen = 1;
         message.msg_control = control;
         message.msg_controllen = sizeof control;
-        ssize_t size = ::recvmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        ssize_t size = ::recvmsg(syslog_.fd.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
         if (size < 0) return;
         int32_t pid = 0;
         for (cmsghdr* each = CMSG_FIRSTHDR(&message); each; each = CMSG_NXTHDR(&message, each)) {
@@ -139,16 +133,13 @@ void Sources::read_syslog() {
             std::memcpy(&sender, CMSG_DATA(each), sizeof sender);
             pid = sender.pid;
         }
-        std::string line = syslog_line({bytes, static_cast<size_t>(size)});
-        uint64_t time_us = realtime_us();
-        journal_.put(Source("syslog", "syslog", pid), line, time_us);
+        put(syslog_, pid, realtime_us(), syslog_line({bytes, static_cast<size_t>(size)}));
         journal_.taken(static_cast<size_t>(size));
-        send("syslog", pid, time_us, line);
     }
 }
 
-void Sources::send(std::string_view service, int32_t pid, uint64_t time_us,
-                   const std::string& line) {
+void Sources::put(Intake& from, int32_t pid, uint64_t time_us, const std::string& line) {
+    journal_.put(from.share, Source(from.name, from.name, pid), line, time_us);
     preserves::Encoder out;
     out.begin_record();
     out.symbol("log");
@@ -159,9 +150,9 @@ void Sources::send(std::string_view service, int32_t pid, uint64_t time_us,
         out.integer(pid);
     }
     out.symbol("service");
-    out.symbol(service);
+    out.symbol(from.name);
     out.symbol("stream");
-    out.symbol(service);
+    out.symbol(from.name);
     out.symbol("line");
     if (preserves::is_utf8(line))
         out.string(line);
@@ -174,7 +165,7 @@ void Sources::send(std::string_view service, int32_t pid, uint64_t time_us,
     engine_.external(
         facet_,
         [log = log_, entry = *out.finish()](dataspace::Turn& turn) { turn.message(log, entry); },
-        account_);
+        from.account);
 }
 
 } // namespace muster::logs
