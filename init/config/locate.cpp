@@ -22,10 +22,11 @@ bool says(const Node& node, View value) {
     return node.op == Node::Op::literal && node.value.view() == value;
 }
 
-// The item for the part of `value` that holds `part`, which becomes `value`; null if there is none
-// that is known.
+// The item of `at` for the part of `value` that holds `part`, which becomes `value`; null if there
+// is none that is known.
 template <typename Item>
-const Item* step(const std::vector<Item>& items, View& value, View part) {
+const Item* step(const Item& at, View& value, View part) {
+    const auto& items = at.items;
     View outer = value;
     if (outer.is(Kind::dictionary)) {
         View key;
@@ -62,7 +63,7 @@ const Item& find(const Item& root, View value, View part) {
     const Item* at = &root;
     while (value.bytes().data() != part.bytes().data() ||
            value.bytes().size() != part.bytes().size()) {
-        const Item* inner = step(at->items, value, part);
+        const Item* inner = step(*at, value, part);
         if (inner == nullptr) break;
         at = inner;
     }

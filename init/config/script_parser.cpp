@@ -131,7 +131,7 @@ class Parser {
 
     // After an error it goes on with the next instruction: nothing that a wrong one could have
     // said is needed to judge the others, since variables are looked up when they are used.
-    bool block(Tokens& tokens, std::vector<Instruction>& out, size_t depth) {
+    bool block(Tokens& tokens, Children<Instruction>& out, size_t depth) {
         bool good = true;
         while (!tokens.done()) {
             if (depth == 0) tokens.forget();
@@ -293,7 +293,7 @@ class Parser {
             return true;
         }
         out.op = Instruction::Op::block;
-        out.body.push_back(std::move(test));
+        out.body.emplace_back() = std::move(test);
         return block(tokens, out.body, depth + 1);
     }
 
@@ -469,7 +469,7 @@ class Parser {
         if (!value) return fail(form, value.error().message);
         out.op = Node::Op::literal;
         out.value = std::move(*value);
-        out.items = std::vector<Node>();              // `{}` would keep its room
+        out.items.clear();
         source_.places.resize(out.place + size_t{1}); // those of its parts say nothing any more
         return true;
     }

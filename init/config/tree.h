@@ -14,6 +14,29 @@ namespace muster::config {
 // Where a part of the tree stands: an index into Source::places.
 using Place = uint32_t;
 
+// The children of a node. Most have none, and are as large as a pointer.
+template <typename T>
+class Children {
+  public:
+    bool empty() const { return !made_ || made_->empty(); }
+    size_t size() const { return made_ ? made_->size() : 0; }
+    const T& operator[](size_t i) const { return (*made_)[i]; }
+    const T* begin() const { return made_ ? made_->data() : nullptr; }
+    const T* end() const { return made_ ? made_->data() + made_->size() : nullptr; }
+
+    T& emplace_back() {
+        if (!made_) made_ = std::make_unique<std::vector<T>>();
+        return made_->emplace_back();
+    }
+    void clear() { made_.reset(); }
+    void shrink_to_fit() {
+        if (made_) made_->shrink_to_fit();
+    }
+
+  private:
+    std::unique_ptr<std::vector<T>> made_;
+};
+
 // A template or a pattern.
 struct Node {
     enum class Op : uint8_t {
@@ -32,7 +55,7 @@ struct Node {
     Op op = Op::literal;
     Place place = 0;
     Value value;
-    std::vector<Node> items;
+    Children<Node> items;
     std::unique_ptr<std::vector<Caveat>> caveats;
 
     std::string_view name() const { return value.view().as_symbol().value_or(""); }
@@ -60,7 +83,7 @@ struct Expression {
     Op op = Op::node;
     Place place = 0;
     Node node;
-    std::vector<Expression> arguments;
+    Children<Expression> arguments;
 };
 
 struct Instruction {
@@ -80,7 +103,7 @@ struct Instruction {
     Place place = 0;
     Node node;
     std::unique_ptr<Expression> expression;
-    std::vector<Instruction> body;
+    Children<Instruction> body;
 };
 
 } // namespace muster::config

@@ -27,7 +27,8 @@ struct World {
         loop->set_after_round([this] { return engine.run(); });
         const dataspace::CapRef log = dataspace::spawn_dataspace(engine, "log");
         (void)engine.spawn("test", [&](dataspace::Turn& turn) {
-            sources = std::make_unique<Sources>(engine, *loop, Ref<dataspace::Facet>(&turn.current()), log, *journal);
+            sources = std::make_unique<Sources>(
+                engine, *loop, Ref<dataspace::Facet>(&turn.current()), log, *journal);
         });
         loop->run_once(false);
         const std::string records = folder.path + "/kmsg", socket = folder.path + "/log";
