@@ -16,6 +16,10 @@ namespace {
 
 namespace pattern = dataspace::pattern;
 
+// How many turns there and back the tracker needs at most, in practice (tracker.cpp,
+// settle_rounds).
+constexpr int judgement_rounds = 40;
+
 // What is known of the configuration, and the daemons that come of it.
 class Daemons : public Counted {
   public:
@@ -30,6 +34,7 @@ class Daemons : public Counted {
     using ById = std::unordered_map<Value, T, preserves::ValueHash, preserves::ValueEqual>;
 
     void changed(Turn& turn, const Value& id);
+    void wait_for_judgement(Turn& turn, const Value& id, int rounds);
     void reconcile(Turn& turn, const Value& id);
     void restart(Turn& turn, View service);
     Ref<Daemon> make_daemon(Turn& turn, const Value& id);
@@ -42,6 +47,8 @@ class Daemons : public Counted {
     Ids wanted_;
     Ids declared_ready_;
     ById<Ref<Daemon>> daemons_;
+    Ids undefined_;              // and wanted, when they were looked at last
+    Ids waiting_;                // of those, the ones that are defined now: wait_for_judgement
     std::vector<Value> changed_; // in the order in which they did
     Ids has_changed_;
 };
@@ -110,11 +117,31 @@ void Daemons::reconcile(Turn& turn, const Value& id) {
     if (wanted_.find(id) != wanted_.end()) {
         if (!daemon) daemon = make_daemon(turn, id);
         auto specs = specs_.find(id);
-        daemon->run(turn, specs != specs_.end() ? specs->second : std::vector<Value>());
-    } else if (daemon && !daemon->held()) {
-        daemon->stop(turn);
+        if (specs == specs_.end()) {
+            undefined_.insert(id);
+            daemon->run(turn, {});
+        } else if (undefined_.count(id) > 0 && !daemon->held()) {
+            if (waiting_.insert(id).second) wait_for_judgement(turn, id, judgement_rounds);
+        } else {
+            undefined_.erase(id);
+            daemon->run(turn, specs->second);
+        }
+    } else {
+        undefined_.erase(id);
+        if (daemon && !daemon->held()) daemon->stop(turn);
     }
     if (daemon) daemon->set_declared_ready(turn, declared_ready_.find(id) != declared_ready_.end());
+}
+
+// It was wanted before it was defined. With its definition what it depends on may have come, and
+// who wants it (the tracker) has not seen that yet: it may take that back.
+void Daemons::wait_for_judgement(Turn& turn, const Value& id, int rounds) {
+    turn.sync(context_.config, [self = Ref<Daemons>(this), id, rounds](Turn& later) {
+        if (rounds > 0) return self->wait_for_judgement(later, id, rounds - 1);
+        self->waiting_.erase(id);
+        self->undefined_.erase(id);
+        self->changed(later, id);
+    });
 }
 
 Ref<Daemon> Daemons::make_daemon(Turn& turn, const Value& id) {

@@ -71,6 +71,8 @@ void Power::command(Turn& turn, View request) {
         sent = context_.link.switch_root(*root, request.at(2).as_string().value_or(""));
     } else if (*word == "upgrade") {
         if (!context_.link.attached()) return say(turn, context_.log, "upgrade: there is no init");
+        // A successor would not know who was told to stop, nor in which order.
+        if (report_) return say(turn, context_.log, "upgrade: not while the system ends");
         replace();
     } else if (*word == "exit") {
         int64_t status = request.at(1).as_int().value_or(0);
@@ -99,10 +101,14 @@ void Power::stop_all(std::function<void()> stopped) {
         (void)context_.link.more_time(static_cast<int64_t>(left / millisecond));
     });
     report_->begin();
-    context_.tracker.stop_all(context_.engine, [this, stopped = std::move(stopped)] {
-        report_->finish();
-        stopped();
-    });
+    context_.tracker.stop_all(
+        context_.engine,
+        [this, stopped = std::move(stopped)] {
+            report_->finish();
+            stopped();
+        },
+        // While there is still somebody who writes it down.
+        [this] { report_->tell(); });
 }
 
 // What is said in this round still leaves; all else our successor finds as after any other end.

@@ -119,13 +119,16 @@ void SecondStage::boot(Turn& turn) {
     }
 
     std::string overrides = options_.system ? "/run/muster/overrides" : "";
-    TrackerControl tracker = track_services(engine_, {.config = config_,
-                                                      .machine = machine_,
-                                                      .status = status_,
-                                                      .log = log_,
-                                                      .overrides_path = overrides,
-                                                      .times = open_times(),
-                                                      .loop = &loop_});
+    TrackerControl tracker = track_services(
+        engine_,
+        {.config = config_,
+         .machine = machine_,
+         .status = status_,
+         .log = log_,
+         .overrides_path = overrides,
+         .times = open_times(),
+         .loop = &loop_,
+         .last_to_stop = preserves::record("daemon", {preserves::symbol(logs::writer_name)})});
     power_ = std::make_unique<Power>(
         PowerContext{loop_, engine_, link_, processes_, adoption_, tracker, config_, status_, log_,
                      options_.system ? "/run/muster/shutdown" : "", journal_.get()},

@@ -101,11 +101,17 @@ void StopReport::tick() {
 void StopReport::finish() {
     if (std::exchange(finished_, true)) return;
     timer_.cancel();
+    tell();
+}
+
+void StopReport::tell() {
     uint64_t now = monotonic_now();
     std::vector<std::pair<uint64_t, std::string>> slow;
-    for (const auto& [name, each] : services_) {
-        if (each.since == 0 || each.given_up) continue;
+    for (auto& [name, each] : services_) {
+        if (each.since == 0 || each.given_up || each.told) continue;
         bool stopped = each.states == 0;
+        if (!stopped && !finished_) continue;
+        each.told = true;
         uint64_t took = stopped ? each.took : now - each.since;
         if (took < timing_.slow) continue;
         std::string line = display_name(name);

@@ -45,6 +45,8 @@ class StopReport {
     void set_more_time(std::function<void(uint64_t)> more) { more_time_ = std::move(more); }
     // Before the services are told to stop.
     void begin();
+    // Says who was slow among those that have stopped; `finish` says it of the others.
+    void tell();
     // The services have stopped, or nobody waits for them any longer: says who was slow, and who
     // still runs.
     void finish();
@@ -60,6 +62,7 @@ class StopReport {
         uint64_t took = 0;
         uint64_t next_notice = 0;
         bool given_up = false;
+        bool told = false;
     };
 
     void observe_all(Turn& turn);

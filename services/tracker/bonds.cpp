@@ -143,7 +143,7 @@ bool Tracker::bond_satisfied(const Service& each, const Dependency& dependency) 
         return !(other.needed && other.allowed()) && !is_there(other);
     }
     case Bond::displaces:
-        return each.run || !known || !is_there(found->second);
+        return each.begun() || !known || !is_there(found->second);
     case Bond::after:
         if (!known || !found->second.needed) return true;
         break;
@@ -151,7 +151,7 @@ bool Tracker::bond_satisfied(const Service& each, const Dependency& dependency) 
     case Bond::needs:
         break;
     }
-    if (each.run || each.out_of_patience) return true; // it is only waited for before the start
+    if (each.begun() || each.out_of_patience) return true; // it is only waited for before the start
     if (!known) return false;
     const Service& other = found->second;
     if (other.states.contains(dependency.state)) return true;

@@ -77,6 +77,7 @@ struct Service {
     bool rerunning = false;    // it was complete, and an operator has it run once more
     bool coming_back = false;  // it was up, and is started again by its supervisor
     bool missing_grew = false; // since it was judged
+    bool early = false;        // wanted (`run`) before it was defined, and not judged since
     bool pursued = false;      // when it was judged: needed, and not held down
     bool dirty = false;
     bool touched = false;
@@ -126,6 +127,8 @@ struct Service {
     bool is_point() const { return is_milestone() || is_provided(); }
     bool is_up() const { return has_state("ready") || has_state("complete"); }
     bool going_on() const { return idle.pending() || demand_end.pending(); }
+    // What it waits for before its start only is over.
+    bool begun() const { return run != 0 && !early; }
     // Nothing stands against it but what it depends on.
     bool allowed() const { return !down && (!disabled || up); }
     // It is a daemon, and something of it runs.

@@ -14,16 +14,53 @@ void Tracker::note_order(Service& service) const {
     }
 }
 
-void Tracker::stop_all(Turn& turn, std::function<void()> stopped) {
+void Tracker::stop_all(Turn& turn, std::function<void()> stopped, std::function<void()> last) {
     shutting_down_ = true;
     stopped_ = std::move(stopped);
+    last_ = std::move(last);
+    find_before_last();
     for (auto& [name, each] : services_) {
-        if (each.run)
+        // Also one that somebody stopped a moment ago: it may need the others until it has.
+        if (each.run || still_up(each))
             for (const Value& dependee : each.after)
                 started_after_[dependee].push_back(name);
         mark(turn, each);
     }
+    begin_last(turn);
     if (services_.empty()) check_all_stopped(turn);
+}
+
+// All that runs, but for what `last_to_stop` was started after, at whatever remove.
+void Tracker::find_before_last() {
+    const Service* last = known(spaces_.last_to_stop);
+    if (!last || !(last->run || still_up(*last))) return;
+    ByValue<bool> under_it{{last->name, true}};
+    for (std::vector<const Service*> open{last}; !open.empty();) {
+        const Service* each = open.back();
+        open.pop_back();
+        for (const Value& dependee : each->after)
+            if (const Service* other = known(dependee); other && !under_it.count(dependee)) {
+                under_it[dependee] = true;
+                open.push_back(other);
+            }
+    }
+    for (const auto& [name, each] : services_)
+        if (each.is_daemon() && (each.run || still_up(each)) && !under_it.count(name))
+            before_last_.push_back(name);
+}
+
+bool Tracker::others_are_up() {
+    for (; !before_last_.empty(); before_last_.pop_back()) {
+        const Service* each = known(before_last_.back());
+        if (each && (still_up(*each) || (each->run && !each->given_up))) return true;
+    }
+    return false;
+}
+
+void Tracker::begin_last(Turn& turn) {
+    if (!last_ || others_are_up()) return;
+    if (Service* last = known(spaces_.last_to_stop)) mark(turn, *last);
+    std::exchange(last_, nullptr)();
 }
 
 // Most of what stops has stopped before anybody could look at how it does: only what takes longer
@@ -91,6 +128,7 @@ void Tracker::mark_dependencies_at_the_end(Turn& turn, Service& service) {
     mark(turn, service);
     for (const Value& dependee : service.after)
         if (Service* other = known(dependee)) mark(turn, *other);
+    begin_last(turn);
 }
 
 } // namespace muster::services

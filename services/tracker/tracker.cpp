@@ -120,7 +120,9 @@ void Tracker::judge(Turn& turn, Service& each) {
     if (shutting_down_) {
         // What is no process stays: configuration that went would take everything with it at once.
         bool keeps = !each.is_daemon() && !each.is_point();
-        wanted = each.run != 0 && (keeps || (!all_at_once_ && has_active_dependents(each.name)));
+        bool others = each.name == spaces_.last_to_stop && others_are_up();
+        wanted = each.run != 0 &&
+                 (keeps || others || (!all_at_once_ && has_active_dependents(each.name)));
     }
     if (each.run && each.is_point() != (each.milestone_ready != 0)) {
         // It has become another kind: a daemon that was provided is defined now, or the like.
@@ -134,6 +136,7 @@ void Tracker::judge(Turn& turn, Service& each) {
                         ? preserves::record("provided-service", {each.name, each.provider})
                         : preserves::record("run-service", {each.name});
         each.run = turn.assert_(spaces_.config, run);
+        each.early = each.is_daemon() && !each.defined && !each.is_provided();
         note_order(each);
         if (each.is_point()) {
             auto state = [&](std::string_view word) {
@@ -155,6 +158,7 @@ void Tracker::judge(Turn& turn, Service& each) {
         mark_dependents(turn, each.name);
         mark_dependencies_at_the_end(turn, each);
     }
+    if (each.defined) each.early = false;
     // A cycle is made by one that waits for more than before, and broken by one that was on it.
     bool waits_for_more = pursued && !clear && (each.missing_grew || !each.pursued);
     if (waits_for_more || !each.cycle.empty()) cycles_may_have_changed_ = true;
@@ -253,9 +257,11 @@ TrackerControl track_services(dataspace::Engine& engine, TrackerSpaces spaces) {
     return control;
 }
 
-void TrackerControl::stop_all(dataspace::Engine& engine, std::function<void()> stopped) {
-    engine.external(tracker_->facet(), [tracker = tracker_, stopped = std::move(stopped)](
-                                           Turn& turn) { tracker->stop_all(turn, stopped); });
+void TrackerControl::stop_all(dataspace::Engine& engine, std::function<void()> stopped,
+                              std::function<void()> last) {
+    engine.external(tracker_->facet(),
+                    [tracker = tracker_, stopped = std::move(stopped), last = std::move(last)](
+                        Turn& turn) { tracker->stop_all(turn, stopped, last); });
 }
 
 void TrackerControl::give_up(dataspace::Engine& engine, const Value& service) {

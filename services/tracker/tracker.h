@@ -61,6 +61,9 @@ struct TrackerSpaces {
     // For what takes time; without it nothing goes on when nobody needs it, and what is wanted is
     // waited for without end. Must outlive the engine.
     EventLoop* loop = nullptr;
+    // When all are stopped: the one that is asked to when all others have stopped, but for those
+    // that it was started after itself. May be invalid.
+    preserves::Value last_to_stop = {};
     // How long S waits for what it wants, or is to come after, when nothing is bringing it about.
     uint64_t patience = 5 * second;
 };
@@ -75,9 +78,11 @@ class TrackerControl {
     TrackerControl& operator=(const TrackerControl&);
     ~TrackerControl();
     // Stops all services, each after those that were started because it was there, whatever the
-    // configuration says by now, and calls `stopped` when no process of theirs is left. REQUIRES:
-    // called in no turn, as for the others.
-    void stop_all(dataspace::Engine& engine, std::function<void()> stopped);
+    // configuration says by now, and calls `stopped` when no process of theirs is left; before
+    // that, `last` when only `last_to_stop` and what it was started after are. REQUIRES: called in
+    // no turn, as for the others.
+    void stop_all(dataspace::Engine& engine, std::function<void()> stopped,
+                  std::function<void()> last = {});
     // While they are being stopped: nobody waits for this one any longer.
     void give_up(dataspace::Engine& engine, const preserves::Value& service);
 

@@ -44,7 +44,9 @@ struct World {
     std::vector<std::string> lines;  // of the log
 
     explicit World(std::string overrides = "") {
-        tracker = track_services(engine, {config, machine, status, log, overrides});
+        TrackerSpaces spaces{config, machine, status, log, overrides};
+        spaces.last_to_stop = text("<daemon last>");
+        tracker = track_services(engine, std::move(spaces));
         auto actor = engine.spawn("test", [this](Turn& turn) {
             facet = Ref<dataspace::Facet>(&turn.current());
             keep = dataspace::KeepAlive(facet);
@@ -317,6 +319,47 @@ TEST_CASE("services stop after those that depend on them") {
     CHECK_FALSE(stopped);
     world.change({}, {"<service-state <daemon b> ready>", "<service-state <daemon b> started>"});
     CHECK(stopped);
+}
+
+TEST_CASE("the last one to stop is told when all others have stopped, but for what it needs") {
+    World world;
+    world.change({"<depends-on <daemon last> <service-state <daemon under> ready>>",
+                  "<require-service <daemon last>>", "<require-service <daemon a>>",
+                  "<service-state <daemon under> started>", "<service-state <daemon under> ready>",
+                  "<service-state <daemon last> started>", "<service-state <daemon last> ready>",
+                  "<service-state <daemon a> started>", "<service-state <daemon a> ready>"});
+    world.take_runs();
+    bool stopped = false, last = false;
+    world.tracker.stop_all(
+        world.engine, [&] { stopped = true; }, [&] { last = true; });
+    world.engine.run();
+    CHECK(world.take_runs() == Runs{"-<daemon a>"});
+    CHECK_FALSE(last);
+    world.change({}, {"<service-state <daemon a> ready>", "<service-state <daemon a> started>"});
+    CHECK(last);
+    CHECK(world.take_runs() == Runs{"-<daemon last>"});
+    world.change({},
+                 {"<service-state <daemon last> ready>", "<service-state <daemon last> started>"});
+    CHECK(world.take_runs() == Runs{"-<daemon under>"});
+    CHECK_FALSE(stopped);
+    world.change(
+        {}, {"<service-state <daemon under> ready>", "<service-state <daemon under> started>"});
+    CHECK(stopped);
+}
+
+TEST_CASE("what was stopped a moment before all are still has what it needs") {
+    World world;
+    world.change({"<depends-on <daemon a> <service-state <daemon b> ready>>",
+                  "<require-service <daemon a>>", "<require-service <daemon b>>",
+                  "<service-state <daemon b> started>", "<service-state <daemon b> ready>",
+                  "<service-state <daemon a> started>", "<service-state <daemon a> ready>"});
+    world.change({}, {"<require-service <daemon a>>"});
+    world.take_runs();
+    world.tracker.stop_all(world.engine, [] {});
+    world.engine.run();
+    CHECK(world.take_runs().empty());
+    world.change({}, {"<service-state <daemon a> ready>", "<service-state <daemon a> started>"});
+    CHECK(world.take_runs() == Runs{"-<daemon b>"});
 }
 
 TEST_CASE("services stop in the order in which they were started, whatever is configured by then") {

@@ -27,7 +27,7 @@ class Tracker final : public Counted {
     explicit Tracker(TrackerSpaces spaces) : spaces_(std::move(spaces)) {}
 
     void boot(Turn& turn);
-    void stop_all(Turn& turn, std::function<void()> stopped);
+    void stop_all(Turn& turn, std::function<void()> stopped, std::function<void()> last);
     void give_up(Turn& turn, const Value& name);
     Ref<dataspace::Facet> facet() const { return facet_; }
 
@@ -51,6 +51,9 @@ class Tracker final : public Counted {
                     bool judged = false);
     // While the system goes down: what it depended on may go when it has gone.
     void mark_dependencies_at_the_end(Turn& turn, Service& service);
+    void find_before_last();
+    bool others_are_up();
+    void begin_last(Turn& turn);
 
     void observe_demands(Turn& turn);
     void observe_services(Turn& turn);
@@ -121,7 +124,8 @@ class Tracker final : public Counted {
     bool all_at_once_ = false; // no order is left to go by
     // While the system goes down: who was started after a service, because of it.
     ByValue<std::vector<Value>> started_after_;
-    std::function<void()> stopped_;
+    std::vector<Value> before_last_; // that `last_to_stop` waits for, some stopped already
+    std::function<void()> stopped_, last_;
 };
 
 } // namespace muster::services
