@@ -115,6 +115,13 @@ class ConfigWatcher : public std::enable_shared_from_this<ConfigWatcher> {
         std::map<std::string, Handle> start_errors;
     };
 
+    struct Starting {
+        std::string path;
+        Ref<Script> script;
+        std::string text;
+        bool kept; // it is not what the file says now, but what was in force
+    };
+
     void on_events();
     void reload();
     void keep();
@@ -123,10 +130,11 @@ class ConfigWatcher : public std::enable_shared_from_this<ConfigWatcher> {
     void schedule();
     void apply(Turn& turn);
     void load(Turn& turn, const std::string& path);
+    bool take_kept(const std::string& path);
     void begin(Turn& turn, const std::string& path, Ref<Script> script, bool rehearsal);
     void hop(Turn& turn, size_t turns);
     void finish(Turn& turn);
-    void settle(Turn& turn, File& file, std::vector<Ref<Facet>>& to_stop);
+    void settle(Turn& turn, const Starting& starting, std::vector<Ref<Facet>>& to_stop);
 
     void run_time_error(Turn& turn, const std::string& path, uint64_t id, const Problem& problem);
     void set_load_errors(Turn& turn, File& file, const std::vector<Problem>& problems);
@@ -152,7 +160,7 @@ class ConfigWatcher : public std::enable_shared_from_this<ConfigWatcher> {
     Paths absent_;              // moved away, while the timer runs
     Paths again_;               // could not be read for want of something
     Timer again_timer_;
-    std::vector<std::pair<std::string, Ref<Script>>> starting_;
+    std::vector<Starting> starting_;
     Paths stopping_;         // gone, stopped when what changed with them is in force
     bool scheduled_ = false; // a turn is on its way
     bool waiting_ = false;   // something has happened that no turn has looked at
@@ -264,12 +272,12 @@ void ConfigWatcher::apply(Turn& turn) {
     // Something has to be there for a rehearsal to make sense.
     bool replacing = !stopping_.empty() && !starting_.empty();
     size_t turns = 0;
-    for (const auto& [path, script] : starting_) {
-        if (files_[path].current) replacing = true;
-        turns = std::max(turns, rehearsal_turns(*script));
+    for (const Starting& each : starting_) {
+        if (files_[each.path].current) replacing = true;
+        turns = std::max(turns, rehearsal_turns(*each.script));
     }
-    for (auto& [path, script] : starting_)
-        begin(turn, path, std::move(script), replacing);
+    for (Starting& each : starting_)
+        begin(turn, each.path, std::move(each.script), replacing);
     if (!replacing) {
         finish(turn);
     } else {
@@ -297,6 +305,7 @@ void ConfigWatcher::load(Turn& turn, const std::string& path) {
     case Reading::bad:
         tree_.look_again(path);
         set_load_errors(turn, files_[path], {problem});
+        (void)take_kept(path);
         return;
     }
     File& file = files_[path];
@@ -304,6 +313,7 @@ void ConfigWatcher::load(Turn& turn, const std::string& path) {
     Ref<Script> script = Script::parse(text, path, directory_of(path), problems, options_.check);
     if (!script) {
         set_load_errors(turn, file, problems);
+        (void)take_kept(path);
         return;
     }
     if (file.current && file.current->script->same_content(*script)) {
@@ -311,7 +321,20 @@ void ConfigWatcher::load(Turn& turn, const std::string& path) {
         clear_load_errors(turn, file);
         return;
     }
-    starting_.emplace_back(path, std::move(script));
+    starting_.push_back({path, std::move(script), std::move(text), false});
+}
+
+// What was in force in a second stage before us. Nothing of the file is yet.
+bool ConfigWatcher::take_kept(const std::string& path) {
+    if (files_[path].current) return false;
+    std::optional<std::string> text = options_.kept.text_of(path);
+    if (!text) return false;
+    std::vector<Problem> problems;
+    Ref<Script> script = Script::parse(*text, path, directory_of(path), problems, options_.check);
+    if (!script) return false;
+    tell({path, {0, 0}, "what was in force goes on"});
+    starting_.push_back({path, std::move(script), std::move(*text), true});
+    return true;
 }
 
 void ConfigWatcher::begin(Turn& turn, const std::string& path, Ref<Script> script, bool rehearsal) {
@@ -344,9 +367,8 @@ void ConfigWatcher::hop(Turn& turn, size_t turns) {
 // New versions take effect, old ones and files that are gone stop, in this turn.
 void ConfigWatcher::finish(Turn& turn) {
     std::vector<Ref<Facet>> to_stop;
-    for (const auto& [path, script] : std::exchange(starting_, {})) {
-        settle(turn, files_[path], to_stop);
-    }
+    for (const Starting& each : std::exchange(starting_, {}))
+        settle(turn, each, to_stop);
     for (const std::string& path : std::exchange(stopping_, {})) {
         auto found = files_.find(path);
         if (found == files_.end()) continue;
@@ -356,25 +378,44 @@ void ConfigWatcher::finish(Turn& turn) {
             retract_all(turn, file.current->errors);
             to_stop.push_back(file.current->running.facet);
         }
+        options_.kept.forget(path);
         files_.erase(found);
     }
     for (const Ref<Facet>& facet : to_stop)
         turn.stop(*facet);
     if (!ready_ && tree_.present()) {
         ready_ = true;
+        std::set<std::string> paths;
+        for (const auto& [path, file] : files_)
+            paths.insert(path);
+        options_.kept.keep_only(paths);
         if (options_.on_ready) options_.on_ready(turn);
     }
     if (waiting_) schedule();
 }
 
-void ConfigWatcher::settle(Turn& turn, File& file, std::vector<Ref<Facet>>& to_stop) {
+void ConfigWatcher::settle(Turn& turn, const Starting& starting,
+                           std::vector<Ref<Facet>>& to_stop) {
+    File& file = files_[starting.path];
     std::unique_ptr<Version> next = std::move(file.next);
-    set_load_errors(turn, file, {});
-    if (next->running.failed && file.current) {
+    if (!starting.kept) set_load_errors(turn, file, {});
+    const bool failed = next->running.failed;
+    if (failed && !file.current && !starting.kept && take_kept(starting.path)) {
+        const Starting before = std::move(starting_.back());
+        starting_.pop_back();
+        std::swap(file.start_errors, next->errors);
+        begin(turn, before.path, before.script, false);
+        file.current = std::move(file.next);
+        return;
+    }
+    if (failed && file.current) {
         std::swap(file.start_errors, next->errors);
         retract_all(turn, next->errors);
         return;
     }
+    if (!failed)
+        if (auto kept = options_.kept.keep(starting.path, starting.text); !kept)
+            tell({starting.path, {0, 0}, "not kept in case of a crash: " + kept.error().message});
     retract_all(turn, file.start_errors);
     release(turn, next->running);
     if (file.current) {
@@ -472,12 +513,13 @@ void watch_config(Turn& turn, EventLoop& loop, WatchOptions options) {
 
 void serve_config_watchers(Turn& turn, EventLoop& loop, const CapRef& config,
                            std::function<void(const Problem&)> report,
-                           std::function<bool(View)> guarded, Check check) {
+                           std::function<bool(View)> guarded, Check check,
+                           std::function<KeptScripts(const std::string&)> kept) {
     namespace pattern = dataspace::pattern;
     Value any = pattern::discard();
     Value service = pattern::bind(pattern::record("config-watcher", {any, any}));
     Value wanted = pattern::record("run-service", {service});
-    auto body = [&loop, config, report, guarded, check](Turn& inner, View captures) {
+    auto body = [&loop, config, report, guarded, check, kept](Turn& inner, View captures) {
         Value name(captures.at(0));
         auto state = [config, name](Turn& t, std::string_view word) {
             t.assert_(config, preserves::record("service-state", {name, preserves::symbol(word)}));
@@ -497,6 +539,7 @@ void serve_config_watchers(Turn& turn, EventLoop& loop, const CapRef& config,
         options.environment = Environment::from_dictionary(name.view().at(1));
         options.guarded = guarded && guarded(name.view().at(1));
         options.check = check;
+        if (kept) options.kept = kept(options.path);
         options.errors = config;
         options.commands = config;
         options.report = report;

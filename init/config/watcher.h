@@ -11,6 +11,8 @@
 // that was moved away stops a moment later, if it has not come back by then, since editors save
 // by moving the old file away and writing a new one.
 //
+// When the second stage is started again, what was in force is what KeptScripts has of it.
+//
 // While an error stands, `<config-error "FILE" LINE COLUMN "message">` is asserted; line 0 is for
 // the file as a whole.
 #pragma once
@@ -19,6 +21,7 @@
 #include <string>
 
 #include "init/base/event_loop.h"
+#include "init/config/kept_scripts.h"
 #include "init/config/script.h"
 #include "init/dataspace/actor.h"
 
@@ -31,6 +34,8 @@ struct WatchOptions {
     bool guarded = false;
     // Looks at what they assert (script.h).
     Check check;
+    // Of a second stage before us, and for the next.
+    KeptScripts kept;
     // Where errors are asserted; empty: nowhere.
     dataspace::CapRef errors;
     // Where the message `<reload-configuration>` has everything looked at again, for what the
@@ -53,11 +58,12 @@ void watch_config(dataspace::Turn& turn, EventLoop& loop, WatchOptions options);
 // `failed` if PATH is no string or the variables are no dictionary. `<reload-configuration>` and
 // `<keep-configuration>` are heard in `config`. `guarded`, if given, tells from the variables
 // whether the files are to be read only if they are root's; `check` looks at what the scripts
-// assert.
+// assert; `kept` makes what outlives us of the files below PATH.
 void serve_config_watchers(dataspace::Turn& turn, EventLoop& loop, const dataspace::CapRef& config,
                            std::function<void(const Problem&)> report,
                            std::function<bool(preserves::View variables)> guarded = {},
-                           Check check = {});
+                           Check check = {},
+                           std::function<KeptScripts(const std::string& path)> kept = {});
 
 // The largest script that is read, in bytes.
 inline constexpr size_t max_script_size = 1'048'576;
