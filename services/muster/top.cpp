@@ -173,8 +173,7 @@ bool Loop::signalled(FullScreen* full) {
 Result<bool> Loop::wait(uint64_t until, FullScreen* full) {
     uint64_t begun = now_us();
     for (;;) {
-        Result<bool> flushed = bus_.client().flush();
-        if (!flushed) return flushed.error();
+        if (Result<> flushed = bus_.flush(); !flushed) return flushed.error();
         uint64_t now = now_us();
         uint64_t end = changed_ ? std::min(until, begun + least_delay) : until;
         if (redraw_ || now >= end) return true;
