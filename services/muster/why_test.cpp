@@ -191,6 +191,17 @@ TEST_CASE("blame: the slowest first; the critical path is what each waited for l
     CHECK(path == "<milestone default> slow base ");
 }
 
+TEST_CASE("status of one: lines of the log have the time at which they were written") {
+    World world({*preserves::parse_text("<service <daemon a> stopped {}>")});
+    Detail detail{};
+    uint64_t written = *logs::parse_time("2026-11-22T01:02:03.456789Z");
+    detail.lines = {{.service = "a", .time_us = written, .pid = 7, .stream = "stdout", .text = "x"}};
+    std::string line = detail_lines(world, detail, Screen{}).back();
+    CHECK(line.ends_with("log  " + local_time(written).substr(11) + " x"));
+    // The same moment as the time stamp, wherever we are.
+    CHECK(line.find(":03 x") != std::string::npos);
+}
+
 TEST_CASE("plot: ticks are round numbers, and there are neither too many nor too few") {
     CHECK(tick_step(1'000, 10) == 100);
     CHECK(tick_step(770'000, 10) == 100'000);
