@@ -16,6 +16,7 @@
 #include "services/muster/look.h"
 #include "services/muster/notation.h"
 #include "services/muster/orders.h"
+#include "services/muster/output.h"
 #include "services/muster/shutdown.h"
 #include "services/muster/shutdown_request.h"
 #include "services/muster/sturdy.h"
@@ -105,7 +106,7 @@ int resolve(Arguments arguments) {
     auto bus = Bus::resolve(arguments.bus, *route, arguments.deadline);
     if (!bus) return failed(bus.error());
     if (command) return command->run(**bus, arguments);
-    std::puts("accepted");
+    put_line("accepted");
     return 0;
 }
 
@@ -113,15 +114,15 @@ int resolve(Arguments arguments) {
 int sturdy(int argc, char** argv) {
     Result<std::string> output = sturdy_command(argc, argv);
     if (!output) wrong(output.error().message + "; see `muster mint --help`");
-    std::fputs(output->c_str(), stdout);
-    return std::fflush(stdout) == 0 ? 0 : 1;
+    put(*output);
+    return 0;
 }
 
 int help(const std::string& command) {
     std::string text = command.empty() ? usage() : help_of(usage(), command);
     if (text.empty()) wrong_command("unknown command " + command);
-    std::fputs(text.c_str(), stdout);
-    return std::fflush(stdout) == 0 ? 0 : 1;
+    put(text);
+    return 0;
 }
 
 } // namespace
@@ -176,4 +177,6 @@ int run(int argc, char** argv) {
 
 } // namespace muster::command
 
-int main(int argc, char** argv) { return muster::command::run(argc, argv); }
+int main(int argc, char** argv) {
+    return muster::command::finish(muster::command::run(argc, argv));
+}

@@ -6,6 +6,7 @@
 #include "init/dataspace/pattern.h"
 #include "services/muster/failed.h"
 #include "services/muster/notation.h"
+#include "services/muster/output.h"
 
 namespace muster::command {
 
@@ -45,9 +46,8 @@ Ref<protocol::Reference> target_of(Bus& bus, const Arguments& arguments) {
 } // namespace
 
 void print(const char* before, View value) {
-    std::string line = before + text_of(value);
-    std::puts(line.c_str());
-    std::fflush(stdout); // for whoever reads along
+    put_line(before + text_of(value));
+    flush_output();
 }
 
 // Who owes for work that is queued. The other side asserts it because we look, so it takes a
@@ -86,7 +86,7 @@ int list(Bus& bus, const Arguments& arguments) {
         lines.push_back(text_of(each));
     std::sort(lines.begin(), lines.end());
     for (const std::string& line : lines)
-        std::puts(line.c_str());
+        put_line(line);
     return 0;
 }
 
