@@ -177,6 +177,7 @@ TEST_CASE("blame: the slowest first; the critical path is what each waited for l
          parse("<service <daemon other> running {since: 950 rise: <rise 100 100 950>}>"),
          parse("<service <daemon stuck> waiting {since: 100 rise: <rise 100 0 0> needed: "
                "#t waiting-for: [<x>]}>"),
+         parse("<service <daemon bad> failed {since: 180 rise: <rise 100 150 0>}>"),
          parse("<depends-on <milestone default> <service-state <daemon slow> ready>>"),
          parse("<depends-on <milestone default> <service-state <daemon quick> ready>>"),
          parse("<depends-on <daemon slow> <service-state <daemon base> up>>")});
@@ -184,7 +185,7 @@ TEST_CASE("blame: the slowest first; the critical path is what each waited for l
     for (const Blame& each : blame(world, true, 1'000))
         order += world.units()[each.unit].shown + " " + std::to_string(each.own) + " " +
                  std::to_string(each.total) + ";";
-    CHECK(order == "other 850 850;slow 500 700;base 200 200;quick 100 100;stuck 0 900;");
+    CHECK(order == "other 850 850;slow 500 700;base 200 200;quick 100 100;bad 30 80;stuck 0 900;");
     std::string path;
     for (size_t unit : critical_path(world, boot_target(world)))
         path += world.units()[unit].shown + " ";
