@@ -46,3 +46,19 @@ full log --directory "$tmp/logs"
 full log --json --directory "$tmp/logs"
 full mint --oid '"x"' --phrase y
 tell 'muster: output that cannot be written is an error'
+
+is '' 0 "$muster" status --json >&-
+is '' 0 "$muster" status --json <&- >&-
+timeout 20 "$muster" status --json 2>&- >"$tmp/shown" || why="$why; status $? without stderr"
+grep -q '"services"' "$tmp/shown" || why="$why; nothing is shown without stderr"
+# Nothing but /dev/null is there while it waits for the bus.
+"$muster" wait --in status '<never>' <&- >&- 2>&- &
+waiting=$!
+until ls -l "/proc/$waiting/fd" | grep -q socket; do :; done
+for fd in 0 1 2; do
+    to=$(readlink "/proc/$waiting/fd/$fd")
+    [ "$to" = /dev/null ] || why="$why; descriptor $fd is $to"
+done
+kill "$waiting"
+wait "$waiting" 2>/dev/null || :
+tell 'muster: closed standard descriptors are not taken for the bus'
