@@ -27,7 +27,7 @@ namespace muster::command {
 namespace {
 
 int show(Bus& bus, const Arguments& arguments) {
-    if (arguments.debt) return debts(bus);
+    if (arguments.debt) return debts(bus, arguments.look.json);
     LookOptions options = arguments.look;
     options.words = arguments.words;
     return look(bus, arguments.command, options);
