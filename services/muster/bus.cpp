@@ -212,8 +212,7 @@ Result<> Bus::receive() {
 // What the peer itself reports as an error is no loss.
 Error Bus::loss(Error error) {
     const std::string& text = error.message;
-    lost_ = text.starts_with("read: ") || text.starts_with("write: ") ||
-            text == Client::closed;
+    lost_ = text.starts_with("read: ") || text.starts_with("write: ") || text == Client::closed;
     return lost_ && loss_expected_ ? Error{} : error;
 }
 

@@ -1,5 +1,6 @@
-// Standard output of a command. What cannot be written, as to a disk that is full, ends the command:
-// a line on stderr says why, the exit status is 1. (SIGPIPE ends it if nobody reads a pipe.)
+// Standard output of a command. What cannot be written, as to a disk that is full, ends the
+// command: a line on stderr says why, the exit status is 1. (SIGPIPE ends it if nobody reads a
+// pipe.)
 #pragma once
 
 #include <string_view>

@@ -196,7 +196,8 @@ TEST_CASE("status of one: lines of the log have the time at which they were writ
     World world({*preserves::parse_text("<service <daemon a> stopped {}>")});
     Detail detail{};
     uint64_t written = *logs::parse_time("2026-11-22T01:02:03.456789Z");
-    detail.lines = {{.service = "a", .time_us = written, .pid = 7, .stream = "stdout", .text = "x"}};
+    detail.lines = {
+        {.service = "a", .time_us = written, .pid = 7, .stream = "stdout", .text = "x"}};
     std::string line = detail_lines(world, detail, Screen{}).back();
     CHECK(line.ends_with("log  " + local_time(written).substr(11) + " x"));
     // The same moment as the time stamp, wherever we are.
