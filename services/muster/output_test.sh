@@ -62,3 +62,9 @@ done
 kill "$waiting"
 wait "$waiting" 2>/dev/null || :
 tell 'muster: closed standard descriptors are not taken for the bus'
+
+# With -n it stays on the terminal when it ends.
+test-vm/at-terminal "$muster" top -n 1 </dev/null >"$tmp/shown"
+grep -q SERVICE "$tmp/shown" || why="$why; nothing is shown"
+! grep -qF '[?1049h' "$tmp/shown" || why="$why; the other screen is used"
+tell 'muster top -n: what it shows stays on the terminal'

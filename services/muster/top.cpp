@@ -197,7 +197,8 @@ Result<bool> Loop::wait(uint64_t until, FullScreen* full) {
 
 Result<> Loop::run() {
     Screen screen = Screen::of(STDOUT_FILENO);
-    bool live = screen.terminal && !options_.json && isatty(STDIN_FILENO);
+    // What is to be seen so many times is to stay on the terminal.
+    bool live = screen.terminal && !options_.json && options_.rounds == 0 && isatty(STDIN_FILENO);
     uint64_t rounds = options_.rounds;
     if (rounds == 0 && !live) rounds = 1;
     std::unique_ptr<FullScreen> full;
