@@ -1,4 +1,5 @@
 // `muster`: the command for people and scripts.
+#include <fcntl.h>
 #include <signal.h>
 
 #include <cstdio>
@@ -16,6 +17,7 @@
 #include "services/muster/look.h"
 #include "services/muster/notation.h"
 #include "services/muster/orders.h"
+#include "services/muster/output.h"
 #include "services/muster/shutdown.h"
 #include "services/muster/shutdown_request.h"
 #include "services/muster/sturdy.h"
@@ -25,7 +27,7 @@ namespace muster::command {
 namespace {
 
 int show(Bus& bus, const Arguments& arguments) {
-    if (arguments.debt) return debts(bus);
+    if (arguments.debt) return debts(bus, arguments.look.json);
     LookOptions options = arguments.look;
     options.words = arguments.words;
     return look(bus, arguments.command, options);
@@ -105,7 +107,7 @@ int resolve(Arguments arguments) {
     auto bus = Bus::resolve(arguments.bus, *route, arguments.deadline);
     if (!bus) return failed(bus.error());
     if (command) return command->run(**bus, arguments);
-    std::puts("accepted");
+    put_line("accepted");
     return 0;
 }
 
@@ -113,20 +115,27 @@ int resolve(Arguments arguments) {
 int sturdy(int argc, char** argv) {
     Result<std::string> output = sturdy_command(argc, argv);
     if (!output) wrong(output.error().message + "; see `muster mint --help`");
-    std::fputs(output->c_str(), stdout);
-    return std::fflush(stdout) == 0 ? 0 : 1;
+    put(*output);
+    return 0;
 }
 
 int help(const std::string& command) {
     std::string text = command.empty() ? usage() : help_of(usage(), command);
     if (text.empty()) wrong_command("unknown command " + command);
-    std::fputs(text.c_str(), stdout);
-    return std::fflush(stdout) == 0 ? 0 : 1;
+    put(text);
+    return 0;
+}
+
+// Else the socket to the bus would become what is closed now, and what is printed would go there.
+void open_standard_descriptors() {
+    for (int fd = 0; fd <= 2; ++fd)
+        if (fcntl(fd, F_GETFD) < 0) open("/dev/null", O_RDWR);
 }
 
 } // namespace
 
 int run(int argc, char** argv) {
+    open_standard_descriptors();
     signal(SIGPIPE, SIG_DFL);
     std::string_view first = argc > 1 ? argv[1] : "";
     if (first == "help") return help(argc > 2 ? argv[2] : "");
@@ -176,4 +185,6 @@ int run(int argc, char** argv) {
 
 } // namespace muster::command
 
-int main(int argc, char** argv) { return muster::command::run(argc, argv); }
+int main(int argc, char** argv) {
+    return muster::command::finish(muster::command::run(argc, argv));
+}

@@ -1,5 +1,6 @@
 #include "init/protocol/client.h"
 
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -119,12 +120,23 @@ Client::Handle Client::observe(const Ref<Reference>& dataspace, View pattern, Ha
     return assert_(dataspace, preserves::record("Observe", {pattern, observer}));
 }
 
+namespace {
+
+// The signal SIGPIPE of a socket would end a program before it could say what has happened.
+ssize_t write_some(int fd, const uint8_t* data, size_t size) {
+    ssize_t count = send(fd, data, size, MSG_NOSIGNAL);
+    return count >= 0 || errno != ENOTSOCK ? count : write(fd, data, size);
+}
+
+} // namespace
+
 Result<bool> Client::flush() {
     while (unsent()) {
-        ssize_t count = write(output_fd(), outgoing_.data() + sent_, outgoing_.size() - sent_);
+        ssize_t count = write_some(output_fd(), outgoing_.data() + sent_, unsent());
         if (count < 0) {
             if (errno == EINTR) continue;
             if (errno == EAGAIN) return false;
+            if (errno == EPIPE || errno == ECONNRESET) return Error{closed};
             return system_error("write", errno);
         }
         sent_ += static_cast<size_t>(count);
@@ -139,6 +151,7 @@ Result<bool> Client::receive() {
     ssize_t count = read(input_.get(), buffer, sizeof buffer);
     if (count < 0) {
         if (errno == EAGAIN || errno == EINTR) return true;
+        if (errno == ECONNRESET) return false; // it has not read all that we sent
         return system_error("read", errno);
     }
     if (count == 0) return false;

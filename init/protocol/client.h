@@ -61,8 +61,10 @@ class Client final : private preserves::EmbeddedCodec {
     // Shorthand: asserts <Observe PATTERN #:entity>.
     Handle observe(const Ref<Reference>& dataspace, preserves::View pattern, Handler handler);
 
-    // Writes what is buffered. True if all of it left (else the descriptor is full).
-    // ERRORS: the connection is broken.
+    // Writes what is buffered. True if all of it left (else the descriptor is full). A socket that
+    // nobody reads is an error as others are, and no signal.
+    // ERRORS: the connection is broken; the other side closed it (`closed`).
+    static constexpr const char* closed = "the other side closed the connection";
     Result<bool> flush();
     bool unsent() const { return sent_ < outgoing_.size(); }
     // Reads once and handles the packets that are complete. False at the end of the stream.

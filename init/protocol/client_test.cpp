@@ -234,3 +234,25 @@ TEST_CASE("clients that talk at random see what is there, and nothing else") {
         }
     }
 }
+
+TEST_CASE("a peer that is gone is an error, and no signal that ends the process") {
+    static int signals = 0;
+    struct sigaction before {};
+    struct sigaction count {};
+    count.sa_handler = [](int) { ++signals; };
+    sigaction(SIGPIPE, &count, &before);
+    int ends[2];
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    Client client(Fd{ends[0]}, Fd{});
+    client.message(client.root(), preserves::symbol("first"));
+    REQUIRE(client.flush());
+    ::close(ends[1]); // and it has not read all that came
+    client.message(client.root(), preserves::symbol("second"));
+    Result<bool> flushed = client.flush();
+    REQUIRE_FALSE(flushed);
+    CHECK(flushed.error().message == Client::closed);
+    Result<bool> alive = client.receive();
+    CHECK((alive && !*alive));
+    sigaction(SIGPIPE, &before, nullptr);
+    CHECK(signals == 0);
+}

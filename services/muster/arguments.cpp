@@ -6,6 +6,7 @@
 
 #include "init/base/event_loop.h"
 #include "services/muster/notation.h"
+#include "services/muster/output.h"
 
 namespace muster::command {
 
@@ -105,11 +106,11 @@ Arguments parse_arguments(int argc, char** argv) {
         if (only_words)
             arguments.words.push_back(word);
         else if (word == "-h" || word == "--help") {
-            std::fputs(usage_text, stdout);
-            std::exit(0);
+            put(usage_text);
+            std::exit(finish(0));
         } else if (word == "-V" || word == "--version") {
-            std::puts("muster 0.1");
-            std::exit(0);
+            put_line("muster 0.1");
+            std::exit(finish(0));
         } else if (word == "--debt")
             arguments.debt = true;
         else if (bool* flag = look_flag(arguments.look, arguments.command, word))

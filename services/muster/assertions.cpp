@@ -5,7 +5,10 @@
 
 #include "init/dataspace/pattern.h"
 #include "services/muster/failed.h"
+#include "services/muster/json.h"
 #include "services/muster/notation.h"
+#include "services/muster/output.h"
+#include "services/muster/screen.h"
 
 namespace muster::command {
 
@@ -45,14 +48,13 @@ Ref<protocol::Reference> target_of(Bus& bus, const Arguments& arguments) {
 } // namespace
 
 void print(const char* before, View value) {
-    std::string line = before + text_of(value);
-    std::puts(line.c_str());
-    std::fflush(stdout); // for whoever reads along
+    put_line(before + text_of(value));
+    flush_output();
 }
 
 // Who owes for work that is queued. The other side asserts it because we look, so it takes a
 // while until it is there.
-int debts(Bus& bus) {
+int debts(Bus& bus, bool as_json) {
     if (!bus.is_root()) return denied("see debts");
     std::vector<Value> found;
     Value pattern = pat::record("debt", {pat::discard(), pat::discard(), pat::discard()});
@@ -66,12 +68,19 @@ int debts(Bus& bus) {
     auto events_of = [](const Value& debt) { return debt.view().at(1).as_int().value_or(0); };
     std::sort(found.begin(), found.end(),
               [&](const Value& a, const Value& b) { return events_of(a) > events_of(b); });
+    Json json;
+    json.array();
     for (const Value& debt : found) {
         std::string name(debt.view().at(0).as_string().value_or("?"));
         int64_t limit = debt.view().at(2).as_int().value_or(0);
-        std::printf("%-32s %8lld%s\n", name.c_str(), static_cast<long long>(events_of(debt)),
-                    events_of(debt) > limit ? "   held back" : "");
+        bool held_back = events_of(debt) > limit;
+        json.object().pair("connection", name).pair("events", events_of(debt));
+        json.pair("limit", limit).key("held_back").boolean(held_back).end();
+        if (as_json) continue;
+        put_line(padded(name, 32) + " " + right(std::to_string(events_of(debt)), 8) +
+                 (held_back ? "   held back" : ""));
     }
+    if (as_json) put_line(json.end().text());
     return 0;
 }
 
@@ -86,7 +95,7 @@ int list(Bus& bus, const Arguments& arguments) {
         lines.push_back(text_of(each));
     std::sort(lines.begin(), lines.end());
     for (const std::string& line : lines)
-        std::puts(line.c_str());
+        put_line(line);
     return 0;
 }
 

@@ -15,7 +15,7 @@ int watch_on(Bus& bus, const Arguments& arguments, Watching& watching);
 int wait(Bus& bus, const Arguments& arguments);
 int assert_values(Bus& bus, const Arguments& arguments);
 int send(Bus& bus, const Arguments& arguments);
-int debts(Bus& bus);
+int debts(Bus& bus, bool as_json);
 
 // A line on stdout: BEFORE and the text of the value.
 void print(const char* before, preserves::View value);

@@ -13,7 +13,9 @@ std::vector<Blame> blame(const World& world, bool first, uint64_t now) {
         if (rise.demanded == 0) continue;
         bool done = rise.ready != 0;
         if (!done && !unit.is("waiting") && !unit.is("starting") && !unit.is("failed")) continue;
-        uint64_t end = done ? rise.ready : std::max(now, rise.demanded);
+        // What was given up takes no longer.
+        uint64_t until = unit.is("failed") && unit.since() > 0 ? unit.since() : now;
+        uint64_t end = done ? rise.ready : std::max({until, rise.demanded, rise.starting});
         // A restart is no longer than its own part.
         uint64_t from = rise.starting ? rise.starting : end;
         uint64_t total = unit.number("restarts") > 0 && !first && done

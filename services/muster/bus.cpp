@@ -177,8 +177,7 @@ Ref<Reference> Bus::capability(const std::string& name) const {
 
 Result<bool> Bus::run_until(const std::function<bool()>& done, uint64_t deadline) {
     for (;;) {
-        Result<bool> flushed = client_.flush();
-        if (!flushed) return loss(flushed.error());
+        if (Result<> flushed = flush(); !flushed) return flushed.error();
         if (done()) return true;
         if (deadline) {
             uint64_t now = monotonic_now();
@@ -193,18 +192,27 @@ Result<bool> Bus::run_until(const std::function<bool()>& done, uint64_t deadline
     }
 }
 
+Result<> Bus::flush() {
+    Result<bool> flushed = client_.flush();
+    if (flushed) return {};
+    // Why it takes no more may be what it said last.
+    pollfd poll_for{.fd = client_.input_fd(), .events = POLLIN, .revents = 0};
+    while (poll(&poll_for, 1, 0) == 1)
+        if (Result<> received = receive(); !received) return received.error();
+    return loss(flushed.error());
+}
+
 Result<> Bus::receive() {
     Result<bool> alive = client_.receive();
     if (!alive) return loss(alive.error());
-    if (!*alive) return loss(Error{"the other side closed the connection"});
+    if (!*alive) return loss(Error{Client::closed});
     return {};
 }
 
 // What the peer itself reports as an error is no loss.
 Error Bus::loss(Error error) {
     const std::string& text = error.message;
-    lost_ = text.starts_with("read: ") || text.starts_with("write: ") ||
-            text.starts_with("the other side closed");
+    lost_ = text.starts_with("read: ") || text.starts_with("write: ") || text == Client::closed;
     return lost_ && loss_expected_ ? Error{} : error;
 }
 

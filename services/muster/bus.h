@@ -57,6 +57,8 @@ class Bus {
     // Sends what is buffered and handles what comes until `done` is true. `deadline`: monotonic
     // nanoseconds, 0 for none; false if it passed first.
     Result<bool> run_until(const std::function<bool()>& done, uint64_t deadline = 0);
+    // Sends what is buffered, as far as there is room.
+    Result<> flush();
     // Handles what has come; to be called when `client().input_fd()` can be read.
     Result<> receive();
     // Waits until the other side has handled everything sent so far. `deadline` as above.

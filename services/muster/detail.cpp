@@ -159,7 +159,7 @@ std::vector<std::string> detail_lines(const World& world, const Detail& detail,
     lines.add("needs", neighbours(world, unit.needs, true, 12));
     lines.add("needed by", neighbours(world, unit.needed_by, false, 12));
     for (const logs::Entry& each : detail.lines) {
-        std::string text = time_of_day(each.time_us).substr(11) + " " + printable(each.text);
+        std::string text = local_time(each.time_us).substr(11) + " " + printable(each.text);
         bool first = &each == &detail.lines.front();
         bool by_itself = each.stream != "supervisor";
         lines.line(screen.paint(Colour::dim, right(first ? "log" : "", label_width)) + "  " +

@@ -13,6 +13,7 @@
 #include "services/muster/bus.h"
 #include "services/muster/failed.h"
 #include "services/muster/notation.h"
+#include "services/muster/output.h"
 #include "services/muster/selection.h"
 #include "services/muster/templates.h"
 #include "services/tracker/service.h"
@@ -179,7 +180,7 @@ int enabling_command(const std::string& bus, bool enable, const std::string& roo
     int result = 0;
     auto tell = [&](const Result<std::string>& done) {
         if (done)
-            std::puts(done->c_str());
+            put_line(*done);
         else
             result = failed(done.error());
     };

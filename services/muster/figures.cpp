@@ -185,9 +185,13 @@ uint64_t now_us() { return monotonic_now() / 1'000; }
 
 namespace {
 
-std::string formatted(uint64_t us, const char* pattern, bool utc) {
-    int64_t then = clock_us(CLOCK_REALTIME) - clock_us(CLOCK_MONOTONIC) + static_cast<int64_t>(us);
-    time_t seconds = static_cast<time_t>(then / 1'000'000);
+// Microseconds since 1970, at a moment of CLOCK_MONOTONIC.
+uint64_t realtime(uint64_t us) {
+    return us + static_cast<uint64_t>(clock_us(CLOCK_REALTIME) - clock_us(CLOCK_MONOTONIC));
+}
+
+std::string formatted(uint64_t realtime_us, const char* pattern, bool utc) {
+    time_t seconds = static_cast<time_t>(realtime_us / 1'000'000);
     tm parts{};
     if (utc)
         gmtime_r(&seconds, &parts);
@@ -200,7 +204,12 @@ std::string formatted(uint64_t us, const char* pattern, bool utc) {
 
 } // namespace
 
-std::string time_of_day(uint64_t us) { return formatted(us, "%Y-%m-%d %H:%M:%S", false); }
-std::string time_of_day_rfc3339(uint64_t us) { return formatted(us, "%Y-%m-%dT%H:%M:%SZ", true); }
+std::string time_of_day(uint64_t us) { return local_time(realtime(us)); }
+std::string time_of_day_rfc3339(uint64_t us) {
+    return formatted(realtime(us), "%Y-%m-%dT%H:%M:%SZ", true);
+}
+std::string local_time(uint64_t realtime_us) {
+    return formatted(realtime_us, "%Y-%m-%d %H:%M:%S", false);
+}
 
 } // namespace muster::command

@@ -47,5 +47,7 @@ Process process_of(pid_t pid, const KernelFiles& files = {});
 uint64_t now_us();
 std::string time_of_day(uint64_t us);
 std::string time_of_day_rfc3339(uint64_t us);
+// The same of microseconds since 1970, as lines of the log have them.
+std::string local_time(uint64_t realtime_us);
 
 } // namespace muster::command

@@ -15,6 +15,7 @@
 #include "services/log/reader.h"
 #include "services/muster/bus.h"
 #include "services/muster/notation.h"
+#include "services/muster/output.h"
 #include "services/tracker/service.h"
 
 namespace muster::command {
@@ -65,8 +66,8 @@ Options parse(int argc, char** argv) {
         else if (word == "--")
             only_names = true;
         else if (word == "-h" || word == "--help") {
-            std::fputs(usage, stdout);
-            std::exit(0);
+            put(usage);
+            std::exit(finish(0));
         } else if (word == "-f" || word == "--follow")
             options.follow = true;
         else if (word == "--json")
@@ -134,7 +135,7 @@ class Printer {
         else
             text(out, entry);
         out += '\n';
-        std::fwrite(out.data(), 1, out.size(), stdout);
+        put(out);
     }
 
   private:
@@ -189,7 +190,7 @@ class Tail {
         for (const Entry& entry : kept_)
             printer_.print(entry);
         kept_.clear();
-        std::fflush(stdout);
+        flush_output();
     }
 
   private:
@@ -250,7 +251,7 @@ Result<> follow(Bus& bus, const logs::Query& query, size_t most, const Printer& 
             return;
         if (!live) return waiting.push_back(std::move(entry));
         printer.print(entry);
-        std::fflush(stdout);
+        flush_output();
         seen.note(entry);
     };
     // First to hear what comes, then to read what was: a line may be seen twice, and is then left

@@ -12,6 +12,7 @@
 #include "init/dataspace/pattern.h"
 #include "services/muster/failed.h"
 #include "services/muster/graph.h"
+#include "services/muster/output.h"
 #include "services/muster/plot.h"
 #include "services/muster/shutdown.h"
 #include "services/muster/status_line.h"
@@ -27,13 +28,9 @@ namespace pat = dataspace::pattern;
 namespace {
 
 void print(const std::vector<std::string>& lines) {
-    std::string text;
     for (const std::string& each : lines)
-        text += each + "\n";
-    std::fwrite(text.data(), 1, text.size(), stdout);
+        put_line(each);
 }
-
-int finish(int result) { return std::fflush(stdout) == 0 ? result : 1; }
 
 void print(const Json& json) { print(std::vector<std::string>{json.text()}); }
 
@@ -218,7 +215,7 @@ int blame(const World& world, const LookOptions& options) {
 // To the file that was named, or to standard output.
 int deliver(const std::string& text, const std::string& path) {
     if (path.empty() || path == "-") {
-        std::fwrite(text.data(), 1, text.size(), stdout);
+        put(text);
         return 0;
     }
     FILE* file = std::fopen(path.c_str(), "we");
@@ -345,12 +342,12 @@ int look(Bus& bus, std::string_view command, const LookOptions& options) {
     }
     Result<World> world = World::load(bus);
     if (!world) return failed(world.error());
-    if (command == "tree") return finish(tree(*world, options));
-    if (command == "why") return finish(why(*world, options));
-    if (command == "blame") return finish(blame(*world, options));
-    if (command == "plot") return finish(plot(*world, options));
-    if (command == "graph") return finish(graph(*world, options));
-    return finish(status(bus, *world, options));
+    if (command == "tree") return tree(*world, options);
+    if (command == "why") return why(*world, options);
+    if (command == "blame") return blame(*world, options);
+    if (command == "plot") return plot(*world, options);
+    if (command == "graph") return graph(*world, options);
+    return status(bus, *world, options);
 }
 
 } // namespace muster::command

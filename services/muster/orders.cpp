@@ -5,6 +5,7 @@
 #include "init/preserves/text_writer.h"
 #include "services/muster/failed.h"
 #include "services/muster/notation.h"
+#include "services/muster/output.h"
 #include "services/muster/selection.h"
 #include "services/muster/status_line.h"
 #include "services/muster/templates.h"
@@ -81,7 +82,7 @@ int order(Bus& bus, const Arguments& arguments) {
             auto more = goes_down_with(bus, Value(meant->status.view().at(0)), *known);
             if (!more) return failed(more.error());
             for (const std::string& each : *more)
-                std::printf("%s: %s\n", word.c_str(), each.c_str());
+                put_line(word + ": " + each);
         }
         bus.client().message(bus.config(),
                              preserves::record(arguments.command + "-service", {meant->name}));

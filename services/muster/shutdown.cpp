@@ -15,6 +15,7 @@
 #include "init/base/fd.h"
 #include "init/dataspace/pattern.h"
 #include "services/muster/bus.h"
+#include "services/muster/output.h"
 #include "services/muster/screen.h"
 #include "services/muster/shutdown_request.h"
 #include "services/muster/upgrade.h"
@@ -167,7 +168,7 @@ int later(Bus& bus, const ShutdownRequest& request) {
     std::string line = std::string("The system will ") + will(action) + " at " +
                        clock_text(time, "%a %Y-%m-%d %H:%M") + ".";
     if (request.wall) wall(line, request.message);
-    std::printf("%s `shutdown -c` calls it off.\n", line.c_str());
+    put_line(line + " `shutdown -c` calls it off.");
     return 0;
 }
 
@@ -298,7 +299,7 @@ int shutdown_command(std::string_view name, const std::vector<std::string>& word
     std::string now = std::string("The system will ") + will(action) + " NOW.";
     switch (request->what) {
     case What::help:
-        std::fputs(shutdown_usage, stdout);
+        put(shutdown_usage);
         return 0;
     case What::nothing:
         return 0;

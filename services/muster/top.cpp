@@ -21,13 +21,14 @@ namespace {
 // A change of a service is shown at once, but no more often than this, in microseconds.
 constexpr uint64_t least_delay = 250'000;
 
-void write_all(std::string_view text) {
+Result<> write_all(std::string_view text) {
     while (!text.empty()) {
         ssize_t count = ::write(STDOUT_FILENO, text.data(), text.size());
         if (count < 0 && errno == EINTR) continue;
-        if (count <= 0) return;
+        if (count <= 0) return system_error("standard output", errno);
         text.remove_prefix(static_cast<size_t>(count));
     }
+    return {};
 }
 
 // The whole of a terminal, without echo; given back when this goes.
@@ -47,10 +48,10 @@ class FullScreen {
             raw.c_cc[VTIME] = 0;
             tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
         }
-        write_all("\033[?1049h\033[?25l");
+        (void)write_all("\033[?1049h\033[?25l");
     }
     void leave() {
-        write_all("\033[?25h\033[?1049l");
+        (void)write_all("\033[?25h\033[?1049l");
         if (keys_) tcsetattr(STDIN_FILENO, TCSADRAIN, &before_);
         keys_ = false;
     }
@@ -173,8 +174,7 @@ bool Loop::signalled(FullScreen* full) {
 Result<bool> Loop::wait(uint64_t until, FullScreen* full) {
     uint64_t begun = now_us();
     for (;;) {
-        Result<bool> flushed = bus_.client().flush();
-        if (!flushed) return flushed.error();
+        if (Result<> flushed = bus_.flush(); !flushed) return flushed.error();
         uint64_t now = now_us();
         uint64_t end = changed_ ? std::min(until, begun + least_delay) : until;
         if (redraw_ || now >= end) return true;
@@ -197,7 +197,8 @@ Result<bool> Loop::wait(uint64_t until, FullScreen* full) {
 
 Result<> Loop::run() {
     Screen screen = Screen::of(STDOUT_FILENO);
-    bool live = screen.terminal && !options_.json && isatty(STDIN_FILENO);
+    // What is to be seen so many times is to stay on the terminal.
+    bool live = screen.terminal && !options_.json && options_.rounds == 0 && isatty(STDIN_FILENO);
     uint64_t rounds = options_.rounds;
     if (rounds == 0 && !live) rounds = 1;
     std::unique_ptr<FullScreen> full;
@@ -233,12 +234,13 @@ Result<> Loop::run() {
                 text += (live && i > 0 ? "\r\n" : "") + lines[i] + (live ? "\033[K" : "\n");
             if (live) text += "\033[J";
         }
-        write_all(text);
+        if (Result<> written = write_all(text); !written) return written;
         if (rounds != 0 && round >= rounds) return {};
         Result<bool> more = wait(now + options_.delay, full.get());
         if (!more) return more.error();
         if (!*more) return {};
-        if (!live && !options_.json) write_all("\n");
+        if (live || options_.json) continue;
+        if (Result<> written = write_all("\n"); !written) return written;
     }
 }
 

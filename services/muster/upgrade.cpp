@@ -11,6 +11,7 @@
 
 #include "init/dataspace/pattern.h"
 #include "services/muster/bus.h"
+#include "services/muster/output.h"
 
 namespace muster::command {
 
@@ -97,8 +98,8 @@ int upgrade(const std::string& path) {
         auto now = programs_of(**again);
         if (!now && now.error().message.empty()) continue;
         if (!now) return fail(now.error().message);
-        std::printf("second stage: process %s, now %s\n", number("process").c_str(),
-                    std::to_string(now->view().get("process").as_int().value_or(0)).c_str());
+        put_line("second stage: process " + number("process") + ", now " +
+                 std::to_string(now->view().get("process").as_int().value_or(0)));
         return 0;
     }
 }

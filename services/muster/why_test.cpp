@@ -177,6 +177,7 @@ TEST_CASE("blame: the slowest first; the critical path is what each waited for l
          parse("<service <daemon other> running {since: 950 rise: <rise 100 100 950>}>"),
          parse("<service <daemon stuck> waiting {since: 100 rise: <rise 100 0 0> needed: "
                "#t waiting-for: [<x>]}>"),
+         parse("<service <daemon bad> failed {since: 180 rise: <rise 100 150 0>}>"),
          parse("<depends-on <milestone default> <service-state <daemon slow> ready>>"),
          parse("<depends-on <milestone default> <service-state <daemon quick> ready>>"),
          parse("<depends-on <daemon slow> <service-state <daemon base> up>>")});
@@ -184,11 +185,23 @@ TEST_CASE("blame: the slowest first; the critical path is what each waited for l
     for (const Blame& each : blame(world, true, 1'000))
         order += world.units()[each.unit].shown + " " + std::to_string(each.own) + " " +
                  std::to_string(each.total) + ";";
-    CHECK(order == "other 850 850;slow 500 700;base 200 200;quick 100 100;stuck 0 900;");
+    CHECK(order == "other 850 850;slow 500 700;base 200 200;quick 100 100;bad 30 80;stuck 0 900;");
     std::string path;
     for (size_t unit : critical_path(world, boot_target(world)))
         path += world.units()[unit].shown + " ";
     CHECK(path == "<milestone default> slow base ");
+}
+
+TEST_CASE("status of one: lines of the log have the time at which they were written") {
+    World world({*preserves::parse_text("<service <daemon a> stopped {}>")});
+    Detail detail{};
+    uint64_t written = *logs::parse_time("2026-11-22T01:02:03.456789Z");
+    detail.lines = {
+        {.service = "a", .time_us = written, .pid = 7, .stream = "stdout", .text = "x"}};
+    std::string line = detail_lines(world, detail, Screen{}).back();
+    CHECK(line.ends_with("log  " + local_time(written).substr(11) + " x"));
+    // The same moment as the time stamp, wherever we are.
+    CHECK(line.find(":03 x") != std::string::npos);
 }
 
 TEST_CASE("plot: ticks are round numbers, and there are neither too many nor too few") {

@@ -1,0 +1,70 @@
+#!/bin/sh
+# What `muster` prints when it cannot be written: that is said, and the exit status is 1.
+set -eu
+cd "$(dirname "$0")/../.."
+muster=build/bin/muster
+tmp=$(mktemp -d)
+server=
+trap '[ -z "$server" ] || { kill "$server" && wait "$server"; } || :; rm -rf "$tmp"' EXIT
+trap 'exit 1' INT TERM
+mkfifo "$tmp/said"
+cat >"$tmp/space.pr" <<END
+? <service-state <relay-listener ?where _> ready> [ \$log ! <log "-" {line: <listening \$where>}> ]
+END
+build/bin/dataspace --no-banner -c "$tmp/space.pr" -s "$tmp/bus" 2>"$tmp/said" &
+server=$!
+exec 3<"$tmp/said"
+while read -r line <&3; do
+    case $line in *"listening <unix \"$tmp/bus\""*) break ;; esac
+done
+export MUSTER_BUS="$tmp/bus"
+mkdir "$tmp/logs"
+echo '2026-11-22T01:02:03.456789Z stdout[7]: a line' >"$tmp/logs/some.log"
+
+why=
+# is WHAT-IT-SAYS-ON-STDERR STATUS COMMAND...; its stdout goes where that of `is` goes.
+is() {
+    expected=$1 code=$2 status=0
+    shift 2
+    timeout 20 "$@" 2>"$tmp/errors" || status=$?
+    said=$(cat "$tmp/errors")
+    [ "$said" = "$expected" ] && [ "$status" = "$code" ] && return
+    why="$why; $*: '$said' with status $status, should be '$expected' with $code"
+}
+tell() { # NAME
+    if [ -z "$why" ]; then echo "ok $1"; else echo "not ok $1: ${why#; }"; fi
+    why=
+}
+
+full() { is 'muster: standard output: No space left on device' 1 "$muster" "$@" >/dev/full; }
+for command in help 'help why' --help --version 'log --help' 'status --json' 'tree --json' \
+    'plot --json' plot graph blame 'top -n 1' 'shutdown --help'; do
+    # shellcheck disable=SC2086 # words
+    full $command
+done
+full log --directory "$tmp/logs"
+full log --json --directory "$tmp/logs"
+full mint --oid '"x"' --phrase y
+tell 'muster: output that cannot be written is an error'
+
+is '' 0 "$muster" status --json >&-
+is '' 0 "$muster" status --json <&- >&-
+timeout 20 "$muster" status --json 2>&- >"$tmp/shown" || why="$why; status $? without stderr"
+grep -q '"services"' "$tmp/shown" || why="$why; nothing is shown without stderr"
+# Nothing but /dev/null is there while it waits for the bus.
+"$muster" wait --in status '<never>' <&- >&- 2>&- &
+waiting=$!
+until ls -l "/proc/$waiting/fd" | grep -q socket; do :; done
+for fd in 0 1 2; do
+    to=$(readlink "/proc/$waiting/fd/$fd")
+    [ "$to" = /dev/null ] || why="$why; descriptor $fd is $to"
+done
+kill "$waiting"
+wait "$waiting" 2>/dev/null || :
+tell 'muster: closed standard descriptors are not taken for the bus'
+
+# With -n it stays on the terminal when it ends.
+test-vm/at-terminal "$muster" top -n 1 </dev/null >"$tmp/shown"
+grep -q SERVICE "$tmp/shown" || why="$why; nothing is shown"
+! grep -qF '[?1049h' "$tmp/shown" || why="$why; the other screen is used"
+tell 'muster top -n: what it shows stays on the terminal'
