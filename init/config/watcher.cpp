@@ -394,8 +394,7 @@ void ConfigWatcher::finish(Turn& turn) {
     if (waiting_) schedule();
 }
 
-void ConfigWatcher::settle(Turn& turn, const Starting& starting,
-                           std::vector<Ref<Facet>>& to_stop) {
+void ConfigWatcher::settle(Turn& turn, const Starting& starting, std::vector<Ref<Facet>>& to_stop) {
     File& file = files_[starting.path];
     std::unique_ptr<Version> next = std::move(file.next);
     if (!starting.kept) set_load_errors(turn, file, {});

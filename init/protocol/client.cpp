@@ -132,7 +132,7 @@ ssize_t write_some(int fd, const uint8_t* data, size_t size) {
 
 Result<bool> Client::flush() {
     while (unsent()) {
-        ssize_t count = write_some(output_fd(), outgoing_.data() + sent_, unsent());
+        ssize_t count = write_some(output_fd(), outgoing_.data() + sent_, outgoing_.size() - sent_);
         if (count < 0) {
             if (errno == EINTR) continue;
             if (errno == EAGAIN) return false;

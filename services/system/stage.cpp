@@ -229,7 +229,8 @@ void SecondStage::serve(Turn& turn) {
     config::serve_config_watchers(
         turn, loop_, config_,
         [report](const config::Problem& problem) { report(config::to_string(problem)); }, guarded,
-        check_assertion, [this](const std::string& path) {
+        check_assertion,
+        [this](const std::string& path) {
             if (!options_.system) return config::KeptScripts();
             return config::KeptScripts("/run/muster/scripts", path, link_.welcome().starts == 0);
         });
