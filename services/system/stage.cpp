@@ -125,10 +125,11 @@ void SecondStage::boot(Turn& turn) {
                                                       .log = log_,
                                                       .overrides_path = overrides,
                                                       .times = open_times(),
-                                                      .loop = &loop_});
+                                                      .loop = &loop_,
+                                                      .ending = has(records::kEnding)});
     power_ = std::make_unique<Power>(
         PowerContext{loop_, engine_, link_, processes_, adoption_, tracker, config_, status_, log_,
-                     options_.system ? "/run/muster/shutdown" : "", journal_.get()},
+                     options_.system ? "/run/muster/shutdown" : "", journal_.get(), has(records::kEnding)},
         facet_);
     power_->resume(turn);
     system_ = power_->capability(turn);
@@ -212,7 +213,8 @@ void SecondStage::serve(Turn& turn) {
                                 .status = status_,
                                 .adoption = &adoption_,
                                 .sockets = sockets_,
-                                .journal = journal_.get()});
+                                .journal = journal_.get(),
+                                .ending = has(records::kEnding)});
     auto tell = [log = log_](Turn& inner, const std::string& line) { say(inner, log, line); };
     serve_presence(turn, {.loop = loop_,
                           .config = config_,
