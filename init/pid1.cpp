@@ -98,7 +98,7 @@ void Pid1::begin() {
 }
 
 void Pid1::start_second_stage() {
-    enter(Phase::running, 0);
+    if (!ending()) enter(Phase::running, 0); // else the limit of the end goes on
     state_.greeted = false;
     state_.up = false;
     state_.kept_at = 0;
@@ -116,11 +116,11 @@ void Pid1::start_second_stage() {
     } else {
         Record welcome = records::make_record(Kind::welcome);
         auto& text = welcome.payload.welcome;
-        text.flags = (state_.container ? records::kContainer : 0) |
-                     (state_.cgroup2 ? records::kCgroup2 : 0) |
-                     (state_.cgroup_kill ? records::kCgroupKill : 0) |
-                     (state_.quiet ? records::kQuiet : 0) |
-                     (state_.initramfs ? records::kInitramfs : 0);
+        text.flags =
+            (state_.container ? records::kContainer : 0) |
+            (state_.cgroup2 ? records::kCgroup2 : 0) |
+            (state_.cgroup_kill ? records::kCgroupKill : 0) | (state_.quiet ? records::kQuiet : 0) |
+            (state_.initramfs ? records::kInitramfs : 0) | (ending() ? records::kEnding : 0);
         text.starts = state_.starts;
         text.slots = records::kSlots;
         text.stored_fds = records::kStoredFds;
@@ -137,7 +137,7 @@ void Pid1::start_second_stage() {
     if (pid <= 0) {
         warn("cannot start ", state_.second_stage, ": ", strerror(-pid));
         ++state_.failures;
-        wait_then_start(state_.limits.wait);
+        ending() ? terminate() : wait_then_start(state_.limits.wait);
         return;
     }
     state_.link_fd = ends[0];
@@ -241,11 +241,12 @@ void Pid1::second_stage_died(int wait_status) {
     state_.second_stage_pid = 0;
     read_records(kRound); // its last words
     close_link();
-    if (ending()) {
-        if (state_.phase == Phase::stopping) terminate();
+    if (state_.phase > Phase::stopping) return;
+    HowEnded how(wait_status);
+    if (state_.phase == Phase::stopping) {
+        died_while_stopping(how);
         return;
     }
-    HowEnded how(wait_status);
     if (state_.replacing) {
         say("the second stage is replaced");
         state_.failures = 0;
@@ -260,6 +261,20 @@ void Pid1::second_stage_died(int wait_status) {
              state_.failures, " of ", kFailedStarts);
     }
     start_or_shell();
+}
+
+// The next one takes over what still runs and goes on with the end. The limit stays where it is, so
+// there is no time for pauses: each death counts, also of one that was up.
+void Pid1::died_while_stopping(const HowEnded& how) {
+    ++state_.failures;
+    warn("the second stage died while it stopped the services (", how.what, how.number,
+         "), attempt ", state_.failures, " of ", kFailedStarts);
+    if (state_.failures >= kFailedStarts) {
+        terminate();
+        return;
+    }
+    state_.stop_sent = false;
+    start_second_stage();
 }
 
 void Pid1::helper_ended(int wait_status) {

@@ -17,8 +17,9 @@
 //                that ended at once, so that a loop of them leaves the machine usable.
 //   any of these a signal or a record asks for the end -> stopping if a second stage is up,
 //                else terminating
-//   stopping     `services_stopped`, its death, a broken link, a second request by signal, or the
-//                limit -> terminating
+//   stopping     `services_stopped`, a second request by signal, or the limit -> terminating. The
+//                second stage dies -> the next one goes on, within the same limit; the fifth death
+//                -> terminating
 //   terminating  TERM, HUP and CONT went to all; none left, or the limit -> killing
 //   killing      KILL went to all; none left, or the limit -> finishing. For a switch of the root:
 //                the switch, which does not return; if it fails, a shell.
@@ -41,6 +42,8 @@
 #include "init/state.h"
 
 namespace muster::pid1 {
+
+struct HowEnded;
 
 class Pid1 {
   public:
@@ -83,6 +86,7 @@ class Pid1 {
     void handle_exit(const Exited& exited);
     void book(std::uint32_t slot, const Exited& exited);
     void second_stage_died(int wait_status);
+    void died_while_stopping(const HowEnded& how);
     void helper_ended(int wait_status);
 
     void start_second_stage();
@@ -106,7 +110,7 @@ class Pid1 {
     void refuse(std::uint16_t kind, int error, std::string_view reason);
 
     void ask_end(records::Action action, int exit_status, int signal);
-    void send_stop();
+    bool stop_is_due() const;
     void terminate();
     void kill_all();
     void finish();

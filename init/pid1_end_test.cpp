@@ -113,11 +113,14 @@ TEST_CASE("services that have more time are waited for, as long as the second st
         machine.pass(10'000);
         CHECK(machine.state->phase == Phase::terminating);
     }
-    SECTION("not when it dies meanwhile") {
+    SECTION("also when it dies meanwhile") {
         Machine machine;
         stopping(machine);
         ask(machine, 120'000);
         machine.second_stage_dies();
+        machine.pass(119'000);
+        CHECK(machine.state->phase == Phase::stopping);
+        machine.pass(4'000);
         CHECK(machine.state->phase == Phase::terminating);
     }
     SECTION("not at another time") {
@@ -144,11 +147,12 @@ TEST_CASE("the end does not wait for a second stage that is not there to be aske
         machine.pid1->on_signal(SIGUSR1);
         CHECK(machine.state->phase == Phase::terminating);
     }
-    SECTION("dies while it stops the services") {
+    SECTION("it cannot be started again") {
         Machine machine;
         machine.pid1->begin();
         machine.up();
         machine.pid1->on_signal(SIGUSR1);
+        machine.kernel.start_errors = {EAGAIN};
         machine.second_stage_dies();
         CHECK(machine.state->phase == Phase::terminating);
     }
@@ -161,6 +165,60 @@ TEST_CASE("the end does not wait for a second stage that is not there to be aske
         machine.pid1->on_signal(SIGINT);
         CHECK(machine.state->phase == Phase::terminating);
     }
+}
+
+TEST_CASE("a second stage that dies while it stops the services is started again to go on") {
+    Machine machine;
+    machine.pid1->begin();
+    machine.up();
+    machine.start_service("daemon a", 300);
+    machine.pid1->on_signal(SIGUSR2);
+    machine.kinds();
+    machine.kernel.now += 20'000;
+    machine.second_stage_dies();
+    REQUIRE(machine.kernel.count(Helper::second_stage) == 2);
+    CHECK(machine.state->phase == Phase::stopping);
+    CHECK(machine.kernel.kills.empty());
+    SECTION("it knows from the beginning, and gets the same request when it is up") {
+        machine.connect();
+        CHECK((machine.link->welcome().flags & records::kEnding) != 0);
+        CHECK(machine.kinds() == std::vector<Kind>{Kind::kept_end});
+        REQUIRE(machine.link->up().ok());
+        machine.pid1->on_link_readable();
+        auto all = machine.received();
+        REQUIRE(all.size() == 1);
+        CHECK(all[0].record.kind == static_cast<std::uint16_t>(Kind::stop));
+        CHECK(all[0].record.payload.stop.action == Action::poweroff);
+        CHECK(all[0].record.payload.stop.signal == SIGUSR2);
+        REQUIRE(machine.link->services_stopped().ok());
+        machine.pid1->on_link_readable();
+        CHECK(machine.state->phase == Phase::terminating);
+    }
+    SECTION("the limit is counted from the beginning of the end") {
+        machine.up();
+        machine.pass(machine.state->limits.stop - 20'001);
+        CHECK(machine.state->phase == Phase::stopping);
+        machine.pass(1);
+        CHECK(machine.state->phase == Phase::terminating);
+    }
+    SECTION("not without end, and whether it was up makes no difference") {
+        for (int death = 2; death <= 5; ++death) {
+            CHECK(machine.state->phase == Phase::stopping);
+            if (death % 2 == 0) machine.up();
+            machine.second_stage_dies();
+        }
+        CHECK(machine.state->phase == Phase::terminating);
+        CHECK(machine.kernel.count(Helper::second_stage) == 5);
+    }
+}
+
+TEST_CASE("one that is started in the ordinary course is to start services") {
+    Machine machine;
+    machine.pid1->begin();
+    machine.up();
+    machine.second_stage_dies();
+    machine.connect();
+    CHECK((machine.link->welcome().flags & records::kEnding) == 0);
 }
 
 TEST_CASE("the signals of busybox init, and those that engines send") {
@@ -245,6 +303,7 @@ TEST_CASE("a container ends with the status of its main service, however the end
     SECTION("another process with its number is not it") {
         machine.die(50, exit_code(7));
         machine.die(50, exit_code(9));
+        machine.pid1->on_signal(SIGTERM);
         machine.pid1->on_signal(SIGTERM);
         rest(Action::poweroff);
         CHECK(machine.kernel.exit_status == 7);

@@ -72,7 +72,7 @@ void Pid1::handle_record(const Record& record, Attached& attached) {
     case Kind::up:
         if (!state_.up && !ending()) state_.phase_since_ms = kernel_.now_ms();
         state_.up = true;
-        state_.failures = 0;
+        if (!ending()) state_.failures = 0;
         break;
     case Kind::acknowledge:
         handle_acknowledge(record.payload.acknowledge);
@@ -213,8 +213,12 @@ void Pid1::greet() {
 
 bool Pid1::wants_to_write() const {
     if (state_.link_fd < 0 || !state_.greeted) return false;
-    return !state_.statuses.all_sent() || !state_.kept_done ||
-           (state_.phase == Phase::stopping && !state_.stop_sent);
+    return !state_.statuses.all_sent() || !state_.kept_done || stop_is_due();
+}
+
+// One that was started during the end is told when it is up.
+bool Pid1::stop_is_due() const {
+    return state_.phase == Phase::stopping && state_.up && !state_.stop_sent;
 }
 
 void Pid1::on_link_writable() { send_pending(); }
@@ -256,7 +260,7 @@ void Pid1::send_pending() {
             ++state_.kept_fds;
         }
     }
-    if (sent == 0 && state_.phase == Phase::stopping && !state_.stop_sent) {
+    if (sent == 0 && stop_is_due()) {
         Record record = records::make_record(Kind::stop);
         record.payload.stop = {state_.action, state_.stop_signal, state_.limits.stop};
         sent = send_record(state_.link_fd, record);

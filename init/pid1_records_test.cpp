@@ -347,8 +347,9 @@ TEST_CASE("the last words of a second stage are heard") {
     machine.up();
     REQUIRE(machine.link->shutdown(Action::poweroff).ok());
     machine.second_stage_dies(exit_code(0));
-    CHECK(machine.state->phase == Phase::terminating);
+    CHECK(machine.state->phase == Phase::stopping);
     CHECK(machine.state->action == Action::poweroff);
+    CHECK(machine.kernel.count(Helper::second_stage) == 2); // which goes on with it
 }
 
 TEST_CASE("a second stage that does not read loses nothing and holds nobody up") {

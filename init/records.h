@@ -40,7 +40,10 @@
 //                                              has more time to stop than the limit leaves; not
 //                                              in a container, whose end others wait for
 //                                         <--  `services_stopped`
-//   At that, at the limit, or when the second stage dies or is not up, init goes on alone: TERM to
+//   A second stage that dies before it has said so is started again, with kEnding in its welcome,
+//   and gets the same `stop` when it is up; the limit goes on from when the end began.
+//   At `services_stopped`, at the limit, when the second stage was not up at the beginning of the
+//   end or has died five times since, init goes on alone: TERM to
 //   everything, a grace time, KILL to everything, unmounting in a child with a time limit, and the
 //   action. A second `shutdown` may change the action before the last step; it cannot be called
 //   off. `switch_root` is refused, before anything is stopped, when the new root is no mount point
@@ -138,6 +141,8 @@ inline constexpr std::uint32_t kCgroup2 = 2;    // /sys/fs/cgroup is a cgroup2 t
 inline constexpr std::uint32_t kCgroupKill = 4; // it has cgroup.kill
 inline constexpr std::uint32_t kQuiet = 8;      // `quiet` was on the kernel command line
 inline constexpr std::uint32_t kInitramfs = 16; // the root file system is an initramfs
+inline constexpr std::uint32_t kEnding = 32;    // the end has begun: start nothing; `stop` follows
+                                                // when you are up
 
 // With the state memfd as its descriptor.
 struct Welcome {

@@ -41,6 +41,8 @@ struct Context {
     std::shared_ptr<Gathering> gathering{};
     // Where lines are kept until they are in their files; null: they are only sent to `log`.
     logs::Journal* journal = nullptr;
+    // The system goes down already, and what was adopted is only to be stopped: nothing starts.
+    bool ending = false;
 };
 
 } // namespace muster::services

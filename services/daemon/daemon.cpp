@@ -73,6 +73,7 @@ void Daemon::attach(Ref<Facet> facet) {
 void Daemon::run(Turn& turn, const std::vector<Value>& specs) {
     wanted_ = true;
     confirm(turn, specs);
+    if (context_->ending) return changed(turn); // nothing is replaced any more
     std::vector<Ref<Instance>> before = instances_;
     bool unconfirmed = false;
     for (const Ref<Instance>& instance : before) {
@@ -124,7 +125,7 @@ void Daemon::stop(Turn& turn) {
 }
 
 void Daemon::restart(Turn& turn) {
-    if (!wanted_) return;
+    if (!wanted_ || context_->ending) return;
     restarting_ = true;
     std::vector<Ref<Instance>> before = instances_;
     for (const Ref<Instance>& instance : before)
@@ -167,7 +168,7 @@ void Daemon::instance_gone(Turn& turn, Instance& instance) {
 
 // Never two of each: new ones wait until nothing is left of those that they replace.
 void Daemon::start_idle(Turn& turn) {
-    if (!wanted_) return;
+    if (!wanted_ || context_->ending) return;
     for (const Ref<Instance>& instance : instances_) {
         if (instance->retired()) return;
         if (restarting_ && instance->phase() != Phase::idle) return;

@@ -133,13 +133,31 @@ void Power::main_runs(pid_t pid) {
 }
 
 void Power::main_ended() {
-    if (stopping_) return; // as it was told to
+    if (stopping_ || context_.ending) return; // as it was told to
     Result<> sent = context_.link.shutdown(Action::exit, main_->status().value_or(0));
     if (!sent) log(sent.error().message);
 }
 
 void Power::time_is_over() {
     if (report_) report_->finish();
+}
+
+// Who goes on with an end has just read the configuration, and what follows from it is still being
+// drawn: without that there is no order to stop in.
+void Power::on_stop(Action action) {
+    if (std::exchange(stopping_, true)) return;
+    if (!context_.ending) return begin_stop(action);
+    before_stop_ = context_.loop.after(Adoption::quiet, [this, action] { begin_stop(action); });
+}
+
+void Power::begin_stop(Action action) {
+    context_.adoption.release();
+    if (context_.journal) context_.journal->set_ending();
+    if (action != Action::switch_root) context_.processes.cgroups().leave();
+    stop_all([this] {
+        Result<> sent = context_.link.services_stopped();
+        if (!sent) log(sent.error().message);
+    });
 }
 
 void Power::on_records() {
@@ -160,15 +178,7 @@ void Power::on_records() {
             break;
         }
         case Kind::stop:
-            if (std::exchange(stopping_, true)) break;
-            context_.adoption.release();
-            if (context_.journal) context_.journal->set_ending();
-            if (record.payload.stop.action != Action::switch_root)
-                context_.processes.cgroups().leave();
-            stop_all([this] {
-                Result<> sent = context_.link.services_stopped();
-                if (!sent) log(sent.error().message);
-            });
+            on_stop(record.payload.stop.action);
             break;
         case Kind::refused:
             log("init refuses: " + std::string(record.payload.refused.reason));

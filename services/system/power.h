@@ -37,6 +37,7 @@ struct PowerContext {
     dataspace::CapRef log;
     std::string pending_path;         // PendingShutdown's
     logs::Journal* journal = nullptr; // is told when the end begins
+    bool ending = false;              // it had begun before us: we only go on with it
 };
 
 class Power {
@@ -66,11 +67,14 @@ class Power {
     void command(dataspace::Turn& turn, preserves::View request);
     void replace();
     void log(std::string line);
+    void on_stop(records::Action action);
+    void begin_stop(records::Action action);
     void stop_all(std::function<void()> stopped);
 
     PowerContext context_;
     Ref<dataspace::Facet> facet_;
     bool stopping_ = false;
+    Timer before_stop_;
     PendingShutdown pending_;
     std::unique_ptr<StopReport> report_;
     const MainService* main_ = nullptr;

@@ -128,11 +128,13 @@ void SecondStage::boot(Turn& turn) {
          .overrides_path = overrides,
          .times = open_times(),
          .loop = &loop_,
-         .last_to_stop = preserves::record("daemon", {preserves::symbol(logs::writer_name)})});
-    power_ = std::make_unique<Power>(
-        PowerContext{loop_, engine_, link_, processes_, adoption_, tracker, config_, status_, log_,
-                     options_.system ? "/run/muster/shutdown" : "", journal_.get()},
-        facet_);
+         .last_to_stop = preserves::record("daemon", {preserves::symbol(logs::writer_name)}),
+         .ending = has(records::kEnding)});
+    power_ = std::make_unique<Power>(PowerContext{loop_, engine_, link_, processes_, adoption_,
+                                                  tracker, config_, status_, log_,
+                                                  options_.system ? "/run/muster/shutdown" : "",
+                                                  journal_.get(), has(records::kEnding)},
+                                     facet_);
     power_->resume(turn);
     system_ = power_->capability(turn);
     if (options_.control) control_ = control(turn, log_, [this](int status) { end(status); });
@@ -215,7 +217,8 @@ void SecondStage::serve(Turn& turn) {
                                 .status = status_,
                                 .adoption = &adoption_,
                                 .sockets = sockets_,
-                                .journal = journal_.get()});
+                                .journal = journal_.get(),
+                                .ending = has(records::kEnding)});
     auto tell = [log = log_](Turn& inner, const std::string& line) { say(inner, log, line); };
     serve_presence(turn, {.loop = loop_,
                           .config = config_,

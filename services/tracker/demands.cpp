@@ -53,6 +53,7 @@ void Tracker::observe_services(Turn& turn) {
             // The second run is over, however it ended.
             if (present && (failed || up)) service.rerunning = false;
             self->touch(t, service);
+            if (self->spaces_.ending) self->mark(t, service); // it runs as long as it is there
             self->mark_dependents(t, service.name);
             self->mark_followers(t, service.name);
             self->mark_dependencies_at_the_end(t, service);

@@ -4,12 +4,14 @@
 namespace muster::services {
 
 // What it asks for and is there at its start is what it depends on until it ends, whatever becomes
-// of the configuration meanwhile.
+// of the configuration meanwhile. Who was adopted for its end was started by somebody else: then
+// the configuration is all there is to go by.
 void Tracker::note_order(Service& service) const {
     service.after.clear();
     for (const auto& [key, dependency] : service.dependencies) {
         bool order = dependency.bond != Bond::gives_way && dependency.bond != Bond::displaces;
-        if (order && dependency.service.valid() && dependency.met)
+        bool met = dependency.met || spaces_.ending;
+        if (order && dependency.service.valid() && met)
             service.after.made().push_back(dependency.service);
     }
 }
@@ -20,6 +22,8 @@ void Tracker::stop_all(Turn& turn, std::function<void()> stopped, std::function<
     last_ = std::move(last);
     find_before_last();
     for (auto& [name, each] : services_) {
+        if (each.run && spaces_.ending)
+            note_order(each); // it may have run before it was configured
         // Also one that somebody stopped a moment ago: it may need the others until it has.
         if (each.run || still_up(each))
             for (const Value& dependee : each.after)

@@ -117,6 +117,8 @@ void Tracker::judge(Turn& turn, Service& each) {
     be_patient(each, pursued);
     bool clear = each.missing.empty();
     bool wanted = pursued && clear;
+    if (spaces_.ending && each.is_daemon() && !each.is_point())
+        wanted = !each.states.empty() || each.active();
     if (shutting_down_) {
         // What is no process stays: configuration that went would take everything with it at once.
         bool keeps = !each.is_daemon() && !each.is_point();

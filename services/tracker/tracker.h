@@ -66,6 +66,9 @@ struct TrackerSpaces {
     preserves::Value last_to_stop = {};
     // How long S waits for what it wants, or is to come after, when nothing is bringing it about.
     uint64_t patience = 5 * second;
+    // The system goes down, and `stop_all` comes when the configuration is known: daemons that are
+    // there stay until then, whoever needs them, and no others run.
+    bool ending = false;
 };
 
 class Tracker;
