@@ -34,8 +34,9 @@ std::int64_t microseconds(const timeval& time) {
 
 int result(int returned) { return returned < 0 ? -errno : returned; }
 
-// Descriptors 0 to 2 must be something, or the next ones opened would be.
-void fill_stdio() {
+} // namespace
+
+void LinuxKernel::fill_stdio() {
     int fd;
     do {
         fd = open("/dev/null", O_RDWR);
@@ -45,7 +46,13 @@ void fill_stdio() {
     if (fd > 2) close(fd);
 }
 
-} // namespace
+void LinuxKernel::share_output() {
+    for (int fd : {1, 2}) {
+        struct stat about;
+        if (fstat(fd, &about) == 0 && S_ISREG(about.st_mode))
+            fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_APPEND);
+    }
+}
 
 void LinuxKernel::open_console(bool container) {
     fill_stdio();

@@ -298,6 +298,7 @@ bool is_contained(Kernel& kernel) {
 }
 
 int run_as_pid1(int argc, char** argv) {
+    LinuxKernel::fill_stdio();
     bool resumed = argc == 3 && std::strcmp(argv[1], "--resume") == 0;
     bool container = argc > 1 && std::strcmp(argv[1], "--container") == 0;
     Options options;
@@ -340,6 +341,7 @@ int run_as_pid1(int argc, char** argv) {
         setsid();
         kernel.open_console(true); // holds 0 to 2 until there is a console
         if (container) {
+            LinuxKernel::share_output();
             if (enter_container(kernel)) mount_file_systems(kernel, *state);
             state->terminal = isatty(0);
             state->quiet = options.quiet;
