@@ -130,6 +130,7 @@ std::vector<SpecProblem> read_spec(View value, DaemonSpec* out) {
         r.spec.ready_on_start = false;
         r.spec.restart = Restart::on_error;
         r.command("argv", value.at(0), r.spec.argv);
+        if (value.count() > 1) r.fail(value.at(1), "<one-shot COMMAND> says no more than that");
     } else if (value.as_string() || value.is(Kind::sequence)) {
         r.command("argv", value, r.spec.argv);
     } else if (value.is(Kind::dictionary)) {
@@ -155,6 +156,9 @@ Result<DaemonSpec> parse_spec(View value) {
 std::vector<std::pair<View, std::string>> check_assertion(View assertion) {
     std::vector<std::pair<View, std::string>> found;
     if (!assertion.is_record("daemon", 2)) return found;
+    if (assertion.count() > 2)
+        found.emplace_back(assertion.at(2), "<daemon " + preserves::to_text(assertion.at(0)) +
+                                                " …>: more than <daemon ID SPEC>");
     for (SpecProblem& problem : read_spec(assertion.at(1), nullptr))
         found.emplace_back(problem.part, "<daemon " + preserves::to_text(assertion.at(0)) +
                                              " …>: " + std::move(problem.message));

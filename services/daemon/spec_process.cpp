@@ -1,5 +1,6 @@
 // Fields about the process itself: who it is, what it sees, what it may take.
 #include <algorithm>
+#include <cstdlib>
 
 #include "services/daemon/spec_values.h"
 
@@ -100,7 +101,8 @@ bool read_env(SpecReader& r, std::string_view field, View value) {
 }
 
 bool read_dir(SpecReader& r, std::string_view field, View value) {
-    return r.path(field, value, r.spec.dir);
+    if (!r.path(field, value, r.spec.dir)) return false;
+    return r.spec.dir.starts_with("/") || r.wrong(field, value, "an absolute path");
 }
 
 bool read_clear_env(SpecReader& r, std::string_view field, View value) {
@@ -151,6 +153,13 @@ bool read_oom_score(SpecReader& r, std::string_view field, View value) {
     return true;
 }
 
+// Of sizes as SpecReader::size has them.
+bool is_at_most(const std::string& soft, const std::string& hard) {
+    if (hard == "max" || soft == hard) return true;
+    return soft != "max" &&
+           std::strtoull(soft.c_str(), nullptr, 10) <= std::strtoull(hard.c_str(), nullptr, 10);
+}
+
 bool read_limits(SpecReader& r, std::string_view field, View value) {
     return r.fields(field, value, [&](std::string_view name, View limit) {
         if (!among(limit_names, name)) return false;
@@ -159,6 +168,10 @@ bool read_limits(SpecReader& r, std::string_view field, View value) {
         bool pair = limit.is(Kind::sequence) && limit.count() == 2;
         if (r.size(what, pair ? limit.at(0) : limit, soft) &&
             (!pair || r.size(what, limit.at(1), hard))) {
+            if (pair && !is_at_most(soft, hard)) {
+                r.fail(limit, what + ": the soft limit is above the hard one");
+                return true;
+            }
             auto word = [](const std::string& text) { return text == "max" ? "unlimited" : text; };
             r.stub("--limit", std::string(name) + "=" + word(soft) +
                                   (pair ? ":" + std::string(word(hard)) : ""));

@@ -8,6 +8,7 @@
 
 #include "init/base/catch.h"
 #include "init/preserves/text_reader.h"
+#include "init/preserves/text_writer.h"
 #include "services/process/spawn.h"
 
 using namespace muster;
@@ -153,6 +154,25 @@ TEST_CASE("spec: what is unknown is an error, with a guess") {
     CHECK(bad("{argv: \"a\" \"dir\": \"/\"}") == "unknown field \"dir\"");
     CHECK(bad("{argv: \"a\" cgroup: {memroy: 5}}") == "cgroup: unknown field memroy");
     CHECK(bad("{argv: \"a\" colour: red}") == "unknown field colour");
+}
+
+TEST_CASE("spec: what is said beside it is an error") {
+    CHECK(bad("<one-shot \"a\" {restart: never}>") == "<one-shot COMMAND> says no more than that");
+    auto value = preserves::parse_text("<daemon x \"a\" {nice: 5}>");
+    auto problems = check_assertion(*value);
+    REQUIRE(problems.size() == 1);
+    CHECK(preserves::to_text(problems[0].first) == "{nice: 5}");
+    CHECK(problems[0].second == "<daemon x …>: more than <daemon ID SPEC>");
+}
+
+TEST_CASE("spec: what cannot be is said before it is tried") {
+    CHECK(bad("{argv: \"a\" dir: \"usr/bin\"}") == "dir: \"usr/bin\" is not an absolute path");
+    CHECK(bad("{argv: \"a\" limits: {nofile: [65536 1024]}}") ==
+          "limits: nofile: the soft limit is above the hard one");
+    CHECK(bad("{argv: \"a\" limits: {nofile: [unlimited 1024]}}") ==
+          "limits: nofile: the soft limit is above the hard one");
+    for (const char* fine : {"[1024 65536]", "[1024 1024]", "[1024 unlimited]", "7"})
+        (void)good(std::string("{argv: \"a\" limits: {nofile: ") + fine + "}}");
 }
 
 TEST_CASE("spec: what does not go together") {
