@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
-#include <set>
+#include <map>
 
 #include "init/dataspace/pattern.h"
 #include "init/preserves/text_writer.h"
@@ -221,21 +221,40 @@ Entry entry_of(View stamp, View details) {
     return entry;
 }
 
-// What was printed lately: the same line comes from the bus and from the files.
+// What was printed lately, and how often: the same line comes from the bus and from the files, and
+// a service may say the same several times at once.
 class Seen {
   public:
-    bool has(const Entry& entry) const { return keys_.contains(key_of(entry)); }
+    // For how long what was printed is known.
+    static constexpr uint64_t lately_us = 2'000'000;
+    // How often each line came from one of these.
+    using Pass = std::map<Key, size_t>;
+
+    // From now on what is older than that by now counts as not printed.
+    void begin() { floor_us_ = newest_us_ - lately_us; }
+    // Whether this one, which has come once more, is to be printed; then it has been.
+    bool take(Pass& pass, const Entry& entry) {
+        if (entry.time_us < floor_us_) return true;
+        const Key key = key_of(entry);
+        auto printed = printed_.find(key);
+        if (++pass[key] <= (printed == printed_.end() ? 0 : printed->second)) return false;
+        note(entry);
+        return true;
+    }
     void note(const Entry& entry) {
         newest_us_ = std::max(newest_us_, entry.time_us);
-        keys_.insert(key_of(entry));
-        if (keys_.size() > most) keys_.erase(keys_.begin());
+        ++printed_[key_of(entry)];
+    }
+    void forget_old() {
+        while (!printed_.empty() && printed_.begin()->first.first + lately_us < newest_us_)
+            printed_.erase(printed_.begin());
     }
     uint64_t newest_us() const { return newest_us_; }
 
   private:
-    static constexpr size_t most = 10'000;
-    std::set<Key> keys_;
+    std::map<Key, size_t> printed_;
     uint64_t newest_us_ = logs::realtime_us();
+    uint64_t floor_us_ = 0;
 };
 
 // From `query` on, until the connection ends.
@@ -253,6 +272,7 @@ Result<> follow(Bus& bus, const logs::Query& query, size_t most, const Printer& 
         printer.print(entry);
         flush_output();
         seen.note(entry);
+        seen.forget_old();
     };
     // First to hear what comes, then to read what was: a line may be seen twice, and is then left
     // out.
@@ -260,20 +280,16 @@ Result<> follow(Bus& bus, const logs::Query& query, size_t most, const Printer& 
         Follower::start(bus, {"log"}, pat::record("log", {pat::discard(), pat::discard()}),
                         {.appeared = {}, .gone = {}, .message = take});
     if (auto settled = bus.settle(); !settled) return settled;
-    const uint64_t lately = seen.newest_us() - 5'000'000;
     Tail tail(printer, most);
+    Seen::Pass files, bus_lines;
+    seen.begin();
     auto read = logs::read_logs(query, [&](const Entry& entry) {
-        if (seen.has(entry)) return;
-        if (entry.time_us >= lately) seen.note(entry);
-        tail.add(entry);
+        if (seen.take(files, entry)) tail.add(entry);
     });
     if (!read) return read;
     if (auto settled = bus.settle(); !settled) return settled;
-    for (const Entry& entry : waiting) {
-        if (seen.has(entry)) continue;
-        seen.note(entry);
-        tail.add(entry);
-    }
+    for (const Entry& entry : waiting)
+        if (seen.take(bus_lines, entry)) tail.add(entry);
     tail.finish();
     live = true;
     auto done = bus.run_until([] { return false; });
@@ -291,7 +307,7 @@ int follow(const char* path, const Options& options, const Printer& printer) {
         auto done = follow(**bus, query, most, printer, seen);
         if (!(*bus)->lost()) return done ? 0 : failed(done.error());
         // The second stage is started again: what was said meanwhile is in the files.
-        query.since_us = seen.newest_us() - 1'000'000;
+        query.since_us = seen.newest_us() - Seen::lately_us;
         most = SIZE_MAX;
     }
 }
