@@ -135,7 +135,7 @@ class Parser {
         bool good = true;
         while (!tokens.done()) {
             if (depth == 0) tokens.forget();
-            if (instruction(tokens, out.emplace_back(), true, depth)) continue;
+            if (instruction(tokens, out.made().emplace_back(), true, depth)) continue;
             good = false;
             if (too_deep_ || problems_.size() >= max_problems) return false;
             while (!tokens.done() && !may_begin(*tokens.peek()))
@@ -225,7 +225,7 @@ class Parser {
     }
 
     bool body(Tokens& tokens, Instruction& out, size_t depth) {
-        return instruction(tokens, out.body.emplace_back(), false, depth + 1);
+        return instruction(tokens, out.body.made().emplace_back(), false, depth + 1);
     }
 
     bool with_template(Tokens& tokens, Instruction& out, Instruction::Op op,
@@ -293,7 +293,7 @@ class Parser {
             return true;
         }
         out.op = Instruction::Op::block;
-        out.body.emplace_back() = std::move(test);
+        out.body.made().emplace_back() = std::move(test);
         return block(tokens, out.body, depth + 1);
     }
 
@@ -330,7 +330,7 @@ class Parser {
     bool argument(Tokens& tokens, Expression& out, std::string_view what, std::string_view form,
                   size_t depth) {
         return expect(tokens, what, form) &&
-               expression(tokens, out.arguments.emplace_back(), depth + 1);
+               expression(tokens, out.arguments.made().emplace_back(), depth + 1);
     }
 
     // ---- Templates and patterns. They nest as values do: recursion is bounded. ----
@@ -408,19 +408,19 @@ class Parser {
                 return fail(form, std::string(binder_form) + ": expected one pattern, found " +
                                       std::to_string(form.items.size() - 1));
             }
-            return node(form.items[1], notation, names, out.items.emplace_back());
+            return node(form.items[1], notation, names, out.items.made().emplace_back());
         }
         if (notation != Notation::template_ && label.is_symbol("_")) {
             return fail(label, "expected the label of a record, found _: it cannot be left open");
         }
         out.op = Node::Op::record;
-        return node(label, Notation::template_, nullptr, out.items.emplace_back()) &&
+        return node(label, Notation::template_, nullptr, out.items.made().emplace_back()) &&
                items(form, 1, notation, names, out) && fold(form, out);
     }
 
     bool items(const Form& form, size_t first, Notation notation, Names* names, Node& out) {
         for (size_t i = first; i < form.items.size(); ++i) {
-            if (!node(form.items[i], notation, names, out.items.emplace_back())) return false;
+            if (!node(form.items[i], notation, names, out.items.made().emplace_back())) return false;
         }
         return true;
     }
@@ -434,8 +434,8 @@ class Parser {
                 return fail(key, "expected a key, found " + describe(key) +
                                      ": the keys of a dictionary cannot be left open");
             }
-            if (!node(key, Notation::template_, nullptr, out.items.emplace_back()) ||
-                !node(form.items[i + 1], notation, names, out.items.emplace_back())) {
+            if (!node(key, Notation::template_, nullptr, out.items.made().emplace_back()) ||
+                !node(form.items[i + 1], notation, names, out.items.made().emplace_back())) {
                 return false;
             }
         }
@@ -487,7 +487,7 @@ class Parser {
         if (form.items[2].kind != Kind::sequence)
             return unexpected(form.items[2], "[CAVEAT …]", narrow_form);
         out.op = Node::Op::attenuate;
-        if (!node(form.items[1], Notation::template_, nullptr, out.items.emplace_back()))
+        if (!node(form.items[1], Notation::template_, nullptr, out.items.made().emplace_back()))
             return false;
         out.caveats = std::make_unique<std::vector<Node::Caveat>>();
         for (const Form& item : form.items[2].items) {
@@ -550,7 +550,7 @@ Ref<Script> Script::parse(std::string_view text, std::string file, std::string d
     script->check_ = std::move(check);
     Parser parser(*script->source_, problems, script->check_);
     bool good = parser.block(tokens, script->root_->body, 0);
-    script->root_->body.shrink_to_fit();
+    script->root_->body.made().shrink_to_fit();
     script->source_->places.shrink_to_fit();
     script->content_ = reader.content();
     if (reader.failed()) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "init/base/lazily.h"
 #include "init/config/form.h"
 #include "init/config/script.h"
 
@@ -14,28 +15,9 @@ namespace muster::config {
 // Where a part of the tree stands: an index into Source::places.
 using Place = uint32_t;
 
-// The children of a node. Most have none, and are as large as a pointer.
+// What a node has below it.
 template <typename T>
-class Children {
-  public:
-    bool empty() const { return !made_ || made_->empty(); }
-    size_t size() const { return made_ ? made_->size() : 0; }
-    const T& operator[](size_t i) const { return (*made_)[i]; }
-    const T* begin() const { return made_ ? made_->data() : nullptr; }
-    const T* end() const { return made_ ? made_->data() + made_->size() : nullptr; }
-
-    T& emplace_back() {
-        if (!made_) made_ = std::make_unique<std::vector<T>>();
-        return made_->emplace_back();
-    }
-    void clear() { made_.reset(); }
-    void shrink_to_fit() {
-        if (made_) made_->shrink_to_fit();
-    }
-
-  private:
-    std::unique_ptr<std::vector<T>> made_;
-};
+using Children = Lazily<std::vector<T>>;
 
 // A template or a pattern.
 struct Node {

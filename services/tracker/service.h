@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "init/base/event_loop.h"
+#include "init/base/lazily.h"
 #include "init/dataspace/actor.h"
-#include "services/tracker/lazily.h"
 #include "services/tracker/times.h"
 
 namespace muster::services {

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <memory>
 
-namespace muster::services {
+namespace muster {
 
 template <typename C>
 class Lazily {
@@ -13,6 +13,8 @@ class Lazily {
     size_t size() const { return made_ ? made_->size() : 0; }
     auto begin() const { return get().begin(); }
     auto end() const { return get().end(); }
+    // REQUIRES: it is there.
+    const auto& operator[](size_t i) const { return (*made_)[i]; }
 
     // To look at, or to change what is in it.
     const C& get() const { return made_ ? *made_ : none(); }
@@ -38,4 +40,4 @@ class Lazily {
     std::unique_ptr<C> made_;
 };
 
-} // namespace muster::services
+} // namespace muster
