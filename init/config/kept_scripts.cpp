@@ -5,12 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstdio>
 #include <memory>
 
 #include "init/base/blake2s.h"
 #include "init/base/fd.h"
+#include "init/base/files.h"
 
 namespace muster::config {
 
@@ -31,7 +30,6 @@ std::string digest_of(std::string_view text) {
 } // namespace
 
 KeptScripts::KeptScripts(const std::string& folder, const std::string& watched, bool fresh) {
-    if (folder.empty()) return;
     ::mkdir(folder.c_str(), 0700);
     folder_ = folder + "/" + digest_of(watched);
     ::mkdir(folder_.c_str(), 0700);
@@ -43,22 +41,7 @@ std::string KeptScripts::place_of(const std::string& path) const {
 }
 
 Result<> KeptScripts::keep(const std::string& path, std::string_view text) const {
-    if (folder_.empty()) return {};
-    const std::string place = place_of(path), fresh = place + ".new";
-    Fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-    if (!file) return system_error(fresh, errno);
-    while (!text.empty()) {
-        const ssize_t size = ::write(file.get(), text.data(), text.size());
-        if (size < 0 && errno == EINTR) continue;
-        if (size <= 0) {
-            Error error = system_error(fresh, size < 0 ? errno : ENOSPC);
-            ::unlink(fresh.c_str());
-            return error;
-        }
-        text.remove_prefix(static_cast<size_t>(size));
-    }
-    if (::rename(fresh.c_str(), place.c_str()) < 0) return system_error(place, errno);
-    return {};
+    return folder_.empty() ? Result<>() : replace_file(place_of(path), text);
 }
 
 void KeptScripts::forget(const std::string& path) const {
@@ -82,14 +65,8 @@ std::optional<std::string> KeptScripts::text_of(const std::string& path) const {
     Fd file(::open(place_of(path).c_str(), O_RDONLY | O_CLOEXEC));
     if (!file) return {};
     std::string text;
-    char buffer[16'384];
-    for (;;) {
-        const ssize_t size = ::read(file.get(), buffer, sizeof buffer);
-        if (size < 0 && errno == EINTR) continue;
-        if (size < 0) return {};
-        if (size == 0) return text;
-        text.append(buffer, static_cast<size_t>(size));
-    }
+    if (!read_to_end(file.get(), text)) return {};
+    return text;
 }
 
 } // namespace muster::config

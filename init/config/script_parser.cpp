@@ -420,7 +420,8 @@ class Parser {
 
     bool items(const Form& form, size_t first, Notation notation, Names* names, Node& out) {
         for (size_t i = first; i < form.items.size(); ++i) {
-            if (!node(form.items[i], notation, names, out.items.made().emplace_back())) return false;
+            if (!node(form.items[i], notation, names, out.items.made().emplace_back()))
+                return false;
         }
         return true;
     }

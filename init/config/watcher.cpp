@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "init/base/files.h"
 #include "init/config/file_tree.h"
 #include "init/dataspace/dataspace.h"
 #include "init/dataspace/engine.h"
@@ -72,18 +73,10 @@ Reading read_script(const std::string& path, bool guarded, std::string& text,
         return Reading::bad;
     }
     text.clear();
-    char buffer[16'384];
-    for (;;) {
-        ssize_t size = read(fd.get(), buffer, sizeof buffer);
-        if (size < 0 && errno == EINTR) continue;
-        if (size < 0) return failed("cannot be read");
-        if (size == 0) return Reading::good;
-        text.append(buffer, static_cast<size_t>(size));
-        if (text.size() > max_script_size) {
-            problem = "is larger than 1 MiB";
-            return Reading::bad;
-        }
-    }
+    if (!read_to_end(fd.get(), text, max_script_size)) return failed("cannot be read");
+    if (text.size() <= max_script_size) return Reading::good;
+    problem = "is larger than 1 MiB";
+    return Reading::bad;
 }
 
 std::string directory_of(const std::string& path) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "init/base/fd.h"
+#include "init/base/files.h"
 #include "init/dataspace/caveat.h"
 #include "init/preserves/encoder.h"
 #include "init/preserves/text_writer.h"
@@ -31,15 +32,10 @@ Result<std::string> read_file(const std::string& path) {
         if (!file) return system_error(path, errno);
     }
     std::string all;
-    char buffer[4096];
-    for (;;) {
-        ssize_t count = read(file ? file.get() : STDIN_FILENO, buffer, sizeof buffer);
-        if (count < 0 && errno == EINTR) continue;
-        if (count < 0) return system_error(path, errno);
-        if (count == 0) return all;
-        all.append(buffer, static_cast<size_t>(count));
-        if (all.size() > max_file) return Error{path + ": too large"};
-    }
+    if (!read_to_end(file ? file.get() : STDIN_FILENO, all, max_file))
+        return system_error(path, errno);
+    if (all.size() > max_file) return Error{path + ": too large"};
+    return all;
 }
 
 // White space is nothing. What was wrong is not repeated: it is a key.

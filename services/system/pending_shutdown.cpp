@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "init/base/fd.h"
+#include "init/base/files.h"
 #include "init/preserves/encoder.h"
 #include "init/preserves/text_reader.h"
 #include "init/preserves/text_writer.h"
@@ -92,13 +93,8 @@ Result<> PendingShutdown::set(Turn& turn, View request) {
     Result<> begun = begin(turn, request);
     if (!begun || path_.empty()) return begun;
     std::string text = preserves::to_text(request) + "\n";
-    std::string fresh = path_ + ".new";
-    Fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-    bool written =
-        file && ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
-    if (!written || ::rename(fresh.c_str(), path_.c_str()) < 0)
-        return system_error(path_ + ": the pending shutdown is not kept", errno);
-    return {};
+    Result<> kept = replace_file(path_, text);
+    return kept ? kept : kept.error().with_context(path_ + ": the pending shutdown is not kept");
 }
 
 bool PendingShutdown::cancel(Turn& turn) {

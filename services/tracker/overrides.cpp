@@ -1,11 +1,11 @@
 #include "services/tracker/overrides.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 
 #include <cerrno>
 
 #include "init/base/fd.h"
+#include "init/base/files.h"
 #include "init/preserves/text_reader.h"
 #include "init/preserves/text_writer.h"
 
@@ -22,13 +22,8 @@ Result<std::string> read_file(const std::string& path) {
         return system_error(path, errno);
     }
     std::string text;
-    char buffer[4096];
-    for (;;) {
-        ssize_t count = read(file.get(), buffer, sizeof buffer);
-        if (count < 0) return system_error(path, errno);
-        if (count == 0 || text.size() > max_file) return text;
-        text.append(buffer, static_cast<size_t>(count));
-    }
+    if (!read_to_end(file.get(), text, max_file)) return system_error(path, errno);
+    return text;
 }
 
 } // namespace
@@ -67,13 +62,7 @@ Result<> save_overrides(const std::string& path, const std::vector<Override>& ov
         text += "<service-override " + preserves::to_text(each.service);
         text += each.up ? " up>\n" : " down>\n";
     }
-    std::string fresh = path + ".new";
-    Fd file(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!file) return system_error(fresh, errno);
-    if (write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-        return system_error(fresh, errno ? errno : ENOSPC);
-    if (rename(fresh.c_str(), path.c_str()) != 0) return system_error(path, errno);
-    return {};
+    return replace_file(path, text);
 }
 
 } // namespace muster::services
