@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "init/base/files.h"
@@ -123,7 +124,8 @@ class ConfigWatcher : public std::enable_shared_from_this<ConfigWatcher> {
     void schedule();
     void apply(Turn& turn);
     void load(Turn& turn, const std::string& path);
-    bool take_kept(const std::string& path);
+    std::optional<Starting> kept_version(const std::string& path);
+    void start_kept(const std::string& path);
     void begin(Turn& turn, const std::string& path, Ref<Script> script, bool rehearsal);
     void hop(Turn& turn, size_t turns);
     void finish(Turn& turn);
@@ -298,7 +300,7 @@ void ConfigWatcher::load(Turn& turn, const std::string& path) {
     case Reading::bad:
         tree_.look_again(path);
         set_load_errors(turn, files_[path], {problem});
-        (void)take_kept(path);
+        start_kept(path);
         return;
     }
     File& file = files_[path];
@@ -306,7 +308,7 @@ void ConfigWatcher::load(Turn& turn, const std::string& path) {
     Ref<Script> script = Script::parse(text, path, directory_of(path), problems, options_.check);
     if (!script) {
         set_load_errors(turn, file, problems);
-        (void)take_kept(path);
+        start_kept(path);
         return;
     }
     if (file.current && file.current->script->same_content(*script)) {
@@ -317,17 +319,20 @@ void ConfigWatcher::load(Turn& turn, const std::string& path) {
     starting_.push_back({path, std::move(script), std::move(text), false});
 }
 
-// What was in force in a second stage before us. Nothing of the file is yet.
-bool ConfigWatcher::take_kept(const std::string& path) {
-    if (files_[path].current) return false;
+// What was in force in a second stage before us, if nothing of the file is yet.
+std::optional<ConfigWatcher::Starting> ConfigWatcher::kept_version(const std::string& path) {
+    if (files_[path].current) return {};
     std::optional<std::string> text = options_.kept.text_of(path);
-    if (!text) return false;
+    if (!text) return {};
     std::vector<Problem> problems;
     Ref<Script> script = Script::parse(*text, path, directory_of(path), problems, options_.check);
-    if (!script) return false;
+    if (!script) return {};
     tell({path, {0, 0}, "what was in force goes on"});
-    starting_.push_back({path, std::move(script), std::move(*text), true});
-    return true;
+    return Starting{path, std::move(script), std::move(*text), true};
+}
+
+void ConfigWatcher::start_kept(const std::string& path) {
+    if (auto kept = kept_version(path)) starting_.push_back(std::move(*kept));
 }
 
 void ConfigWatcher::begin(Turn& turn, const std::string& path, Ref<Script> script, bool rehearsal) {
@@ -392,20 +397,18 @@ void ConfigWatcher::settle(Turn& turn, const Starting& starting, std::vector<Ref
     std::unique_ptr<Version> next = std::move(file.next);
     if (!starting.kept) set_load_errors(turn, file, {});
     const bool failed = next->running.failed;
-    if (failed && !file.current && !starting.kept && take_kept(starting.path)) {
-        const Starting before = std::move(starting_.back());
-        starting_.pop_back();
-        std::swap(file.start_errors, next->errors);
-        begin(turn, before.path, before.script, false);
-        file.current = std::move(file.next);
-        return;
+    if (failed && !starting.kept) {
+        if (auto before = kept_version(starting.path)) {
+            begin(turn, before->path, std::move(before->script), false);
+            file.current = std::move(file.next);
+        }
     }
     if (failed && file.current) {
         std::swap(file.start_errors, next->errors);
         retract_all(turn, next->errors);
         return;
     }
-    if (!failed)
+    if (!failed && !starting.kept)
         if (auto kept = options_.kept.keep(starting.path, starting.text); !kept)
             tell({starting.path, {0, 0}, "not kept in case of a crash: " + kept.error().message});
     retract_all(turn, file.start_errors);
