@@ -36,16 +36,6 @@ int result(int returned) { return returned < 0 ? -errno : returned; }
 
 } // namespace
 
-void LinuxKernel::fill_stdio() {
-    int fd;
-    do {
-        fd = open("/dev/null", O_RDWR);
-        if (fd < 0)
-            fd = open("/", O_RDONLY | O_DIRECTORY); // no /dev yet: not to be written, but held
-    } while (fd >= 0 && fd <= 2);
-    if (fd > 2) close(fd);
-}
-
 void LinuxKernel::share_output() {
     for (int fd : {1, 2}) {
         struct stat about;
@@ -54,9 +44,7 @@ void LinuxKernel::share_output() {
     }
 }
 
-void LinuxKernel::open_console(bool container) {
-    fill_stdio();
-    if (container) return;
+void LinuxKernel::open_console() {
     int fd = open("/dev/console", O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (fd >= 0) {
         for (int stdio = 0; stdio <= 2; ++stdio)

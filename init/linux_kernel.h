@@ -12,15 +12,12 @@ class LinuxKernel final : public Kernel {
     LinuxKernel(int state_fd, char* const* arguments)
         : state_fd_(state_fd), arguments_(arguments) {}
 
-    // Opens what is closed of descriptors 0 to 2: the next one that is opened would be one of them.
-    static void fill_stdio();
     // Whoever opens our output anew, as the main service of a container does, writes behind what is
     // there, and so do we, also if it is a file.
     static void share_output();
     // stdin, stdout and stderr of a machine's init become /dev/console, and messages go there
-    // through a descriptor that does not block; /dev/kmsg without a console. Allows 0 to 2 to be
-    // closed before. Does nothing to the stdio of a container.
-    void open_console(bool container);
+    // through a descriptor that does not block; /dev/kmsg without a console. Not in a container.
+    void open_console();
 
     std::int64_t now_ms() override;
     pid_t look(Exited& exited) override;

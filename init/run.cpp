@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "init/base/standard_descriptors.h"
 #include "init/crash.h"
 #include "init/exec_stub.h"
 #include "init/line.h"
@@ -298,7 +299,7 @@ bool is_contained(Kernel& kernel) {
 }
 
 int run_as_pid1(int argc, char** argv) {
-    LinuxKernel::fill_stdio();
+    fill_standard_descriptors();
     bool resumed = argc == 3 && std::strcmp(argv[1], "--resume") == 0;
     bool container = argc > 1 && std::strcmp(argv[1], "--container") == 0;
     Options options;
@@ -335,11 +336,10 @@ int run_as_pid1(int argc, char** argv) {
     if (signals < 0) return hopeless(kernel, "signals", container);
     make_environment();
     if (resumed) {
-        kernel.open_console(state->container);
+        if (!state->container) kernel.open_console();
     } else {
         if (chdir("/") < 0) kernel.print("init: no root directory");
         setsid();
-        kernel.open_console(true); // holds 0 to 2 until there is a console
         if (container) {
             LinuxKernel::share_output();
             if (enter_container(kernel)) mount_file_systems(kernel, *state);
@@ -352,7 +352,7 @@ int run_as_pid1(int argc, char** argv) {
         } else {
             reboot(RB_DISABLE_CAD); // Ctrl-Alt-Del comes as SIGINT
             mount_file_systems(kernel, *state);
-            kernel.open_console(false);
+            kernel.open_console();
             bool shell_done = state->shell_done;
             state->command_line = CommandLine{};
             read_kernel_command_line(*state, kernel, argv);

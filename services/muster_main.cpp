@@ -1,10 +1,10 @@
 // `muster`: the command for people and scripts.
-#include <fcntl.h>
 #include <signal.h>
 
 #include <cstdio>
 #include <cstdlib>
 
+#include "init/base/standard_descriptors.h"
 #include "services/log/writer.h"
 #include "services/muster/arguments.h"
 #include "services/muster/assertions.h"
@@ -126,16 +126,10 @@ int help(const std::string& command) {
     return 0;
 }
 
-// Else the socket to the bus would become what is closed now, and what is printed would go there.
-void open_standard_descriptors() {
-    for (int fd = 0; fd <= 2; ++fd)
-        if (fcntl(fd, F_GETFD) < 0) open("/dev/null", O_RDWR);
-}
-
 } // namespace
 
 int run(int argc, char** argv) {
-    open_standard_descriptors();
+    fill_standard_descriptors(); // else what is printed would go to the bus
     signal(SIGPIPE, SIG_DFL);
     std::string_view first = argc > 1 ? argv[1] : "";
     if (first == "help") return help(argc > 2 ? argv[2] : "");
