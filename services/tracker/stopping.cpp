@@ -1,3 +1,5 @@
+#include <unordered_set>
+
 #include "init/dataspace/engine.h"
 #include "services/tracker/tracking.h"
 
@@ -25,7 +27,7 @@ void Tracker::stop_all(Turn& turn, std::function<void()> stopped, std::function<
         if (each.run && spaces_.ending)
             note_order(each); // it may have run before it was configured
         // Also one that somebody stopped a moment ago: it may need the others until it has.
-        if (each.run || still_up(each))
+        if (goes_down(each))
             for (const Value& dependee : each.after)
                 started_after_[dependee].push_back(name);
         mark(turn, each);
@@ -37,26 +39,24 @@ void Tracker::stop_all(Turn& turn, std::function<void()> stopped, std::function<
 // All that runs, but for what `last_to_stop` was started after, at whatever remove.
 void Tracker::find_before_last() {
     const Service* last = known(spaces_.last_to_stop);
-    if (!last || !(last->run || still_up(*last))) return;
-    ByValue<bool> under_it{{last->name, true}};
+    if (!last || !goes_down(*last)) return;
+    std::unordered_set<Value, preserves::ValueHash, preserves::ValueEqual> under_it{last->name};
     for (std::vector<const Service*> open{last}; !open.empty();) {
         const Service* each = open.back();
         open.pop_back();
         for (const Value& dependee : each->after)
-            if (const Service* other = known(dependee); other && !under_it.count(dependee)) {
-                under_it[dependee] = true;
+            if (const Service* other = known(dependee); other && under_it.insert(dependee).second)
                 open.push_back(other);
-            }
     }
     for (const auto& [name, each] : services_)
-        if (each.is_daemon() && (each.run || still_up(each)) && !under_it.count(name))
+        if (each.is_daemon() && goes_down(each) && under_it.count(name) == 0)
             before_last_.push_back(name);
 }
 
 bool Tracker::others_are_up() {
     for (; !before_last_.empty(); before_last_.pop_back()) {
         const Service* each = known(before_last_.back());
-        if (each && (still_up(*each) || (each->run && !each->given_up))) return true;
+        if (each && goes_down(*each)) return true;
     }
     return false;
 }
@@ -94,6 +94,10 @@ void Tracker::give_up(Turn& turn, const Value& name) {
 
 bool Tracker::still_up(const Service& service) const {
     return (service.active() && !service.given_up) || service.milestone_ready != 0;
+}
+
+bool Tracker::goes_down(const Service& service) const {
+    return still_up(service) || (service.run && !service.given_up);
 }
 
 void Tracker::check_all_stopped(Turn& turn) {

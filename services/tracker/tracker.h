@@ -84,8 +84,9 @@ class TrackerControl {
     // configuration says by now, and calls `stopped` when no process of theirs is left; before
     // that, `last` when only `last_to_stop` and what it was started after are. REQUIRES: called in
     // no turn, as for the others.
-    void stop_all(dataspace::Engine& engine, std::function<void()> stopped,
-                  std::function<void()> last = {});
+    void stop_all(
+        dataspace::Engine& engine, std::function<void()> stopped,
+        std::function<void()> last = [] {});
     // While they are being stopped: nobody waits for this one any longer.
     void give_up(dataspace::Engine& engine, const preserves::Value& service);
 

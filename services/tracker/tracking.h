@@ -51,6 +51,8 @@ class Tracker final : public Counted {
                     bool judged = false);
     // While the system goes down: what it depended on may go when it has gone.
     void mark_dependencies_at_the_end(Turn& turn, Service& service);
+    // What runs, or is to, and is still to be waited for.
+    bool goes_down(const Service& service) const;
     void find_before_last();
     bool others_are_up();
     void begin_last(Turn& turn);
