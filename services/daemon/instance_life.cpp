@@ -121,7 +121,8 @@ void Instance::begun_before(Turn& turn, const Error& failure) {
     end_commands();
     if (!failure.message.empty()) return could_not_start(turn, failure);
     before_ = parsed_->more().start_pre.size();
-    if (unconfirmed_ || owner_.context().ending) { // not before the configuration has it
+    if (unconfirmed_ ||
+        owner_.context().ending) { // not before the configuration has it, nor at the end
         if (starts_ > 0) --starts_;
         if (!start_times_.empty()) start_times_.pop_back();
         liveness_.reset();

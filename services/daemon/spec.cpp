@@ -156,12 +156,13 @@ Result<DaemonSpec> parse_spec(View value) {
 std::vector<std::pair<View, std::string>> check_assertion(View assertion) {
     std::vector<std::pair<View, std::string>> found;
     if (!assertion.is_record("daemon", 2)) return found;
-    if (assertion.count() > 2)
-        found.emplace_back(assertion.at(2), "<daemon " + preserves::to_text(assertion.at(0)) +
-                                                " …>: more than <daemon ID SPEC>");
-    for (SpecProblem& problem : read_spec(assertion.at(1), nullptr))
-        found.emplace_back(problem.part, "<daemon " + preserves::to_text(assertion.at(0)) +
-                                             " …>: " + std::move(problem.message));
+    auto add = [&](View part, const std::string& message) {
+        found.emplace_back(part,
+                           "<daemon " + preserves::to_text(assertion.at(0)) + " …>: " + message);
+    };
+    if (assertion.count() > 2) add(assertion.at(2), "more than <daemon ID SPEC>");
+    for (const SpecProblem& problem : read_spec(assertion.at(1), nullptr))
+        add(problem.part, problem.message);
     return found;
 }
 

@@ -19,7 +19,10 @@ void put(std::string_view text) {
     if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) std::exit(lost(errno));
 }
 
-void put_line(std::string_view text) { put(std::string(text) + "\n"); }
+void put_line(std::string_view text) {
+    put(text);
+    put("\n");
+}
 
 void flush_output() {
     if (std::fflush(stdout) != 0) std::exit(lost(errno));
