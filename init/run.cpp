@@ -249,13 +249,14 @@ bool enter_container(Kernel& kernel) {
     return true;
 }
 
-int make_signal_fd() {
+// All that can wait. Not by sigfillset(), which leaves out those that musl uses between threads.
+sigset_t block_signals() {
     sigset_t all;
-    sigfillset(&all);
+    std::memset(&all, 0xff, sizeof all);
     for (int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP})
         sigdelset(&all, signal);
     sigprocmask(SIG_SETMASK, &all, nullptr);
-    return signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+    return all;
 }
 
 [[noreturn]] void loop(Pid1& pid1, Kernel& kernel, int signals) {
@@ -332,7 +333,8 @@ int run_as_pid1(int argc, char** argv) {
     if (shared == nullptr) return hopeless(early, "memory for the slots", container);
 
     LinuxKernel kernel(state_fd, resumed ? nothing : argv + 1);
-    int signals = make_signal_fd();
+    const sigset_t blocked = block_signals();
+    int signals = signalfd(-1, &blocked, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signals < 0) return hopeless(kernel, "signals", container);
     make_environment();
     if (resumed) {
@@ -366,6 +368,7 @@ int run_as_pid1(int argc, char** argv) {
         allow_many_files();
     }
     catch_crashes(*state, state_fd);
+    block_signals(); // again: with the first handler musl unblocks its own
     Pid1 pid1(*state, *shared, kernel);
     pid1.begin();
     loop(pid1, kernel, signals);
