@@ -9,7 +9,9 @@
 #include "init/dataspace/dataspace.h"
 #include "init/dataspace/pattern.h"
 #include "init/preserves/encoder.h"
+#include "init/preserves/text_writer.h"
 #include "init/preserves/utf8.h"
+#include "services/system/log_printer.h"
 
 namespace muster::services {
 
@@ -19,6 +21,10 @@ using preserves::View;
 namespace pat = dataspace::pattern;
 
 namespace {
+
+// How many turns rules in scripts may take until what was read has defined it.
+constexpr int judgement_rounds = 40;
+constexpr int command_not_found = 127;
 
 // Whether a process can open what process 1 has as this standard descriptor: sockets cannot.
 bool can_open(const std::string& path, int flags) {
@@ -72,18 +78,24 @@ Value specification(const std::vector<std::string>& argv) {
 
 } // namespace
 
-MainService::MainService(Turn& turn, const dataspace::CapRef& config, const std::string& name,
-                         const std::vector<std::string>& command, const std::string& init_program,
-                         std::function<void(pid_t)> runs, std::function<void()> ended)
-    : config_(config), runs_(std::move(runs)), ended_(std::move(ended)) {
+MainService::MainService(Turn& turn, const dataspace::CapRef& config, const dataspace::CapRef& log,
+                         const std::string& name, const std::vector<std::string>& command,
+                         const std::string& init_program, std::function<void(pid_t)> runs,
+                         std::function<void()> ended)
+    : config_(config), log_(log), runs_(std::move(runs)), ended_(std::move(ended)) {
     Value id = preserves::symbol(command.empty() ? std::string_view(name) : "main");
     service_ = preserves::record("daemon", {id});
-    observe(turn, config, pat::record("daemon-status", {pat::literal(id), pat::bind()}),
-            [this](Turn&, View captures) {
-                pid_ = captures.at(0).get("pid").as_int().value_or(0);
-                if (pid_ > 0) runs_(static_cast<pid_t>(pid_));
-            },
-            {});
+    observe(
+        turn, config, pat::record("daemon-status", {pat::literal(id), pat::bind()}),
+        [this](Turn& now, View captures) {
+            pid_ = captures.at(0).get("pid").as_int().value_or(0);
+            if (pid_ > 0) runs_(static_cast<pid_t>(pid_));
+            waits_for_definition_ = captures.at(0).get("phase").is_symbol("undefined");
+            end_if_undefined(now);
+        },
+        [this](Turn&, View captures) {
+            if (captures.at(0).get("phase").is_symbol("undefined")) waits_for_definition_ = false;
+        });
     on_message(turn, config, pat::record("exited", {pat::literal(service_), pat::bind()}),
                [this](Turn&, View captures) {
                    int status = static_cast<int>(captures.at(0).as_int().value_or(0));
@@ -91,10 +103,56 @@ MainService::MainService(Turn& turn, const dataspace::CapRef& config, const std:
                    status_ = shell_status(status);
                    ended_();
                });
-    if (!command.empty())
+    if (command.empty())
+        observe_definition(turn);
+    else
         turn.assert_(config,
                      preserves::record(
                          "daemon", {id, specification(with_descriptors(init_program, command))}));
+}
+
+void MainService::observe_definition(Turn& turn) {
+    auto count = [&](Value pattern, auto change) {
+        observe(
+            turn, config_, pattern,
+            [this, change](Turn& now, View) {
+                change(+1);
+                end_if_undefined(now);
+            },
+            [this, change](Turn& now, View) {
+                change(-1);
+                end_if_undefined(now);
+            });
+    };
+    Value watcher = pat::bind(pat::record("config-watcher", {pat::discard(), pat::discard()}));
+    count(pat::record("daemon", {pat::literal(service_.view().at(0)), pat::bind()}),
+          [this](int change) { definitions_ += change; });
+    count(pat::record("require-service", {watcher}), [this](int change) { unread_ += change; });
+    count(pat::record("service-state", {watcher, pat::literal(preserves::symbol("ready"))}),
+          [this](int change) { unread_ -= change; });
+}
+
+bool MainService::undefined() const {
+    return waits_for_definition_ && definitions_ == 0 && unread_ <= 0;
+}
+
+void MainService::end_if_undefined(Turn& turn) {
+    if (judging_ || status_ || !undefined()) return;
+    judging_ = true;
+    judge(turn, judgement_rounds);
+}
+
+void MainService::judge(Turn& turn, int rounds) {
+    turn.sync(config_, [this, rounds](Turn& later) {
+        if (undefined() && rounds > 0) return judge(later, rounds - 1);
+        judging_ = false;
+        if (!undefined()) return;
+        say(later, log_,
+            "the main service cannot run: nobody defines " + preserves::to_text(service_) +
+                ", and all configuration is read");
+        status_ = command_not_found;
+        ended_();
+    });
 }
 
 void MainService::require(Turn& turn) {

@@ -145,7 +145,7 @@ void SecondStage::boot(Turn& turn) {
     if (options_.system) assert_boot_facts(turn);
     if (!options_.main.empty() || !options_.main_command.empty()) {
         main_ = std::make_unique<MainService>(
-            turn, config_, options_.main, options_.main_command,
+            turn, config_, log_, options_.main, options_.main_command,
             link_.attached() ? link_.welcome().init_program : "",
             [this](pid_t pid) { power_->main_runs(pid); }, [this] { power_->main_ended(); });
         power_->set_main(main_.get());
@@ -356,6 +356,9 @@ void SecondStage::require_configuration(Turn& turn) {
     };
     std::vector<Value> watchers;
     for (const std::string& path : options_.configs) {
+        // A command runs also where nobody has written a configuration.
+        if (!options_.main_command.empty() && access(path.c_str(), F_OK) != 0 && errno == ENOENT)
+            continue;
         watchers.push_back(
             preserves::record("config-watcher", {preserves::string(path), variables(path)}));
         require(watchers.back());
