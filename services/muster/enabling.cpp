@@ -121,7 +121,9 @@ Result<std::string> one(Bus& bus, bool enable, const std::string& word,
     for (const Value& each : known)
         if (each.view().at(0) == names[0].view()) status = each;
     bool undefined = !status.valid() || status.at(2).get("undefined").valid();
-    if (undefined && enable) {
+    // What is needed, or was enabled or disabled, may be kept from running whoever defines it.
+    bool named = status.valid() || exists(enabled_file("", *name)) || exists(disabled_file("", *name));
+    if (undefined && (enable || !named)) {
         auto made = has_template(bus, *name);
         if (!made) return made.error();
         if (!*made) return Error{"nobody defines " + preserves::to_text(names[0])};
