@@ -136,10 +136,11 @@ void add_ring(Cursors& cursors, const Query& query, const Ring& ring) {
 
 } // namespace
 
-Result<> read_logs(const Query& query, const std::function<void(const Entry&)>& each) {
+Result<std::set<std::string>> read_logs(const Query& query, const std::function<void(const Entry&)>& each) {
     Cursors cursors;
     // The ring first: what leaves it meanwhile is found in a file.
-    auto ring = Ring::open(query.ring_folder, Ring::For::looking);
+    auto ring = query.ring_folder.empty() ? Result<Ring>(Error{})
+                                          : Ring::open(query.ring_folder, Ring::For::looking);
     if (ring) add_ring(cursors, query, *ring);
     auto files = log_files(query.folder);
     if (!files && !ring) return files.error();
@@ -149,11 +150,12 @@ Result<> read_logs(const Query& query, const std::function<void(const Entry&)>& 
             Fd fd(::open((query.folder + "/" + file.name).c_str(), O_RDONLY | O_CLOEXEC));
             if (!fd && errno == ENOENT) continue; // rotated away
             if (!fd) return system_error(query.folder + "/" + file.name, errno);
+            Cursor& place = cursor(cursors, query, file.service);
             struct stat info {};
             if (query.since_us > 0 && ::fstat(fd.get(), &info) == 0 &&
                 static_cast<uint64_t>(info.st_mtime + 1) * 1'000'000 < query.since_us)
                 continue;
-            cursor(cursors, query, file.service).add_file(std::move(fd));
+            place.add_file(std::move(fd));
         }
     std::vector<Cursor*> heap;
     for (auto& [service, each_cursor] : cursors)
@@ -170,7 +172,10 @@ Result<> read_logs(const Query& query, const std::function<void(const Entry&)>& 
         else
             heap.pop_back();
     }
-    return {};
+    std::set<std::string> names;
+    for (const auto& [service, each_cursor] : cursors)
+        names.insert(service);
+    return names;
 }
 
 Result<uint64_t> parse_since(std::string_view text, uint64_t now_us) {

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <deque>
 #include <map>
+#include <optional>
 
 #include "init/dataspace/pattern.h"
 #include "init/preserves/text_writer.h"
@@ -16,6 +17,7 @@
 #include "services/muster/bus.h"
 #include "services/muster/notation.h"
 #include "services/muster/output.h"
+#include "services/muster/selection.h"
 #include "services/tracker/service.h"
 
 namespace muster::command {
@@ -36,6 +38,7 @@ constexpr const char* usage =
 
 struct Options {
     logs::Query query;
+    std::vector<std::string> words; // the services as they were typed
     bool follow = false;
     bool json = false;
     size_t most = SIZE_MAX;
@@ -49,7 +52,8 @@ struct Options {
 // A service as its lines name it.
 std::string name_of(const std::string& word) {
     auto service = parse_service(word);
-    return service ? services::display_name(*service) : word;
+    if (!service) wrong("service " + word + ": " + service.error().message);
+    return services::display_name(*service);
 }
 
 Options parse(int argc, char** argv) {
@@ -61,9 +65,10 @@ Options parse(int argc, char** argv) {
             if (i + 1 >= argc) wrong(word + " needs an argument");
             return argv[++i];
         };
-        if (only_names || word.empty() || word[0] != '-')
+        if (only_names || word.empty() || word[0] != '-') {
             options.query.services.push_back(name_of(word));
-        else if (word == "--")
+            options.words.push_back(word);
+        } else if (word == "--")
             only_names = true;
         else if (word == "-h" || word == "--help") {
             put(usage);
@@ -72,9 +77,10 @@ Options parse(int argc, char** argv) {
             options.follow = true;
         else if (word == "--json")
             options.json = true;
-        else if (word == "--directory")
+        else if (word == "--directory") {
             options.query.folder = argument();
-        else if (word == "--since") {
+            options.query.ring_folder.clear(); // that is of this system
+        } else if (word == "--since") {
             auto since = logs::parse_since(argument(), logs::realtime_us());
             if (!since) wrong("--since: " + since.error().message);
             options.query.since_us = *since;
@@ -286,7 +292,7 @@ Result<> follow(Bus& bus, const logs::Query& query, size_t most, const Printer& 
     auto read = logs::read_logs(query, [&](const Entry& entry) {
         if (seen.take(files, entry)) tail.add(entry);
     });
-    if (!read) return read;
+    if (!read) return read.error();
     if (auto settled = bus.settle(); !settled) return settled;
     for (const Entry& entry : waiting)
         if (seen.take(bus_lines, entry)) tail.add(entry);
@@ -312,6 +318,35 @@ int follow(const char* path, const Options& options, const Printer& printer) {
     }
 }
 
+// None if the bus cannot be asked.
+std::vector<Value> services_there(const char* path) {
+    auto bus = Bus::connect(path);
+    if (!bus) return {};
+    auto known = known_services(**bus);
+    return known ? *std::move(known) : std::vector<Value>();
+}
+
+// Says whose name is neither that of a service that is there nor of one that has ever written. The
+// exit status.
+int tell_unknown(const char* path, const Options& options, const std::set<std::string>& written) {
+    const bool ours = !options.query.ring_folder.empty();
+    std::optional<std::vector<Value>> known; // once it was asked for
+    int status = 0;
+    for (size_t i = 0; i < options.words.size(); ++i) {
+        const std::string& name = options.query.services[i];
+        const bool always = name == "kernel" || name == "syslog" || name == "muster";
+        if (always || written.count(name) > 0) continue;
+        if (!known) known = ours ? services_there(path) : std::vector<Value>();
+        const Value meant = services_meant(options.words[i], *known).front();
+        auto is_it = [&](const Value& each) { return each.view().at(0) == meant.view(); };
+        if (std::any_of(known->begin(), known->end(), is_it)) continue;
+        std::fprintf(stderr, "muster: log: nobody knows %s, and nothing is written by it\n",
+                     options.words[i].c_str());
+        status = 4;
+    }
+    return status;
+}
+
 } // namespace
 
 int log_command(const char* bus, int argc, char** argv) {
@@ -322,7 +357,7 @@ int log_command(const char* bus, int argc, char** argv) {
     auto read = logs::read_logs(options.query, [&](const Entry& entry) { tail.add(entry); });
     if (!read) return failed(read.error());
     tail.finish();
-    return 0;
+    return tell_unknown(bus, options, *read);
 }
 
 } // namespace muster::command
