@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include "init/base/fnv.h"
+
 namespace muster::logs {
 
 namespace {
@@ -15,7 +17,9 @@ namespace {
 constexpr std::string_view extension = ".log";
 constexpr size_t longest_name = 200;
 
-bool plain(char c) {
+// In the name of a file, where it may not begin with a dot.
+bool plain(char c, bool first) {
+    if (c == '\0' || (first && c == '.')) return false;
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
            std::strchr("._-@+,:", c) != nullptr;
 }
@@ -45,10 +49,26 @@ Rotation with_defaults(Rotation rotation) {
     return rotation;
 }
 
+std::string logged_name(std::string_view service) {
+    if (service.size() * 3 <= longest_name) return std::string(service);
+    constexpr size_t digest = 17;
+    size_t size = 0, kept = 0; // of the file's name; of the service's, before a digest
+    for (size_t i = 0; i < service.size(); ++i) {
+        size += plain(service[i], i == 0) ? 1 : 3;
+        const bool begins = i + 1 == service.size() || (service[i + 1] & 0xc0) != 0x80; // of UTF-8
+        if (size <= longest_name - digest && begins) kept = i + 1;
+    }
+    std::string name(service);
+    if (size <= longest_name) return name;
+    char text[digest + 1];
+    std::snprintf(text, sizeof text, "-%016llx", static_cast<unsigned long long>(fnv1a(service)));
+    return name.replace(kept, std::string::npos, text);
+}
+
 std::string file_of(std::string_view service) {
     std::string name;
     for (char c : service) {
-        if (c != '\0' && plain(c) && !(name.empty() && c == '.')) {
+        if (plain(c, name.empty())) {
             name += c;
             continue;
         }
@@ -57,7 +77,7 @@ std::string file_of(std::string_view service) {
         name += code;
     }
     if (name.empty()) name = "%";
-    if (name.size() > longest_name) name.resize(longest_name);
+    if (name.size() > longest_name) name.resize(longest_name); // from a ring that is not sound
     return name.append(extension);
 }
 

@@ -24,8 +24,11 @@ inline constexpr const char* usual_folder = "/var/log/muster";
 // What a service that says nothing of it gets: 1 MiB, 7 days, 4 files of before.
 Rotation with_defaults(Rotation rotation);
 
+// A service as the log has it: of a name that is too long for a file, its beginning and a digest of
+// all of it.
+std::string logged_name(std::string_view service);
 // `sshd` -> "sshd.log"; what is no letter, digit or one of "._-@+,:" becomes %XX, and so does a dot
-// at the beginning. Names that would be too long are cut.
+// at the beginning. `service`: a logged name.
 std::string file_of(std::string_view service);
 // The service of "sshd.log" or "sshd.log.7"; empty if it is none. `number`: 7, 0 for the current.
 std::string service_of(std::string_view file, uint32_t& number);

@@ -10,6 +10,7 @@
 #include <map>
 #include <sstream>
 
+#include "init/preserves/utf8.h"
 #include "services/log/log_testing.h"
 
 using namespace muster;
@@ -433,6 +434,23 @@ TEST_CASE("log: names of files and back") {
     }
     CHECK(service_of("a.txt", number).empty());
     CHECK(service_of("a.log.x", number).empty());
+}
+
+TEST_CASE("log: services with long names have files of their own") {
+    uint32_t number;
+    CHECK(logged_name("sshd") == "sshd");
+    const std::string beginnings[] = {std::string(190, 'x'), std::string(90, ' '),
+                                      "." + std::string(182, 'x'), std::string(181, 'x') + "ü"};
+    for (const std::string& beginning : beginnings) {
+        std::string one = logged_name(beginning + std::string(100, 'x') + "1");
+        std::string other = logged_name(beginning + std::string(100, 'x') + "2");
+        CHECK(one != other);
+        CHECK(file_of(one) != file_of(other));
+        CHECK(logged_name(one) == one);
+        CHECK(service_of(file_of(one), number) == one);
+        CHECK(preserves::is_utf8(one));
+        CHECK(Source(beginning + std::string(100, 'x') + "1", "stdout", 0).name() == one);
+    }
 }
 
 TEST_CASE("log: times") {

@@ -136,7 +136,8 @@ void add_ring(Cursors& cursors, const Query& query, const Ring& ring) {
 
 } // namespace
 
-Result<std::set<std::string>> read_logs(const Query& query, const std::function<void(const Entry&)>& each) {
+Result<std::set<std::string>> read_logs(const Query& query,
+                                        const std::function<void(const Entry&)>& each) {
     Cursors cursors;
     // The ring first: what leaves it meanwhile is found in a file.
     auto ring = query.ring_folder.empty() ? Result<Ring>(Error{})

@@ -16,7 +16,7 @@ namespace muster::logs {
 struct Query {
     std::string folder = usual_folder;
     std::string ring_folder = "/run/muster"; // empty: none
-    std::vector<std::string> services; // as people write them; none: all
+    std::vector<std::string> services;       // as the log has them (logged_name); none: all
     uint64_t since_us = 0;
 };
 
@@ -30,7 +30,8 @@ struct Entry {
 
 // Calls `each` for every line. Whose lines there are, also if those are older than was asked for.
 // ERRORS: neither files nor a ring can be read.
-Result<std::set<std::string>> read_logs(const Query& query, const std::function<void(const Entry&)>& each);
+Result<std::set<std::string>> read_logs(const Query& query,
+                                        const std::function<void(const Entry&)>& each);
 
 // "10m", "2h", "3d", "90s" before `now_us`, "2026-11-22", "2026-11-22 01:02:03" (both UTC), or a
 // time of RFC 3339. ERRORS: none of these.

@@ -13,6 +13,8 @@
 #include <climits>
 #include <cstring>
 
+#include "services/log/files.h"
+
 namespace muster::logs {
 
 namespace {
@@ -48,10 +50,11 @@ uint64_t realtime_us() {
            static_cast<uint64_t>(now.tv_nsec) / 1000;
 }
 
-Source::Source(std::string_view name, std::string_view stream, int32_t of, Rotation how)
+Source::Source(std::string_view service, std::string_view stream, int32_t of, Rotation how)
     : pid(of), rotation(how),
-      name_size(static_cast<uint16_t>(std::min(name.size(), sizeof name_bytes))),
       stream_size(static_cast<uint16_t>(std::min(stream.size(), sizeof stream_bytes))) {
+    const std::string name = logged_name(service);
+    name_size = static_cast<uint16_t>(std::min(name.size(), sizeof name_bytes));
     std::memcpy(name_bytes, name.data(), name_size);
     std::memcpy(stream_bytes, stream.data(), stream_size);
 }

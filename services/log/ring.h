@@ -53,11 +53,11 @@ struct Source {
     Rotation rotation;
     uint16_t name_size = 0;
     uint16_t stream_size = 0;
-    char name_bytes[200] = {};  // as people write the service: `sshd`, `<getty "tty1">`; cut to fit
+    char name_bytes[200] = {}; // as people write the service: `sshd`, `<getty "tty1">`; logged_name
     char stream_bytes[24] = {}; // stdout, stderr, supervisor, kernel, …; cut to fit
 
     Source() = default;
-    Source(std::string_view name, std::string_view stream, int32_t pid, Rotation rotation = {});
+    Source(std::string_view service, std::string_view stream, int32_t pid, Rotation rotation = {});
     std::string_view name() const { return {name_bytes, name_size}; }
     std::string_view stream() const { return {stream_bytes, stream_size}; }
     bool sound() const { // as read from memory that another process could have written

@@ -122,7 +122,8 @@ Result<std::string> one(Bus& bus, bool enable, const std::string& word,
         if (each.view().at(0) == names[0].view()) status = each;
     bool undefined = !status.valid() || status.at(2).get("undefined").valid();
     // What is needed, or was enabled or disabled, may be kept from running whoever defines it.
-    bool named = status.valid() || exists(enabled_file("", *name)) || exists(disabled_file("", *name));
+    bool named =
+        status.valid() || exists(enabled_file("", *name)) || exists(disabled_file("", *name));
     if (undefined && (enable || !named)) {
         auto made = has_template(bus, *name);
         if (!made) return made.error();

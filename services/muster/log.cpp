@@ -53,7 +53,7 @@ struct Options {
 std::string name_of(const std::string& word) {
     auto service = parse_service(word);
     if (!service) wrong("service " + word + ": " + service.error().message);
-    return services::display_name(*service);
+    return logs::logged_name(services::display_name(*service));
 }
 
 Options parse(int argc, char** argv) {
@@ -213,7 +213,8 @@ int failed(const Error& error) {
 Entry entry_of(View stamp, View details) {
     Entry entry;
     View service = details.get("service");
-    entry.service = service.valid() ? services::display_name(service) : "unknown";
+    entry.service =
+        service.valid() ? logs::logged_name(services::display_name(service)) : "unknown";
     if (auto time = logs::parse_time(stamp.as_string().value_or(""))) entry.time_us = *time;
     entry.pid = static_cast<int32_t>(details.get("pid").as_int().value_or(0));
     entry.stream = details.get("stream").as_symbol().value_or("message");

@@ -77,7 +77,7 @@ std::vector<logs::Entry> newest_lines(View name) {
     constexpr uint64_t day = 86'400'000'000;
     constexpr size_t most = 5;
     logs::Query query;
-    query.services = {services::display_name(name)};
+    query.services = {logs::logged_name(services::display_name(name))};
     query.since_us = logs::realtime_us() - day;
     std::deque<logs::Entry> lines;
     auto read = logs::read_logs(query, [&](const logs::Entry& entry) {
