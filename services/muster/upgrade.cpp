@@ -6,12 +6,14 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <vector>
 
 #include "init/dataspace/pattern.h"
 #include "services/muster/bus.h"
 #include "services/muster/output.h"
+#include "services/system/check.h"
 
 namespace muster::command {
 
@@ -84,9 +86,17 @@ int upgrade(const std::string& path) {
 
     auto records = ask({text("init"), "--takes-over", number("state"), number("state-size")});
     if (!records) return fail(records.error().message);
+    int records_version = 0;
+    auto [end, error] =
+        std::from_chars(records->data(), records->data() + records->size(), records_version);
+    if (error != std::errc() || end != records->data() + records->size())
+        return fail(text("init") + " is no init of ours: nothing was changed");
     auto checked = ask({text("second-stage"), "--check", "--records", *records, "--ledger",
                         number("ledger"), "--config", text("configuration")});
     if (!checked) return fail(checked.error().message);
+    int ledger = static_cast<int>(known.get("ledger").as_int().value_or(0));
+    if (*checked != services::takes_over(records_version, ledger))
+        return fail(text("second-stage") + " is no second stage of ours: nothing was changed");
 
     (*bus)->client().message(system, preserves::record("system", {preserves::symbol("upgrade")}));
     Result<bool> ended = (*bus)->run_until([] { return false; });

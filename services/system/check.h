@@ -9,4 +9,11 @@ namespace muster::services {
 // status.
 int check(const Options& options);
 
+// What it prints when it was asked for these versions and nothing is wrong, so that it is not
+// mistaken for another program.
+inline std::string takes_over(int records, int ledger) {
+    return "dataspace: takes over records " + std::to_string(records) + ", ledger " +
+           std::to_string(ledger);
+}
+
 } // namespace muster::services
