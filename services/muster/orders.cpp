@@ -46,6 +46,10 @@ std::string objection(const std::string& command, const Meant& meant) {
     bool undefined = !status.valid() || status.at(2).get("undefined").valid();
     if (undefined && command != "release")
         return "nobody defines " + preserves::to_text(services::without_capabilities(meant.name));
+    // It would be shown as pending and never come.
+    if (command == "stop" && meant.name.view().is_record("daemon", 1) &&
+        meant.name.view().at(0).is_symbol("shutdown"))
+        return "`shutdown -c` calls off what is pending";
     if (command != "restart") return {};
     if (meant.name.view().is_record("milestone"))
         return services::display_name(meant.name) + " is no process: restart what it stands for";

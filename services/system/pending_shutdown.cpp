@@ -42,6 +42,8 @@ std::vector<std::string> words_of(View request) {
             std::string(*message)};
 }
 
+Value service() { return preserves::record("daemon", {preserves::symbol("shutdown")}); }
+
 Value specification(const std::vector<std::string>& words) {
     preserves::Encoder out;
     out.begin_dictionary();
@@ -77,13 +79,12 @@ Result<> PendingShutdown::begin(Turn& turn, View request) {
     if (words.empty())
         return Error{"not a shutdown at a later time: " + preserves::to_text(request)};
     std::vector<dataspace::Handle> before = std::move(asserted_);
-    Value service = preserves::record("daemon", {preserves::symbol("shutdown")});
     Value pending = preserves::record("pending-shutdown",
                                       {request.at(0), request.at(1), request.at(2), request.at(3)});
     asserted_ = {turn.assert_(config_, pending), turn.assert_(status_, pending),
-                 turn.assert_(config_, preserves::record(
-                                           "daemon", {service.view().at(0), specification(words)})),
-                 turn.assert_(config_, preserves::record("require-service", {service}))};
+                 turn.assert_(config_, preserves::record("daemon", {service().view().at(0),
+                                                                    specification(words)})),
+                 turn.assert_(config_, preserves::record("require-service", {service()}))};
     for (dataspace::Handle handle : before)
         turn.retract(handle);
     return {};
@@ -91,7 +92,10 @@ Result<> PendingShutdown::begin(Turn& turn, View request) {
 
 Result<> PendingShutdown::set(Turn& turn, View request) {
     Result<> begun = begin(turn, request);
-    if (!begun || path_.empty()) return begun;
+    if (!begun) return begun;
+    // Whoever had the service stopped wanted the one before not to happen.
+    turn.message(config_, preserves::record("release-service", {service()}));
+    if (path_.empty()) return {};
     std::string text = preserves::to_text(request) + "\n";
     Result<> kept = replace_file(path_, text);
     return kept ? kept : kept.error().with_context(path_ + ": the pending shutdown is not kept");
