@@ -47,6 +47,7 @@ class Daemons : public Counted {
     Ids wanted_;
     Ids declared_ready_;
     ById<Ref<Daemon>> daemons_;
+    bool system_ends_ = false;
     Ids undefined_;              // and wanted, when they were looked at last
     Ids waiting_;                // of those, the ones that are defined now: wait_for_judgement
     std::vector<Value> changed_; // in the order in which they did
@@ -97,6 +98,8 @@ void Daemons::serve(Turn& turn) {
     dataspace::on_message(
         turn, context_.config, pattern::record("restart-service", {any_daemon}),
         [self](Turn& inner, View captures) { self->restart(inner, captures.at(0)); });
+    dataspace::observe(turn, context_.config, pattern::record("system-ends", {}),
+                       [self](Turn&, View) { self->system_ends_ = true; }, {});
 }
 
 void Daemons::changed(Turn& turn, const Value& id) {
@@ -193,13 +196,17 @@ void Daemons::end_hold(Turn& turn) {
 void Daemons::restart(Turn& turn, View service) {
     View id = daemon_id(service);
     auto found = id.valid() ? daemons_.find(id) : daemons_.end();
-    if (found != daemons_.end()) {
+    // Who needs it may not have stopped yet. A log writer that hangs would keep others from that.
+    bool refused = system_ends_ && !id.is_symbol(logs::writer_name);
+    if (found != daemons_.end() && !refused) {
         Ref<Daemon> daemon = found->second;
         daemon->restart(turn);
         return;
     }
-    turn.message(context_.log,
-                 log_record(Value(service), "supervisor", "restart: it does not run", 0));
+    turn.message(
+        context_.log,
+        log_record(Value(service), "supervisor",
+                   refused ? "restart: not while the system ends" : "restart: it does not run", 0));
 }
 
 } // namespace

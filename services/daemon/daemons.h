@@ -3,6 +3,7 @@
 //   observes   <run-service <daemon ID>>          the daemon is to run now
 //              <daemon ID SPEC>                   how (spec.h); several SPECs, several processes
 //              <restart-service <daemon ID>>      message: stop and start it
+//              <system-ends>                      no message has anything started again
 //   asserts    <service-state <daemon ID> STATE>  started, ready, failed, complete (daemon.h)
 //              <service-object <daemon ID> #:cap> its own object, if it speaks a protocol
 //              <daemon-status ID {…}>             for people:

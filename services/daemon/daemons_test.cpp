@@ -307,6 +307,20 @@ TEST_CASE("daemons: restarted by a message") {
     CHECK(world.number("x", "pid") != pid);
 }
 
+TEST_CASE("daemons: at the end of the system no message restarts any but the log writer") {
+    World world;
+    world.run("x", R"(["sleep" "1000"])");
+    world.run("log-writer", R"(["sleep" "1000"])");
+    world.until_state("x ready");
+    world.until_state("log-writer ready");
+    world.say("<system-ends>");
+    world.send("<restart-service <daemon x>>");
+    CHECK(world.has_line("x supervisor: restart: not while the system ends"));
+    CHECK(world.phase("x") == "running");
+    world.send("<restart-service <daemon log-writer>>");
+    CHECK(world.phase("log-writer") == "stopping");
+}
+
 TEST_CASE("daemons: wanted again while it stops, it starts when the old one is gone") {
     World world;
     world.run("x", "{argv: \"trap 'echo bye; exit' TERM; echo up; " + std::string(forever) + "\"}");

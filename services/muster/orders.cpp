@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "init/dataspace/pattern.h"
 #include "init/preserves/text_writer.h"
 #include "services/muster/failed.h"
 #include "services/muster/notation.h"
@@ -64,6 +65,11 @@ int order(Bus& bus, const Arguments& arguments) {
     if (!bus.is_root()) return denied(arguments.command + " services");
     auto known = known_services(bus);
     if (!known) return failed(known.error());
+    if (arguments.command == "restart") {
+        auto ends = bus.query({"config"}, dataspace::pattern::record("system-ends", {}));
+        if (!ends) return failed(ends.error());
+        if (!ends->empty()) return failed(Error{"nothing is restarted while the system ends"});
+    }
     int result = 0;
     for (const std::string& word : arguments.words) {
         auto meant = one_service(bus, word, *known);

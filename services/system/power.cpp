@@ -91,6 +91,7 @@ void Power::command(Turn& turn, View request) {
 
 void Power::stop_all(std::function<void()> stopped) {
     context_.engine.external(facet_, [config = context_.config](Turn& turn) {
+        turn.assert_(config, preserves::record("system-ends", {}));
         turn.message(config, preserves::record("keep-configuration", {}));
     });
     report_ = std::make_unique<StopReport>(

@@ -7,7 +7,8 @@
 //   <system upgrade>                      init and we go on as the programs that are installed now
 //   <system switch-root "NEWROOT" "INIT"> "" for INIT: init= of the kernel command line, /sbin/init
 // init decides, and comes back with `stop`: then all services are stopped, in their order, and init
-// is told when they are. By itself, without init, the second stage stops the services and ends.
+// is told when they are; meanwhile `<system-ends>` is asserted in `$config`. By itself, without
+// init, the second stage stops the services and ends.
 #pragma once
 
 #include <functional>
