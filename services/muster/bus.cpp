@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 
@@ -41,7 +42,12 @@ Result<Fd> connect_to_bus(const std::string& path, const std::string& what) {
     ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
         if (errno == EAGAIN) return Error{what + " " + path + " does not answer"};
-        return system_error("cannot reach " + what + " " + path, errno);
+        // Of what is there and is no socket the kernel says the same as of one without a listener.
+        int error = errno;
+        struct stat about {};
+        if (error == ECONNREFUSED && ::stat(path.c_str(), &about) == 0 && !S_ISSOCK(about.st_mode))
+            error = ENOTSOCK;
+        return system_error("cannot reach " + what + " " + path, error);
     }
     limit = {};
     ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
@@ -56,12 +62,18 @@ Result<std::unique_ptr<Bus>> Bus::connect(const std::string& path, bool repeat, 
     Result<Fd> socket = connect_to_bus(path);
     // Whoever takes a socket's name over removes it first; who ends for good removes it too.
     auto being_started = [&] {
-        const uint64_t limit = errno == ECONNREFUSED ? longest_restart
-                               : errno == ENOENT     ? absence
+        const int error = socket.error().number;
+        const uint64_t limit = error == ECONNREFUSED ? longest_restart
+                               : error == ENOENT     ? absence
                                                      : 0;
         return monotonic_now() - start < limit;
     };
-    while (!socket && being_started()) {
+    for (bool said = false; !socket && being_started();) {
+        if (!said && monotonic_now() - start >= silence) {
+            said = true;
+            std::fprintf(stderr, "muster: nobody listens at the system bus %s; waiting\n",
+                         path.c_str());
+        }
         poll(nullptr, 0, 2);
         socket = connect_to_bus(path);
     }

@@ -36,6 +36,11 @@ tell() { # NAME
     why=
 }
 
+for path in /etc "$0"; do
+    is "muster: cannot reach the system bus $path: Not a socket" 1 "$muster" --bus "$path" status
+done
+tell 'muster: what is no socket is not waited for'
+
 full() { is 'muster: standard output: No space left on device' 1 "$muster" "$@" >/dev/full; }
 for command in help 'help why' --help --version 'log --help' 'status --json' 'tree --json' \
     'plot --json' plot graph blame 'top -n 1' 'shutdown --help'; do
