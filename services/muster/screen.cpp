@@ -2,6 +2,7 @@
 
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -28,14 +29,36 @@ bool locale_is_utf8(const std::string& otherwise) {
     return otherwise != "dumb" && !otherwise.starts_with("vt");
 }
 
-// The byte at which the `count`-th code point of `text` begins.
-size_t offset_of(std::string_view text, size_t count) {
-    size_t at = 0;
-    for (; at < text.size(); ++at) {
-        if ((static_cast<uint8_t>(text[at]) & 0xc0) == 0x80) continue;
-        if (count-- == 0) break;
+// The columns of the character at `at`, which moves behind it.
+size_t take_columns(std::string_view text, size_t& at) {
+    const char* begin = text.data() + at;
+    const char* behind = begin;
+    uint32_t character = preserves::read_code_point(behind, text.data() + text.size());
+    at += character == preserves::no_code_point ? 1 : static_cast<size_t>(behind - begin);
+    int width =
+        character == preserves::no_code_point ? 1 : wcwidth(static_cast<wchar_t>(character));
+    return width < 0 ? 1 : static_cast<size_t>(width);
+}
+
+// Where what fits into so many columns ends.
+size_t end_of_first(std::string_view text, size_t columns) {
+    size_t end = 0;
+    for (size_t at = 0, used = 0; at < text.size(); end = at) {
+        used += take_columns(text, at);
+        if (used > columns) break;
     }
-    return at;
+    return end;
+}
+
+// Where the end of the text that fits begins, not with what combines with the character before.
+size_t begin_of_last(std::string_view text, size_t most) {
+    size_t begin = 0;
+    for (size_t at = 0, left = columns(text); at < text.size(); begin = at) {
+        size_t width = take_columns(text, at);
+        if (left <= most && width > 0) break;
+        left -= width;
+    }
+    return begin;
 }
 
 std::string format(const char* pattern, double value, const char* unit) {
@@ -90,20 +113,19 @@ std::string Screen::paint(Colour which, std::string_view text) const {
 }
 
 std::string Screen::cut(std::string_view text, size_t most) const {
-    size_t length = columns(text);
-    if (length <= most) return std::string(text);
-    if (most < 2) return std::string(text.substr(0, offset_of(text, most)));
+    if (columns(text) <= most) return std::string(text);
+    if (most < 2) return std::string(text.substr(0, end_of_first(text, most)));
     size_t front = most / 2;
     size_t back = most - front - 1;
-    std::string result(text.substr(0, offset_of(text, front)));
+    std::string result(text.substr(0, end_of_first(text, front)));
     result += ellipsis();
-    return result += text.substr(offset_of(text, length - back));
+    return result += text.substr(begin_of_last(text, back));
 }
 
 std::string Screen::cut_end(std::string_view text, size_t most) const {
     if (columns(text) <= most) return std::string(text);
-    if (most < 2) return std::string(text.substr(0, offset_of(text, most)));
-    return std::string(text.substr(0, offset_of(text, most - 1))).append(ellipsis());
+    if (most < 2) return std::string(text.substr(0, end_of_first(text, most)));
+    return std::string(text.substr(0, end_of_first(text, most - 1))).append(ellipsis());
 }
 
 Colour colour_of(std::string_view word) {
@@ -117,8 +139,8 @@ Colour colour_of(std::string_view word) {
 
 size_t columns(std::string_view text) {
     size_t count = 0;
-    for (char each : text)
-        count += (static_cast<uint8_t>(each) & 0xc0) != 0x80;
+    for (size_t at = 0; at < text.size();)
+        count += take_columns(text, at);
     return count;
 }
 

@@ -37,7 +37,8 @@ struct Screen {
 // The colour for a state word.
 Colour colour_of(std::string_view word);
 
-// How many columns: code points.
+// How many columns, as wcwidth(3) has it: two of what is wide, none of what combines with a
+// character before it.
 size_t columns(std::string_view text);
 // With spaces behind it (or before it), up to so many columns.
 std::string padded(std::string text, size_t to);

@@ -1,5 +1,7 @@
 #include "services/muster/screen.h"
 
+#include <locale.h>
+
 #include "init/base/catch.h"
 #include "services/muster/json.h"
 #include "services/muster/outline.h"
@@ -14,6 +16,22 @@ TEST_CASE("screen: what is too long loses its middle, and counts letters, not by
     CHECK(screen.cut_end("abcdefghij", 5) == "abcd…");
     screen.utf8 = false;
     CHECK(screen.cut("abcdefghij", 5) == "ab~ij");
+}
+
+TEST_CASE("screen: wide characters take two columns, combining ones none") {
+    setlocale(LC_CTYPE, "C.UTF-8"); // what glibc's wcwidth goes by; musl's does not ask
+    Screen screen;
+    CHECK(columns("日本語") == 6);
+    CHECK(columns("u\u0308") == 1);
+    CHECK(columns("bad \xff") == 5);
+    CHECK(padded("日本", 6) + "|" == "日本  |");
+    CHECK(screen.cut("日本語日本語", 6) == "日…語");
+    CHECK(screen.cut("日本語日本語", 5) == "日…語");
+    CHECK(screen.cut_end("日本語", 5) == "日本…");
+    CHECK(screen.cut_end("日本語", 4) == "日…");
+    CHECK(screen.cut("abcdu\u0308efghu\u0308i", 5) == "ab…u\u0308i");
+    CHECK(screen.cut("abcdefghu\u0308", 4) == "ab…u\u0308");
+    setlocale(LC_CTYPE, "C");
 }
 
 TEST_CASE("screen: nothing that was named or logged steers the terminal") {
