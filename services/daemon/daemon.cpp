@@ -93,6 +93,7 @@ void Daemon::run(Turn& turn, const std::vector<Value>& specs) {
         if (!there && !unconfirmed) instances_.push_back(make_ref<Instance>(*this, spec));
     }
     start_idle(turn);
+    if (restart_when_wanted_) return restart(turn);
     changed(turn);
 }
 
@@ -115,8 +116,7 @@ void Daemon::adopt(Turn& turn, Value spec, LedgerEntry entry) {
 
 void Daemon::stop(Turn& turn) {
     Ref<Daemon> self(this);
-    wanted_ = false;
-    restarting_ = false;
+    wanted_ = restarting_ = restart_when_wanted_ = false;
     std::vector<Ref<Instance>> before = instances_;
     for (const Ref<Instance>& instance : before)
         instance->retire(turn);
@@ -125,7 +125,9 @@ void Daemon::stop(Turn& turn) {
 }
 
 void Daemon::restart(Turn& turn) {
+    if (!wanted_) restart_when_wanted_ = held_; // as it is, only that is not known yet
     if (!wanted_ || context_->ending) return;
+    restart_when_wanted_ = false;
     restarting_ = true;
     std::vector<Ref<Instance>> before = instances_;
     for (const Ref<Instance>& instance : before)

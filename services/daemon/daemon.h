@@ -74,6 +74,7 @@ class Daemon : public Counted {
     std::vector<Ref<Instance>> instances_;
     bool wanted_ = false;
     bool held_ = false;
+    bool restart_when_wanted_ = false;
     bool restarting_ = false; // all of them: they start together
     bool declared_ready_ = false;
     bool publishing_ = false; // at the end of this turn

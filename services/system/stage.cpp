@@ -127,8 +127,10 @@ void SecondStage::boot(Turn& turn) {
          .log = log_,
          .overrides_path = overrides,
          .times = open_times(),
+         .matches = open_matches(),
          .loop = &loop_,
          .last_to_stop = preserves::record("daemon", {preserves::symbol(logs::writer_name)}),
+         .adopting = [this] { return adoption_.settling(); },
          .ending = has(records::kEnding)});
     power_ = std::make_unique<Power>(PowerContext{loop_, engine_, link_, processes_, adoption_,
                                                   tracker, config_, status_, log_,
@@ -172,6 +174,15 @@ KeptTimes* SecondStage::open_times() {
     else
         say_later(times.error().message);
     return times_.get();
+}
+
+// Of triggers, over our end. Null: they are not kept.
+KeptMatches* SecondStage::open_matches() {
+    if (!link_.attached()) return nullptr;
+    matches_ = std::make_unique<KeptMatches>(adoption_.keeper());
+    if (auto taken = matches_->take_over([this] { return adoption_.settling(); }); !taken)
+        say_later(taken.error().message);
+    return matches_.get();
 }
 
 void SecondStage::open_journal() {

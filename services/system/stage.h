@@ -24,6 +24,7 @@
 #include "services/system/power.h"
 #include "services/system/repeats.h"
 #include "services/system/trace.h"
+#include "services/tracker/kept_matches.h"
 #include "services/tracker/kept_times.h"
 
 namespace muster::services {
@@ -58,6 +59,7 @@ class SecondStage {
     void end(int status);
     void say_later(std::string line);
     KeptTimes* open_times();
+    KeptMatches* open_matches();
     void open_journal();
     void take_other_logs();
     bool has(uint32_t flag) const {
@@ -69,8 +71,9 @@ class SecondStage {
     Processes& processes_;
     Adoption& adoption_;
     const Options& options_;
-    std::unique_ptr<TraceFile> trace_;       // outlives the engine
-    std::unique_ptr<KeptTimes> times_;       // and this
+    std::unique_ptr<TraceFile> trace_; // outlives the engine
+    std::unique_ptr<KeptTimes> times_; // and these
+    std::unique_ptr<KeptMatches> matches_;
     std::unique_ptr<logs::Journal> journal_; // so does this; null: no log files
     std::shared_ptr<ListenSockets> sockets_ = std::make_shared<ListenSockets>();
     dataspace::Engine engine_;

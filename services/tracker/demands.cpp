@@ -53,7 +53,9 @@ void Tracker::observe_services(Turn& turn) {
             // The second run is over, however it ended.
             if (present && (failed || up)) service.rerunning = false;
             self->touch(t, service);
-            if (self->spaces_.ending) self->mark(t, service); // it runs as long as it is there
+            // At the end it runs as long as it is there; what is adopted may go on for a while.
+            bool may_go_on = service.idle_after > 0 && self->is_adopting();
+            if (self->spaces_.ending || may_go_on) self->mark(t, service);
             self->mark_dependents(t, service.name);
             self->mark_followers(t, service.name);
             self->mark_dependencies_at_the_end(t, service);
@@ -128,7 +130,9 @@ Value Tracker::name_meant(Turn& turn, View name) {
 // could run.
 void Tracker::restart(Turn& turn, View name) {
     Service* each = known(name_meant(turn, name));
-    if (!each || !each->run || each->is_point() || shutting_down_) return;
+    // What is adopted runs, though perhaps it is not known yet that it is to.
+    bool runs = each && (each->run || (is_adopting() && each->is_daemon() && each->is_up()));
+    if (!runs || each->is_point() || shutting_down_) return;
     if (each->is_daemon()) {
         // What depends on a one-shot that has done its work is left alone while it is done again.
         each->rerunning = each->rerunning || each->has_state("complete");

@@ -31,7 +31,7 @@ void Tracker::observe_idle_stops(Turn& turn) {
                 self->log(t, "idle-stop of " + display_name(each.name) + ": " +
                                  preserves::to_text(without_capabilities(seen.at(1))) +
                                  " is no number of seconds above 0");
-            self->touch(t, each);
+            self->mark(t, each);
         },
         [self](Turn& t, View seen) {
             Service& each = self->service(seen.at(0));
@@ -42,8 +42,10 @@ void Tracker::observe_idle_stops(Turn& turn) {
 }
 
 bool Tracker::stays_for_a_while(const Service& each) const {
-    return each.idle_after > 0 && each.run && !each.is_point() && each.allowed() && spaces_.loop &&
-           !shutting_down_;
+    // One that ran in a second stage before us, needed or for a while, does so for a while.
+    bool ran = each.is_up() && is_adopting();
+    return each.idle_after > 0 && (each.run || ran) && !each.is_point() && each.allowed() &&
+           spaces_.loop && !shutting_down_;
 }
 
 // Called when it is judged: whether it is to go on although nobody needs it.

@@ -53,6 +53,25 @@ TEST_CASE(
     CHECK(world.count("-a ready") == 1);
 }
 
+TEST_CASE("idle: what is taken over from a second stage before, and needed by nobody, goes on") {
+    Tracked world;
+    world.define("a", sleeper);
+    world.define("b", sleeper);
+    world.adopting = true;
+    for (const char* each : {"<run-service <daemon a>>", "<run-service <daemon b>>"})
+        world.say(each); // as if it had run
+    world.until_state("a ready");
+    world.until_state("b ready");
+    world.say("<idle-stop <daemon a> 0.1>");
+    world.until([&] { return world.facts["<daemon a>"].view().get("idle").valid(); });
+    world.adopting = false;
+    for (const char* each : {"<run-service <daemon a>>", "<run-service <daemon b>>"})
+        world.unsay(each);
+    world.until_gone("b");
+    CHECK(world.count("-a ready") == 0);
+    world.until_gone("a");
+}
+
 TEST_CASE("idle: stopped by an operator it stops at once") {
     Tracked world;
     world.say("<idle-stop <daemon a> 1000>");

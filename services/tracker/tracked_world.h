@@ -17,6 +17,7 @@ struct Tracked : World {
     std::map<std::string, preserves::Value> facts; // by service: what the mirror says besides
     std::vector<std::string> pids;                 // "ID pid", each once, in order
     static constexpr uint64_t patience = 30 * millisecond;
+    bool adopting = false;
 
     Tracked() {
         tracker = track_services(*engine, {.config = config,
@@ -25,7 +26,8 @@ struct Tracked : World {
                                            .log = log,
                                            .overrides_path = "",
                                            .loop = loop.get(),
-                                           .patience = patience});
+                                           .patience = patience,
+                                           .adopting = [this] { return adopting; }});
         act([this](dataspace::Turn& turn) {
             namespace pattern = dataspace::pattern;
             dataspace::observe(

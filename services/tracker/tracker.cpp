@@ -252,8 +252,8 @@ void Tracker::log(Turn& turn, const std::string& line) {
 
 TrackerControl track_services(dataspace::Engine& engine, TrackerSpaces spaces) {
     TrackerControl control;
-    engine.spawn("triggers", [config = spaces.config, machine = spaces.machine, log = spaces.log](
-                                 Turn& turn) { serve_triggers(turn, config, machine, log); });
+    TriggerSpaces triggers{spaces.config, spaces.machine, spaces.log, spaces.matches};
+    engine.spawn("triggers", [triggers](Turn& turn) { serve_triggers(turn, triggers); });
     control.tracker_ = make_ref<Tracker>(std::move(spaces));
     engine.spawn("tracker", [tracker = control.tracker_](Turn& turn) { tracker->boot(turn); });
     return control;

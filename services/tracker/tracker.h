@@ -48,6 +48,7 @@
 
 namespace muster::services {
 
+class KeptMatches;
 class KeptTimes;
 
 struct TrackerSpaces {
@@ -57,7 +58,9 @@ struct TrackerSpaces {
     dataspace::CapRef log;
     // Where overrides are kept over the life of a second stage; empty: nowhere.
     std::string overrides_path;
-    KeptTimes* times = nullptr; // may be null; must outlive the engine
+    // May be null; must outlive the engine.
+    KeptTimes* times = nullptr;
+    KeptMatches* matches = nullptr;
     // For what takes time; without it nothing goes on when nobody needs it, and what is wanted is
     // waited for without end. Must outlive the engine.
     EventLoop* loop = nullptr;
@@ -66,6 +69,8 @@ struct TrackerSpaces {
     preserves::Value last_to_stop = {};
     // How long S waits for what it wants, or is to come after, when nothing is bringing it about.
     uint64_t patience = 5 * second;
+    // Whether what ran in a second stage before us is being adopted still; may be empty.
+    std::function<bool()> adopting = {};
     // The system goes down, and `stop_all` comes when the configuration is known: daemons that are
     // there stay until then, whoever needs them, and no others run.
     bool ending = false;

@@ -78,6 +78,7 @@ class Tracker final : public Counted {
     void be_patient(Service& service, bool pursued);
 
     void observe_idle_stops(Turn& turn);
+    bool is_adopting() const { return spaces_.adopting && spaces_.adopting(); }
     bool stays_for_a_while(const Service& service) const;
     bool goes_on(Service& service);
     // Runs `action` with the service, if it is still known, in a turn of ours after that time.

@@ -4,10 +4,13 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <unordered_set>
 
+#include "init/base/fnv.h"
 #include "init/base/rfc3339.h"
 #include "init/dataspace/pattern.h"
 #include "init/preserves/text_writer.h"
+#include "services/tracker/kept_matches.h"
 #include "services/tracker/service.h"
 
 namespace muster::services {
@@ -33,9 +36,9 @@ void say(Turn& turn, const CapRef& log, const std::string& line) {
 // A service that something starts. It lives as long as its facet.
 class Started final : public Counted {
   public:
-    Started(CapRef config, CapRef machine, CapRef log, Value name)
-        : config_(std::move(config)), machine_(std::move(machine)), log_(std::move(log)),
-          name_(std::move(name)) {}
+    Started(TriggerSpaces spaces, Value name)
+        : config_(std::move(spaces.config)), machine_(std::move(spaces.machine)),
+          log_(std::move(spaces.log)), kept_(spaces.matches), name_(std::move(name)) {}
 
     void serve(Turn& turn) {
         facet_ = Ref<dataspace::Facet>(&turn.current());
@@ -65,7 +68,10 @@ class Started final : public Counted {
         Value down = pat::literal(preserves::symbol("down"));
         watch(turn, pat::record("service-override", {name, down}),
               [self](Turn&, View, bool present) { self->held_down_ = present; });
-        wait(turn, rounds_until_new, [self] { self->settled_ = true; });
+        wait(turn, rounds_until_new, [self](Turn& t) {
+            self->settled_ = true;
+            if (std::exchange(self->again_, false)) self->begin(t, true);
+        });
     }
 
   private:
@@ -93,38 +99,63 @@ class Started final : public Counted {
             return;
         }
         Ref<Started> self(this);
-        auto is_new = std::make_shared<bool>(false);
-        wait(turn, rounds_until_new, [is_new] { *is_new = true; });
-        auto matches = std::make_shared<size_t>(0);
-        Value whole = pat::bind(pattern);
-        for (const CapRef& space : {config_, machine_}) {
-            if (!present) {
-                on_message(turn, space, whole, [self](Turn& t, View) { self->begin(t, true); });
-                continue;
-            }
+        if (!present) {
+            for (const CapRef& space : {config_, machine_})
+                on_message(turn, space, pat::bind(pattern),
+                           [self](Turn& t, View) { self->begin(t, true); });
+            return;
+        }
+        const uint64_t trigger = number_of(condition);
+        const bool from_before = came(trigger);
+        auto settled = std::make_shared<bool>(false);
+        wait(turn, rounds_until_new, [settled](Turn&) { *settled = true; });
+        auto there = std::make_shared<std::unordered_multiset<uint64_t>>();
+        for (bool machine : {false, true}) {
+            auto number = [this, trigger, machine](View match) {
+                return number_of(preserves::record(
+                    machine ? "machine" : "config",
+                    {preserves::integer(static_cast<int64_t>(trigger)), Value(match)}));
+            };
             observe(
-                turn, space, whole,
-                [self, is_new, matches](Turn& t, View) {
-                    ++*matches;
+                turn, machine ? machine_ : config_, pat::bind(pattern),
+                [=](Turn& t, View seen) {
+                    const uint64_t match = number(seen.at(0));
+                    there->insert(match);
                     ++self->matches_;
-                    self->begin(t, *is_new);
+                    // What services say of themselves in `$config` changes while they are adopted.
+                    bool is_new = !self->came(match) && (*settled || (machine && from_before));
+                    self->begin(t, is_new);
                 },
-                [self, matches](Turn& t, View) {
-                    --*matches;
+                [=](Turn& t, View seen) {
+                    const uint64_t match = number(seen.at(0));
+                    there->erase(there->find(match));
                     --self->matches_;
+                    self->left(match);
                     self->consider(t);
                 });
         }
-        turn.on_stop([self, matches](Turn& t) {
-            self->matches_ -= *matches;
+        turn.on_stop([self, there, trigger](Turn& t) {
+            self->matches_ -= there->size();
+            for (uint64_t match : *there)
+                self->left(match);
+            self->left(trigger);
             self->consider(t);
         });
     }
 
-    void wait(Turn& turn, int rounds, std::function<void()> then) {
+    // Of what is there, for a second stage after us.
+    uint64_t number_of(View value) const {
+        return fnv1a(without_capabilities(preserves::record("of", {name_, Value(value)})).bytes());
+    }
+    bool came(uint64_t match) { return kept_ && kept_->came(match); }
+    void left(uint64_t match) {
+        if (kept_) kept_->left(match);
+    }
+
+    void wait(Turn& turn, int rounds, std::function<void(Turn&)> then) {
         turn.sync(config_, [self = Ref<Started>(this), rounds, then](Turn& t) {
             t.sync(self->machine_, [self, rounds, then](Turn& later) {
-                if (rounds == 1) return then();
+                if (rounds == 1) return then(later);
                 self->wait(later, rounds - 1, then);
             });
         });
@@ -137,7 +168,9 @@ class Started final : public Counted {
             turn.in(*facet_, [&](Turn& t) {
                 need_ = t.assert_(config_, preserves::record("require-service", {name_}));
             });
-        if (again && (has("complete") || has("failed")))
+        if (again && !settled_)
+            again_ = true; // whether it has been is not known yet
+        else if (again && (has("complete") || has("failed")))
             turn.message(config_, preserves::record("restart-service", {name_}));
     }
 
@@ -151,6 +184,7 @@ class Started final : public Counted {
     CapRef config_;
     CapRef machine_;
     CapRef log_;
+    KeptMatches* kept_;
     Value name_;
     Ref<dataspace::Facet> facet_;
     std::set<std::string> states_;
@@ -158,15 +192,16 @@ class Started final : public Counted {
     bool stops_when_idle_ = false;
     bool held_down_ = false;
     bool settled_ = false; // what was there at first has been seen
+    bool again_ = false;   // then it is to be run once more, if it was already
     Handle need_ = 0;
 };
 
 } // namespace
 
-void serve_triggers(Turn& turn, const CapRef& config, const CapRef& machine, const CapRef& log) {
-    during(turn, config, pat::record("started-by", {pat::bind(), pat::discard()}),
-           [config, machine, log](Turn& inner, View seen) {
-               make_ref<Started>(config, machine, log, Value(seen.at(0)))->serve(inner);
+void serve_triggers(Turn& turn, const TriggerSpaces& spaces) {
+    during(turn, spaces.config, pat::record("started-by", {pat::bind(), pat::discard()}),
+           [spaces](Turn& inner, View seen) {
+               make_ref<Started>(spaces, Value(seen.at(0)))->serve(inner);
            });
 }
 
