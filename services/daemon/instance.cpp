@@ -169,6 +169,7 @@ Result<> Instance::launch(Turn& turn) {
         say(turn, remark);
     process_ = std::move(started->process);
     last_pid_ = process_->pid();
+    if (entry_) entry_->main_pid = last_pid_; // claimed() has said that it is its own
     tree_gone_ = false;
     log_lines_->set_pid(process_->pid());
     if (!started->failure.message.empty()) {

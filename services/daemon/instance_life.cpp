@@ -180,7 +180,7 @@ Result<> Instance::prepare_output(Ends& ends) {
 // What a process that was adopted had beside it (remembering.cpp).
 void Instance::adopt_company(Turn& turn) {
     auto take = [this](KeptRole role) { return process_->take_kept(static_cast<uint8_t>(role)); };
-    last_pid_ = process_->pid();
+    last_pid_ = process_->pid() != 0 ? process_->pid() : entry_->main_pid;
     if (!parsed_->more().s6.empty()) {
         if (auto read = reread_s6(); !read) say(turn, read.error().message);
         PipeEnds pipe{take(KeptRole::logger_read), take(KeptRole::logger_write)};
@@ -201,7 +201,8 @@ void Instance::adopt_company(Turn& turn) {
         bool heard = socket && entry_.word().notifying;
         liveness_->adopt(std::move(socket));
         liveness_->adopt_watchdog(entry_->watchdog_ms * millisecond);
-        liveness_->adopt_main(entry_->main_pid, entry_->main_started);
+        if (entry_->main_started != 0)
+            liveness_->adopt_main(entry_->main_pid, entry_->main_started);
         liveness_->started(process_->pid());
         if (phase_ == Phase::running) liveness_->became_ready();
         if (heard) became_ready(turn);

@@ -47,8 +47,8 @@ class Ledger {
         uint32_t slot;
         uint32_t generation; // of the process's slot; 0: there is none
         int32_t wait_status; // if Word::ended
-        // What the process named as the one that counts; 0: nothing. When nothing of it is left:
-        // its own number.
+        // What the process named as the one that counts, or, with main_started 0, its own number;
+        // 0: there was none.
         int32_t main_pid;
         uint64_t starts;
         uint64_t started_at;

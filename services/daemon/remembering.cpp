@@ -46,6 +46,7 @@ void Instance::claimed(SlotRef slot) {
     entry_->started_at = started_at_;
     entry_->next_delay = next_delay_;
     entry_->main_pid = 0;
+    entry_->main_started = 0;
     entry_->watchdog_ms = 0;
     Ledger::Word word;
     word.phase = static_cast<uint8_t>(Phase::starting);
@@ -76,6 +77,7 @@ void Instance::remember() {
     if (!process_) {
         entry_->wait_status = wait_status_;
         entry_->main_pid = last_pid_;
+        entry_->main_started = 0;
         word.ended = word.gone = word.notifying = false;
         entry_->generation = 0;
     }
@@ -128,8 +130,8 @@ void Instance::note_notifying(bool yes) const {
 void Instance::note_heard(bool ready) {
     if (!entry_) return;
     pid_t main = liveness_->main_pid();
-    if (main != entry_->main_pid) {
-        entry_->main_started = main != 0 ? process_started(main) : 0;
+    if (main != 0 && main != entry_->main_pid) {
+        entry_->main_started = std::max<uint64_t>(process_started(main), 1);
         entry_->main_pid = main;
     }
     entry_->watchdog_ms = static_cast<uint32_t>(liveness_->watchdog_asked() / millisecond);
