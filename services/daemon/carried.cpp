@@ -25,14 +25,18 @@ std::string text_at(preserves::View dictionary, std::string_view key) {
     return bytes_of(dictionary.get(key));
 }
 
+SlotRef slot_of(preserves::View dictionary) {
+    return {number<uint32_t>(dictionary.get("slot"), 0),
+            number<uint32_t>(dictionary.get("generation"), 0)};
+}
+
 CommandPlace place_at(preserves::View dictionary, std::string_view key) {
     CommandPlace place;
     preserves::View from = dictionary.get(key);
     if (!from.is(Kind::dictionary)) return place;
     place.what = text_at(from, "what");
     place.at = number<size_t>(from.get("at"), 0);
-    place.slot.index = number<uint32_t>(from.get("slot"), 0);
-    place.slot.generation = number<uint32_t>(from.get("generation"), 0);
+    place.slot = slot_of(from);
     if (preserves::View status = from.get("status"); status.valid())
         place.status = number<int>(status, -1);
     return place;
@@ -54,7 +58,7 @@ std::string bytes_of(preserves::View text) {
 
 bool Carried::empty() const {
     return starts.empty() && says.empty() && !reloading && last.empty() && !failure &&
-           before == 0 && commands.what.empty() && logger.what.empty();
+           before == 0 && commands.what.empty() && logger.what.empty() && main.generation == 0;
 }
 
 preserves::Value Carried::encode() const {
@@ -84,6 +88,13 @@ preserves::Value Carried::encode() const {
     // In the order of the encoding: nothing has to be sorted.
     out.begin_dictionary();
     if (!last.empty()) text("last", last);
+    if (main.generation != 0) {
+        out.symbol("main");
+        out.begin_dictionary();
+        integer("slot", main.index);
+        integer("generation", main.generation);
+        out.end();
+    }
     if (!says.empty()) text("says", says);
     if (before > 0) integer("before", before);
     place("logger", logger);
@@ -136,6 +147,8 @@ Carried Carried::decode(preserves::View from) {
     carried.before = number<size_t>(from.get("before"), 0);
     carried.commands = place_at(from, "commands");
     carried.logger = place_at(from, "logger");
+    if (preserves::View main = from.get("main"); main.is(Kind::dictionary))
+        carried.main = slot_of(main);
     return carried;
 }
 

@@ -12,6 +12,7 @@
 //                                  those under way: the one at that place (from 0), which is in
 //                                  that slot, or is to be started; status: of its end, which came
 //       logger: {what: … at: 0 slot: 8 generation: 1}    the same of the finish of an s6 logger
+//       main: {slot: 9 generation: 1}                    of the process it named as its main one
 //   }
 //
 // Nothing of it is needed to go on. What is missing or makes no sense is left out.
@@ -50,6 +51,7 @@ struct Carried {
     size_t before = 0;
     CommandPlace commands;
     CommandPlace logger;
+    SlotRef main; // generation 0: none
 
     bool empty() const;
     preserves::Value encode() const;

@@ -16,6 +16,7 @@ TEST_CASE("carried: all of it comes back") {
     before.before = 2;
     before.commands = {"startPost", 1, {7, 3}, 256};
     before.logger = {"finish of the logger", 0, {8, 2}, {}};
+    before.main = {9, 4};
     Carried after = Carried::decode(before.encode());
     CHECK(after.starts == before.starts);
     CHECK(after.says == before.says);
@@ -35,6 +36,8 @@ TEST_CASE("carried: all of it comes back") {
     CHECK(after.logger.slot.index == 8);
     CHECK(after.logger.slot.generation == 2);
     CHECK_FALSE(after.logger.status);
+    CHECK(after.main.index == 9);
+    CHECK(after.main.generation == 4);
     CHECK_FALSE(before.empty());
     CHECK(Carried().empty());
     CHECK(Carried::decode(Carried().encode()).empty());

@@ -271,11 +271,15 @@ void Instance::watch_notify(Fd fd) {
 
 // --- its end ---
 
-void Instance::process_ended(Turn& turn, int wait_status) {
+void Instance::tell_exited(Turn& turn, int wait_status) {
+    wait_status_ = wait_status;
     turn.message(owner_.context().config,
                  preserves::record("exited", {owner_.service(), preserves::integer(wait_status)}));
-    wait_status_ = wait_status;
-    if (phase_ == Phase::ending) { // why has been said
+}
+
+void Instance::process_ended(Turn& turn, int wait_status) {
+    if (phase_ == Phase::ending || phase_ == Phase::complete) { // why has been said
+        if (wait_status_ == -1) tell_exited(turn, wait_status); // else its main process counts
         if (!process_->gone()) end_rest();
         return;
     }
@@ -285,6 +289,7 @@ void Instance::process_ended(Turn& turn, int wait_status) {
     // It has made another one the one that counts, whose end is watched too.
     if (wait_status == 0 && liveness_ && liveness_->main_pid() != 0 && phase_ != Phase::stopping)
         return owner_.changed(turn);
+    tell_exited(turn, wait_status);
     Failure failure = failure_of(wait_status, process_->out_of_memory());
     Error unexecuted = take_report();
     last_ = unexecuted.message;
@@ -383,6 +388,7 @@ void Instance::ended(Turn& turn, bool success, bool exhausted) {
 void Instance::tree_gone(Turn& turn) {
     tree_gone_ = true;
     if (phase_ == Phase::starting || phase_ == Phase::running) { // one with another main process
+        if (liveness_ && liveness_->await_main()) return;
         last_ = "its main process has ended";
         return ended(turn, false);
     }

@@ -202,6 +202,8 @@ class Instance : public Counted {
     void make_liveness();
     Result<> reread_s6();
     void give_up_on(Turn& turn, const std::string& why, int signal);
+    void main_exited(Turn& turn, int wait_status, bool out_of_memory);
+    void end_tree(int signal);
     void send_stop_signal();
     void kill_after(uint64_t grace);
     void stop_may_take(Turn& turn, uint64_t time);
@@ -216,6 +218,7 @@ class Instance : public Counted {
     void watch_notify(Fd fd);
     void became_ready(Turn& turn);
     void stop(Turn& turn);
+    void tell_exited(Turn& turn, int wait_status);
     void process_ended(Turn& turn, int wait_status);
     void ended(Turn& turn, bool success, bool exhausted = false);
     void failed_by(Failure failure);
@@ -280,6 +283,7 @@ class Instance : public Counted {
     struct Resume {
         CommandPlace place;
         Ref<Process> process; // may be null
+        Ref<Process> main;    // the one that it had named; may be null
         std::string says;     // of Liveness
         bool reloading = false;
     };

@@ -202,7 +202,8 @@ void Instance::adopt_company(Turn& turn) {
         liveness_->adopt(std::move(socket));
         liveness_->adopt_watchdog(entry_->watchdog_ms * millisecond);
         if (entry_->main_started != 0)
-            liveness_->adopt_main(entry_->main_pid, entry_->main_started);
+            liveness_->adopt_main(entry_->main_pid, entry_->main_started,
+                                  resume_ ? std::exchange(resume_->main, nullptr) : nullptr);
         liveness_->started(process_->pid());
         if (phase_ == Phase::running) liveness_->became_ready();
         if (heard) became_ready(turn);
@@ -224,6 +225,11 @@ void Instance::make_liveness() {
     events.failed = [this](std::string why, int signal) {
         later([why = std::move(why), signal](Instance& self, Turn& turn) {
             self.give_up_on(turn, why, signal);
+        });
+    };
+    events.main_exited = [this](int wait_status, bool out_of_memory) {
+        later([wait_status, out_of_memory](Instance& self, Turn& turn) {
+            self.main_exited(turn, wait_status, out_of_memory);
         });
     };
     events.changed = [this] {
@@ -310,6 +316,23 @@ void Instance::give_up_on(Turn& turn, const std::string& why, int signal) {
         why.starts_with("protocol: ") ? Failure::Kind::protocol : Failure::Kind::not_well;
     failed_by(std::move(failure));
     ended(turn, false);
+    end_tree(signal);
+}
+
+// The process that it had named as its main one, which is no child of ours.
+void Instance::main_exited(Turn& turn, int wait_status, bool out_of_memory) {
+    if (phase_ != Phase::starting && phase_ != Phase::running) return;
+    tell_exited(turn, wait_status);
+    if (log_lines_) log_lines_->drain(turn);
+    last_ = "its main process: " + describe_wait_status(wait_status);
+    if (out_of_memory) last_ += " (out of memory)";
+    bool success = parsed_->is_success(wait_status);
+    if (!success) failed_by(failure_of(wait_status, out_of_memory));
+    ended(turn, success);
+    if (process_ && process_->running()) end_tree(parsed_->stop_signal);
+}
+
+void Instance::end_tree(int signal) {
     if (!process_ || process_->gone()) return;
     if (parsed_->more().kill_mode == KillMode::group)
         process_->signal(signal);

@@ -12,6 +12,13 @@
 
 namespace muster::services {
 
+namespace {
+
+// From the end of a process to init's word of how it was, at most.
+constexpr uint64_t status_grace = second;
+
+} // namespace
+
 // proc(5): the 22nd field of stat; the second, the name, may contain anything.
 uint64_t process_started(pid_t pid) {
     std::string path = "/proc/" + std::to_string(pid) + "/stat";
@@ -30,6 +37,8 @@ Liveness::Liveness(Commands::Owner owner, const DaemonSpec& spec, bool ready_by_
                    Events events)
     : owner_(std::move(owner)), spec_(spec), ready_by_probe_(ready_by_probe),
       events_(std::move(events)), watchdog_(spec.more().watchdog) {}
+
+Liveness::~Liveness() { forget_main(); }
 
 Result<> Liveness::open(std::vector<std::string>& environment,
                         std::vector<std::string>& pid_variables) {
@@ -127,29 +136,73 @@ void Liveness::follow(pid_t pid) {
     if (!pidfd) return events_.say("MAINPID=" + std::to_string(pid) + ": no such process");
     if (!events_.owns(pid))
         return events_.say("MAINPID=" + std::to_string(pid) + ": not one of this service");
-    main_watch_.cancel();
+    forget_main();
     main_pidfd_ = std::move(pidfd);
     main_pid_ = pid;
-    auto watch = owner_.context.loop.watch(main_pidfd_.get(), EPOLLIN, [this, pid](uint32_t) {
+    // Before init knows that it is to be told, we know where.
+    main_ = owner_.context.processes.follow(owner_.cgroup, pid, [this](SlotRef slot) {
+        main_slot_ = slot;
+        events_.heard(false);
+    });
+    watch_main();
+}
+
+void Liveness::adopt_main(pid_t pid, uint64_t started, Ref<Process> process) {
+    uint64_t now = process_started(pid);
+    bool runs = now != 0 && now == started;
+    if (runs && !process) return follow(pid);
+    main_pid_ = pid;
+    main_ = std::move(process);
+    if (main_) main_slot_ = main_->slot();
+    if (runs) main_pidfd_ = Fd(static_cast<int>(::syscall(434 /* pidfd_open */, pid, 0)));
+    watch_main();
+}
+
+// The pidfd says that it has ended, init how. It does not if another one was its parent.
+void Liveness::watch_main() {
+    if (main_)
+        main_->attach(
+            {.exited = [this](int wait_status) { main_exited(wait_status); }, .gone = {}});
+    if (!main_pidfd_) {
+        await_main();
+        return;
+    }
+    auto watch = owner_.context.loop.watch(main_pidfd_.get(), EPOLLIN, [this](uint32_t) {
         main_watch_.cancel();
-        main_ended(pid);
+        await_main();
     });
     if (watch) main_watch_ = std::move(*watch);
 }
 
-void Liveness::adopt_main(pid_t pid, uint64_t started) {
-    if (pid == 0) return;
-    if (uint64_t now = process_started(pid); now != 0 && now == started) return follow(pid);
-    main_pid_ = pid; // its end is the end of the service, as if it were heard of now
-    main_end_ = owner_.context.loop.after(0, [this, pid] { main_ended(pid); });
+bool Liveness::await_main() {
+    if (main_pid_ == 0) return false;
+    if (!over_ && !main_end_.pending()) // else it has been told, and is about to be acted upon
+        main_end_ = owner_.context.loop.after(main_ ? status_grace : 0, [this] { main_ended(); });
+    return true;
+}
+
+void Liveness::forget_main() {
+    main_watch_.cancel();
+    main_end_.cancel();
+    if (main_) std::exchange(main_, nullptr)->let_go();
+    main_slot_ = {};
 }
 
 void Liveness::adopt_watchdog(uint64_t asked) {
     if (asked > 0) watchdog_ = watchdog_asked_ = asked;
 }
 
-void Liveness::main_ended(pid_t pid) {
-    fail("its main process " + std::to_string(pid) + " has ended", spec_.stop_signal);
+void Liveness::main_exited(int wait_status) {
+    Ref<Process> process = std::exchange(main_, nullptr);
+    forget_main();
+    if (over_) return;
+    end_limits();
+    events_.main_exited(wait_status, process->out_of_memory());
+}
+
+void Liveness::main_ended() {
+    forget_main();
+    fail("its main process " + std::to_string(main_pid_) + " has ended", spec_.stop_signal);
 }
 
 void Liveness::became_ready() {
@@ -219,8 +272,7 @@ void Liveness::end_limits() {
 void Liveness::nothing_more_is_due() {
     end_limits();
     probe_.reset();
-    main_watch_.cancel();
-    main_end_.cancel();
+    forget_main();
 }
 
 // sd_notify(3): STATUS=, EXTEND_TIMEOUT_USEC= and BARRIER= count in the stop too.

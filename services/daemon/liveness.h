@@ -27,6 +27,8 @@ class Liveness {
         std::function<void()> ready;
         // `signal`: what it is to be ended with.
         std::function<void(std::string why, int signal)> failed;
+        // The process that it named as the one that counts has ended, and how is known.
+        std::function<void(int wait_status, bool out_of_memory)> main_exited;
         std::function<void()> changed; // what people see: `status`, `main_pid`, `reloading`
         // It said something, which is gone when this returns: `main_pid`, `watchdog_asked`.
         std::function<void(bool ready)> heard;
@@ -37,14 +39,17 @@ class Liveness {
 
     // `spec` must outlive it. `ready_by_probe`: nothing else makes it ready.
     Liveness(Commands::Owner owner, const DaemonSpec& spec, bool ready_by_probe, Events events);
+    ~Liveness();
+    Liveness(const Liveness&) = delete;
+    Liveness& operator=(const Liveness&) = delete;
 
     // Before the start: what its environment and its descriptors need.
     Result<> open(std::vector<std::string>& environment, std::vector<std::string>& pid_variables);
     // Instead of `open`, for a process that runs already.
     void adopt(Fd socket) { socket_ = NotifySocket::adopt(std::move(socket)); }
     // What it had said before. `started`: process_started of it, which tells it from a later one
-    // of the same number.
-    void adopt_main(pid_t pid, uint64_t started);
+    // of the same number. `process`: if its end is told; may be null.
+    void adopt_main(pid_t pid, uint64_t started, Ref<Process> process);
     void adopt_watchdog(uint64_t asked);
     void adopt_status(std::string status, bool reloading) {
         status_ = std::move(status);
@@ -65,6 +70,10 @@ class Liveness {
     bool stopping() const { return stopping_; }
     // The process that it named as the one that counts; 0: none.
     pid_t main_pid() const { return main_pid_; }
+    // Where it is followed; generation 0: nowhere.
+    SlotRef main_slot() const { return main_slot_; }
+    // Nothing is left of the service. Whether the end of its main process is still to be told.
+    bool await_main();
     // The time of its watchdog, if it asked for another one than the specification says; else 0.
     uint64_t watchdog_asked() const { return watchdog_asked_; }
 
@@ -74,7 +83,10 @@ class Liveness {
     void listen();
     void take(const Notification& said);
     void follow(pid_t pid);
-    void main_ended(pid_t pid);
+    void watch_main();
+    void forget_main();
+    void main_exited(int wait_status);
+    void main_ended();
     void arm_watchdog();
     void probe_later(uint64_t delay);
     void probe();
@@ -93,7 +105,9 @@ class Liveness {
     std::unique_ptr<Commands> probe_;
     Fd main_pidfd_;
     Watch main_watch_;
-    Timer main_end_;
+    Timer main_end_; // it has ended, how is not known yet
+    Ref<Process> main_;
+    SlotRef main_slot_;
     pid_t pid_ = 0;
     pid_t main_pid_ = 0;
     uint64_t watchdog_;

@@ -98,6 +98,7 @@ void Instance::carry() {
     if (phase_ == Phase::starting || phase_ == Phase::idle) carried.before = before_;
     if (place_) carried.commands = *place_;
     if (logger_place_) carried.logger = *logger_place_;
+    if (liveness_) carried.main = liveness_->main_slot();
     if (carried.empty()) return entry_.set_note(Ledger::NoteKind::carried, {});
     Value value = carried.encode();
     entry_.set_note(
@@ -246,6 +247,7 @@ void Instance::adopt_carried() {
     resume_ = std::make_unique<Resume>();
     resume_->says = std::move(carried.says);
     resume_->reloading = carried.reloading;
+    resume_->main = owner_.context().processes.follow_adopted(carried.main);
     if (!carried.logger.what.empty())
         logger_place_ = std::make_unique<CommandPlace>(std::move(carried.logger));
     CommandPlace& place = resume_->place = std::move(carried.commands);
@@ -262,6 +264,7 @@ bool Instance::resumes(std::string_view what) const {
 // What a second stage before us had begun is of no use.
 void Instance::end_resume() {
     if (resume_ && resume_->process) resume_->process->disown();
+    if (resume_ && resume_->main) resume_->main->let_go();
     resume_.reset();
 }
 

@@ -53,6 +53,12 @@ Ref<Process> Processes::claim_adopted(SlotRef slot) {
     return process;
 }
 
+Ref<Process> Processes::follow_adopted(SlotRef slot) {
+    Ref<Process> process = claim_adopted(slot);
+    if (process) process->followed_ = true;
+    return process;
+}
+
 Ref<Process> Processes::gone_already(int wait_status) {
     Ref<Process> process(new Process(*this));
     process->running_ = false;

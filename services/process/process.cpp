@@ -212,6 +212,17 @@ void Process::abandon() {
     kill();
 }
 
+void Process::let_go() {
+    if (!running_) return attach({});
+    Ref<Process> self(this);
+    exited_ = nullptr;
+    running_ = false;
+    gone_ = true;
+    owner_.by_slot_.erase(slot_.index);
+    owner_.finished(*this);
+    owner_.link_.release(slot_); // a status that is on its way is a stranger's
+}
+
 void Process::ended(int wait_status) {
     Ref<Process> self(this);
     running_ = false;
@@ -237,7 +248,8 @@ void Process::acknowledge() {
 void Process::check_gone() {
     if (gone_ || running_ || waiting_) return;
     if (in_cgroup_ && !cgroup_.remove()) watch_cgroup();
-    if (in_cgroup_ ? static_cast<bool>(cgroup_) : !killed_ && group_remains()) return;
+    bool remains = in_cgroup_ ? static_cast<bool>(cgroup_) : !killed_ && group_remains();
+    if (remains && !followed_) return;
     Ref<Process> self(this);
     gone_ = true;
     end_cgroup_watch();
@@ -415,6 +427,23 @@ Result<Processes::Started> Processes::start(std::string_view name, SpawnRequest 
     process->flight_ = std::move(spawned->flight);
     return Started{process, std::move(spawned->failure), std::move(remarks),
                    static_cast<bool>(process->flight_)};
+}
+
+Ref<Process> Processes::follow(std::string_view name, pid_t pid,
+                               const std::function<void(SlotRef)>& claimed) {
+    if (!link_.attached()) return {};
+    auto slot = link_.claim(name, "");
+    if (!slot) return {};
+    claimed(*slot);
+    Ref<Process> process(new Process(*this));
+    process->slot_ = *slot;
+    process->pid_ = pid;
+    process->since_ = monotonic_now();
+    process->followed_ = true;
+    by_slot_[slot->index] = process;
+    processes_[process.get()] = process;
+    __atomic_store_n(link_.pid_cell(*slot), pid, __ATOMIC_RELEASE);
+    return process;
 }
 
 Result<> Processes::on_status(const records::Status& status) {

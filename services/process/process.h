@@ -95,6 +95,8 @@ class Process : public Counted {
 
     // Nobody wants to know any more: no callback comes; what still runs is killed and reaped.
     void abandon();
+    // The same of one that was only followed, which is left as it is.
+    void let_go();
 
   private:
     friend class Processes;
@@ -123,6 +125,7 @@ class Process : public Counted {
     bool acknowledged_ = false; // its end, under init
     bool waiting_ = false;      // adopted, not attached
     bool in_cgroup_ = false;
+    bool followed_ = false; // its tree is another one's
     bool running_ = true;
     bool gone_ = false;
     bool killed_ = false;
@@ -163,10 +166,18 @@ class Processes {
     Result<Started> start(std::string_view name, SpawnRequest request, Events events,
                           Survival survival = {}, bool launch = false);
 
+    // A process in the tree of another one, whose parent is init or will be: its end is told as
+    // well, once the callback is attached, also after our own death. Its tree is not watched, nor
+    // ended. `claimed` is called before init knows of it. Null: without init, or without a slot.
+    Ref<Process> follow(std::string_view name, pid_t pid,
+                        const std::function<void(SlotRef)>& claimed);
+
     // Takes over the processes that are in the slots. REQUIRES: nothing was started yet.
     void adopt(std::vector<SecondStageLink::Kept::Slot> kept);
     // The adopted process in this slot, or null; once.
     Ref<Process> claim_adopted(SlotRef slot);
+    // The same of one that was only followed.
+    Ref<Process> follow_adopted(SlotRef slot);
     // One that ended, with all its tree, before anybody heard of it.
     Ref<Process> gone_already(int wait_status);
     // Kills and forgets the adopted ones that were not claimed; how many there were.

@@ -40,8 +40,7 @@ Result<> KeptMatches::take_over(std::function<bool()> settling) {
     for (size_t number = 1; number <= used_; ++number) {
         uint64_t match = 0;
         std::memcpy(&match, bytes.data() + number * unit, unit);
-        if (match == 0 || !places_.emplace(match, Place{number, 0}).second)
-            free_.push_back(number);
+        if (match == 0 || !places_.emplace(match, Place{number, 0}).second) free_.push_back(number);
     }
     return {};
 }
