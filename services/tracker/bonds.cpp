@@ -36,6 +36,31 @@ bool is_less(const Value& a, const Value& b) {
     return preserves::compare_bytes(a.view().bytes(), b.view().bytes()) < 0;
 }
 
+bool is_wanted(const ServiceTable& services, View name) {
+    auto found = services.find(name);
+    return found != services.end() && found->second.needed && found->second.allowed();
+}
+
+// `each` gives way to `other`, that perhaps to another one, and so on, until one that would give
+// way to `each`: if `each` has the least name of them, it does not.
+bool is_least_of_circle(const ServiceTable& services, const Service& each, View other) {
+    std::unordered_set<Value, preserves::ValueHash, preserves::ValueEqual> seen{Value(other)};
+    std::vector<Value> to_see{Value(other)};
+    while (!to_see.empty()) {
+        auto found = services.find(to_see.back());
+        to_see.pop_back();
+        if (found == services.end()) continue;
+        const Service& one = found->second;
+        if (!is_less(each.name, one.name) || !one.needed || !one.allowed()) continue;
+        for (const auto& [key, dependency] : one.dependencies) {
+            if (dependency.bond != Bond::gives_way) continue;
+            if (dependency.service == each.name) return true;
+            if (seen.insert(dependency.service).second) to_see.push_back(dependency.service);
+        }
+    }
+    return false;
+}
+
 } // namespace
 
 bool under_way(const ServiceTable& services, View name) {
@@ -54,18 +79,40 @@ bool under_way(const ServiceTable& services, View name) {
             anything = true;
             continue;
         }
-        if (each.missing.empty()) anything = true; // it is about to be judged
+        bool for_a_while = true; // or it is about to be judged
         for (const Value& key : each.missing) {
             const Dependency& dependency = each.dependencies.get().at(key);
-            if (dependency.bond != Bond::needs) {
-                anything = true; // which does not last
-                continue;
-            }
+            if (dependency.bond == Bond::gives_way && is_wanted(services, dependency.service))
+                return false;
+            if (dependency.bond != Bond::needs) continue; // which does not last
+            for_a_while = false;
             if (!dependency.service.valid()) return false;
             if (seen.insert(dependency.service).second) to_see.push_back(dependency.service);
         }
+        anything = anything || for_a_while;
     }
     return anything;
+}
+
+bool waits_for(const ServiceTable& services, View name, View other) {
+    std::unordered_set<Value, preserves::ValueHash, preserves::ValueEqual> seen{Value(name)};
+    std::vector<Value> to_see{Value(name)};
+    while (!to_see.empty()) {
+        auto found = services.find(to_see.back());
+        to_see.pop_back();
+        if (found == services.end()) continue;
+        const Service& each = found->second;
+        if (!each.needed || !each.allowed() || each.run) continue;
+        for (const Value& key : each.missing) {
+            const Dependency& dependency = each.dependencies.get().at(key);
+            bool conflict =
+                dependency.bond == Bond::gives_way || dependency.bond == Bond::displaces;
+            if (conflict || !dependency.service.valid()) continue;
+            if (dependency.service.view() == other) return true;
+            if (seen.insert(dependency.service).second) to_see.push_back(dependency.service);
+        }
+    }
+    return false;
 }
 
 void Tracker::observe_bonds(Turn& turn) {
@@ -128,6 +175,7 @@ void Tracker::conflict(Turn& turn, View one, View other, bool present) {
         else
             remove_dependency(turn, depender, in_state(dependee, "stopped"), bond);
     }
+    mark_followers(turn, one); // it may close a circle, or open one
 }
 
 bool Tracker::bond_satisfied(const Service& each, const Dependency& dependency) const {
@@ -137,10 +185,9 @@ bool Tracker::bond_satisfied(const Service& each, const Dependency& dependency) 
     case Bond::gives_way: {
         if (!known) return true;
         const Service& other = found->second;
-        Value both_ways = bond_key(Bond::gives_way, in_state(each.name, "stopped"));
-        if (other.dependencies.get().count(both_ways) && is_less(each.name, other.name))
-            return true;
-        return !(other.needed && other.allowed()) && !is_there(other);
+        if (!is_wanted(services_, other.name)) return !is_there(other);
+        return is_least_of_circle(services_, each, other.name) &&
+               (each.begun() || !is_there(other));
     }
     case Bond::displaces:
         return each.begun() || !known || !is_there(found->second);
@@ -161,10 +208,8 @@ bool Tracker::bond_satisfied(const Service& each, const Dependency& dependency) 
 
 void Tracker::be_patient(Service& each, bool pursued) {
     bool only_wanted = pursued && !each.run && !each.missing.empty() && spaces_.loop;
-    for (auto key = each.missing.begin(); only_wanted && key != each.missing.end(); ++key) {
-        Bond bond = each.dependencies.get().at(*key).bond;
-        only_wanted = bond == Bond::wants || bond == Bond::after;
-    }
+    for (auto key = each.missing.begin(); only_wanted && key != each.missing.end(); ++key)
+        only_wanted = is_weak(each.dependencies.get().at(*key).bond);
     if (!pursued) each.out_of_patience = false;
     if (!only_wanted) {
         each.patience.cancel();
@@ -173,7 +218,8 @@ void Tracker::be_patient(Service& each, bool pursued) {
     if (each.patience.pending()) return;
     each.patience = later(spaces_.patience, each.name, [](Tracker& self, Turn& t, Service& waits) {
         bool comes = std::any_of(waits.missing.begin(), waits.missing.end(), [&](const Value& key) {
-            return under_way(self.services_, waits.dependencies.get().at(key).service);
+            const Value& name = waits.dependencies.get().at(key).service;
+            return under_way(self.services_, name) && !waits_for(self.services_, name, waits.name);
         });
         if (!comes) {
             waits.out_of_patience = true;

@@ -228,3 +228,124 @@ TEST_CASE("bonds: a chain that moves is under way, one that waits for a device i
     c.run = 0;
     CHECK_FALSE(under_way(services, a.name)); // in a circle
 }
+
+namespace {
+
+// The lines about cycles, as one text.
+std::string cycles_named(const Tracked& world) {
+    std::string all;
+    for (const std::string& line : world.lines)
+        if (line.find("dependency cycle") != std::string::npos) all += line + "\n";
+    return all;
+}
+
+bool shows_cycle(Tracked& world, const std::string& id) {
+    preserves::Value facts = world.facts["<daemon " + id + ">"];
+    return facts.valid() && facts.view().get("cycle").valid();
+}
+
+} // namespace
+
+TEST_CASE("bonds: a circle of weak ties is named, and broken at one of them") {
+    auto bonds = GENERATE(values<std::vector<std::string>>({
+        {"<before <daemon a> <daemon b>>", "<before <daemon b> <daemon a>>"},
+        {"<wants <daemon a> <service-state <daemon b> up>>",
+         "<wants <daemon b> <service-state <daemon a> up>>"},
+        {"<wants <daemon a> <service-state <daemon b> up>>", "<before <daemon a> <daemon b>>"},
+        {"<depends-on <daemon a> <service-state <daemon b> up>>", "<before <daemon a> <daemon b>>"},
+        {"<wants <daemon a> <service-state <daemon b> up>>",
+         "<wants <daemon b> <service-state <daemon c> up>>",
+         "<depends-on <daemon c> <service-state <daemon a> up>>"},
+        {"<wants <daemon a> <service-state <daemon b> up>>",
+         "<depends-on <daemon b> <service-state <daemon c> up>>", "<before <daemon b> <daemon c>>"},
+    }));
+    INFO(bonds[0] << " " << bonds[1]);
+    Tracked world;
+    for (const std::string& bond : bonds)
+        world.say(bond);
+    for (const char* id : {"a", "b", "c"})
+        world.define(id, sleeper);
+    world.act([&](dataspace::Turn& turn) {
+        for (const char* id : {"a", "b", "c"})
+            world.say(turn, std::string("<require-service <daemon ") + id + ">>");
+    });
+    world.until([&] { return shows_cycle(world, "b"); });
+    for (const char* id : {"a", "b", "c"})
+        world.until_word(id, "running");
+    world.until([&] { return !shows_cycle(world, "b"); });
+    std::string named = cycles_named(world);
+    CHECK(std::count(named.begin(), named.end(), '\n') == 1);
+    CHECK(named.find("one of these goes on without the next") != std::string::npos);
+}
+
+TEST_CASE("bonds: what is outside a circle of weak ties waits until that is broken") {
+    Tracked world;
+    world.say("<wants <daemon a> <service-state <daemon b> up>>");
+    world.say("<wants <daemon b> <service-state <daemon c> up>>");
+    world.say("<wants <daemon c> <service-state <daemon b> up>>");
+    world.define("a", sleeper);
+    world.define("b", sleeper);
+    world.define("c", sleeper);
+    world.need("a");
+    world.take_states();
+    world.until_word("a", "running");
+    auto states = world.take_states();
+    auto at = [&](const std::string& state) {
+        return std::find(states.begin(), states.end(), state) - states.begin();
+    };
+    CHECK(at("+b ready") < at("+a started"));
+}
+
+TEST_CASE("bonds: a circle that no weak tie is on is named beside one that is broken") {
+    Tracked world;
+    world.say("<before <daemon a> <daemon b>>");
+    world.say("<depends-on <daemon a> <service-state <daemon b> up>>");
+    world.say("<depends-on <daemon b> <service-state <daemon c> up>>");
+    world.say("<depends-on <daemon c> <service-state <daemon b> up>>");
+    world.define("a", sleeper);
+    world.define("b", sleeper);
+    world.define("c", sleeper);
+    world.act([&](dataspace::Turn& turn) {
+        for (const char* id : {"a", "b", "c"})
+            world.say(turn, std::string("<require-service <daemon ") + id + ">>");
+    });
+    world.until([&] { return shows_cycle(world, "c"); });
+    CHECK(world.word("a") == "waiting");
+    std::string named = cycles_named(world);
+    CHECK(std::count(named.begin(), named.end(), '\n') == 1);
+    CHECK(named.find("none of these can start") != std::string::npos);
+}
+
+TEST_CASE("bonds: what gives way to who wants it is not waited for") {
+    Tracked world;
+    world.say("<wants <daemon a> <service-state <daemon b> up>>");
+    world.say("<conflicts <daemon b> <daemon a>>");
+    world.define("a", sleeper);
+    world.define("b", sleeper);
+    world.need("a");
+    world.until_word("a", "running");
+    CHECK(world.word("b") == "waiting");
+}
+
+TEST_CASE("bonds: of those that conflict in a circle the one with the least name runs") {
+    Tracked world;
+    for (const char* pair : {"<daemon a> <daemon b>", "<daemon b> <daemon c>",
+                             "<daemon c> <daemon d>", "<daemon d> <daemon a>"})
+        world.say(std::string("<conflicts ") + pair + ">");
+    for (const char* id : {"a", "b", "c", "d"}) {
+        world.define(id, sleeper);
+        world.need(id);
+    }
+    world.until_word("a", "running");
+    for (const char* id : {"b", "c", "d"})
+        world.until_word(id, "waiting");
+    world.release("c"); // it is no circle any more
+    world.until_word("b", "running");
+    world.until_word("a", "waiting");
+    world.need("c");
+    world.until_word("a", "running");
+    world.until_word("b", "waiting");
+    world.unsay("<conflicts <daemon c> <daemon d>>");
+    world.until_word("c", "running");
+    world.until_word("a", "waiting");
+}

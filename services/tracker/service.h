@@ -50,6 +50,9 @@ enum class Bond : uint8_t {
     displaces, // the same, of S2: not before S is gone
 };
 
+// What is asked for is not waited for without end.
+inline bool is_weak(Bond bond) { return bond == Bond::wants || bond == Bond::after; }
+
 struct Dependency {
     Bond bond = Bond::needs;
     // The service that must be in a state, if it says so (`<service-state S2 STATE>`, or a

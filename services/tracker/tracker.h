@@ -34,7 +34,7 @@
 // `<idle-stop S SECONDS>`: S goes on for that long when nobody needs it any more.
 //
 // Services that wait for each other in a circle are named once in the log and in their status;
-// all others start.
+// all others start, and so do they if one of them only wants the next, or only comes after it.
 //
 // In the mirror, `$status`, each service has `<service S WORD {…}>` and copies of `service-state`,
 // `ServiceRunning`, devices and links, all without capabilities.
