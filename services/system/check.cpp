@@ -12,6 +12,7 @@
 #include "init/records.h"
 #include "services/daemon/ledger.h"
 #include "services/daemon/spec.h"
+#include "services/tracker/check_tie.h"
 
 namespace muster::services {
 
@@ -32,6 +33,11 @@ Result<std::string> read_script(const std::string& path) {
 }
 
 } // namespace
+
+std::vector<std::pair<View, std::string>> check_configured(View assertion) {
+    auto wrong = check_assertion(assertion);
+    return wrong.empty() ? check_tie(assertion) : wrong;
+}
 
 int check(const Options& options) {
     size_t problems = 0;
@@ -55,7 +61,8 @@ int check(const Options& options) {
             }
             std::vector<config::Problem> wrong;
             size_t slash = file.rfind('/');
-            (void)config::Script::parse(*text, file, file.substr(0, slash), wrong, check_assertion);
+            (void)config::Script::parse(*text, file, file.substr(0, slash), wrong,
+                                        check_configured);
             for (const config::Problem& each : wrong)
                 say(config::to_string(each));
         }

@@ -1,6 +1,11 @@
 // `dataspace --check`: whether this program could run here, and go on for another one.
 #pragma once
 
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "init/preserves/value.h"
 #include "services/system/options.h"
 
 namespace muster::services {
@@ -8,6 +13,9 @@ namespace muster::services {
 // Reads every script under the --config paths; says what is wrong on standard error. The exit
 // status.
 int check(const Options& options);
+
+// For config::Script: what is wrong with an assertion, of all that is looked at.
+std::vector<std::pair<preserves::View, std::string>> check_configured(preserves::View assertion);
 
 // What it prints when it was asked for these versions and nothing is wrong, so that it is not
 // mistaken for another program.

@@ -17,11 +17,11 @@
 #include "init/protocol/gatekeeper.h"
 #include "init/protocol/relay_listener.h"
 #include "services/daemon/daemons.h"
-#include "services/daemon/spec.h"
 #include "services/daemon/window.h"
 #include "services/log/filing.h"
 #include "services/log/settings.h"
 #include "services/presence/presence.h"
+#include "services/system/check.h"
 #include "services/system/control.h"
 #include "services/system/debts.h"
 #include "services/system/kernel_parameters.h"
@@ -243,7 +243,7 @@ void SecondStage::serve(Turn& turn) {
     config::serve_config_watchers(
         turn, loop_, config_,
         [report](const config::Problem& problem) { report(config::to_string(problem)); }, guarded,
-        check_assertion,
+        check_configured,
         [this](const std::string& path) {
             if (!options_.system) return config::KeptScripts();
             return config::KeptScripts("/run/muster/scripts", path, link_.welcome().starts == 0);

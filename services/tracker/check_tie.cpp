@@ -1,0 +1,64 @@
+#include "services/tracker/check_tie.h"
+
+#include "init/dataspace/pattern.h"
+#include "init/preserves/text_writer.h"
+#include "services/tracker/service.h"
+
+namespace muster::services {
+
+namespace {
+
+std::string shown(View value) { return preserves::to_text(without_capabilities(value)); }
+
+bool holds_pattern(View condition) {
+    Value pattern = strip_binds(condition.at(0));
+    return pattern.valid() && dataspace::Pattern::parse(pattern).ok();
+}
+
+// Empty if nothing is.
+std::string wrong_dependee(View dependee) {
+    if ((dependee.is_record("daemon") || dependee.is_record("milestone")) && dependee.count() == 1)
+        return " is a service and no state of one: <service-state " + shown(dependee) + " up>";
+    if (dependee.is_record("service-state") && dependee.count() != 2)
+        return " is no <service-state S STATE>";
+    if (dependee.is_record("present", 1) && !holds_pattern(dependee))
+        return ": what is to be present is no pattern";
+    return {};
+}
+
+std::string wrong_condition(View condition) {
+    bool known = condition.is_record("present", 1) || condition.is_record("message", 1);
+    if (known && holds_pattern(condition)) return {};
+    return " is neither <present PATTERN> nor <message PATTERN>";
+}
+
+std::string wrong_seconds(View seconds) {
+    double number = seconds.as_number().value_or(0);
+    if (auto whole = seconds.as_int()) number = static_cast<double>(*whole);
+    if (number > 0 && number <= 1e9) return {};
+    return " is no number of seconds above 0";
+}
+
+} // namespace
+
+std::vector<std::pair<View, std::string>> check_tie(View assertion) {
+    auto is = [&](std::string_view label) {
+        return assertion.is_record(label) && assertion.count() == 2;
+    };
+    View second = assertion.at(1);
+    std::string wrong;
+    if (is("depends-on"))
+        wrong = wrong_dependee(second);
+    else if (is("wants") && !second.is_record("service-state", 2))
+        wrong = " is no <service-state S STATE>";
+    else if (is("started-by"))
+        wrong = wrong_condition(second);
+    else if (is("idle-stop"))
+        wrong = wrong_seconds(second);
+    if (wrong.empty()) return {};
+    std::string tie =
+        "<" + preserves::to_text(assertion.label()) + " " + shown(assertion.at(0)) + " …>: ";
+    return {{second, tie + shown(second) + wrong}};
+}
+
+} // namespace muster::services
