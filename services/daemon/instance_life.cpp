@@ -80,6 +80,15 @@ void Instance::run_commands(std::string what, std::vector<Command> commands,
     bool resumed = resumes(what);
     bool before = what == "startPre";
     CommandPlace from{what, before ? before_ : 0, {}, {}};
+    Ref<Process> process;
+    if (resumed) {
+        from = std::move(resume_->place);
+        process = std::move(resume_->process);
+        resume_.reset();
+    }
+    // What comes after the end goes on; of a start, only what runs already.
+    if (owner_.context().ending && (before || what == "startPost"))
+        commands.resize(std::min(commands.size(), from.at + (process ? 1 : 0)));
     commands_ =
         std::make_unique<Commands>(commands_owner(), *parsed_, std::move(what), std::move(commands),
                                    std::move(environment), limit, std::move(done));
@@ -92,12 +101,6 @@ void Instance::run_commands(std::string what, std::vector<Command> commands,
     // is.
     if (!before) commands_->set_patient();
     if (!resumed && from.at == 0) return commands_->start();
-    Ref<Process> process;
-    if (resumed) {
-        from = std::move(resume_->place);
-        process = std::move(resume_->process);
-        resume_.reset();
-    }
     commands_->resume(from, std::move(process));
 }
 
