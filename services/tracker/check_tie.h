@@ -10,8 +10,8 @@
 namespace muster::services {
 
 // For config::Script: what is wrong with an assertion, if it is one of `<depends-on S D>`,
-// `<wants S D>`, `<started-by S CONDITION>`, `<idle-stop S SECONDS>`. S may depend on any assertion;
-// a service is none, nor is one of its states without a word for it.
+// `<wants S D>`, `<started-by S CONDITION>`, `<idle-stop S SECONDS>`. S may depend on any
+// assertion; a service is none, nor is one of its states without a word for it.
 std::vector<std::pair<preserves::View, std::string>> check_tie(preserves::View assertion);
 
 } // namespace muster::services
