@@ -273,6 +273,10 @@ TEST_CASE("bonds: a circle of weak ties is named, and broken at one of them") {
     for (const char* id : {"a", "b", "c"})
         world.until_word(id, "running");
     world.until([&] { return !shows_cycle(world, "b"); });
+    bool stopped = false;
+    world.tracker.stop_all(*world.engine, [&] { stopped = true; });
+    world.loop->run_once(false);
+    world.until([&] { return stopped; });
     std::string named = cycles_named(world);
     CHECK(std::count(named.begin(), named.end(), '\n') == 1);
     CHECK(named.find("one of these goes on without the next") != std::string::npos);

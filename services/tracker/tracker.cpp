@@ -193,6 +193,7 @@ void Tracker::tell_taken_down(Turn& turn, Service& each) {
 
 void Tracker::find_cycles(Turn& turn) {
     cycles_may_have_changed_ = false;
+    if (shutting_down_) return; // what has stopped waits for nothing
     cycles_.update(
         services_, [&](const std::string& line) { log(turn, line); },
         [&](Service& each) { touch(turn, each); });
