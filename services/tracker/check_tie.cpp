@@ -32,13 +32,6 @@ std::string wrong_condition(View condition) {
     return " is neither <present PATTERN> nor <message PATTERN>";
 }
 
-std::string wrong_seconds(View seconds) {
-    double number = seconds.as_number().value_or(0);
-    if (auto whole = seconds.as_int()) number = static_cast<double>(*whole);
-    if (number > 0 && number <= 1e9) return {};
-    return " is no number of seconds above 0";
-}
-
 } // namespace
 
 std::vector<std::pair<View, std::string>> check_tie(View assertion) {
@@ -54,7 +47,7 @@ std::vector<std::pair<View, std::string>> check_tie(View assertion) {
     else if (is("started-by"))
         wrong = wrong_condition(second);
     else if (is("idle-stop"))
-        wrong = wrong_seconds(second);
+        wrong = idle_time(second) == 0 ? " is no number of seconds above 0" : "";
     if (wrong.empty()) return {};
     std::string tie =
         "<" + preserves::to_text(assertion.label()) + " " + shown(assertion.at(0)) + " …>: ";

@@ -7,26 +7,13 @@ namespace muster::services {
 
 namespace pat = dataspace::pattern;
 
-namespace {
-
-constexpr double longest_idle = 1e9; // seconds
-
-// In nanoseconds; 0 if it is no number of seconds.
-uint64_t nanoseconds_of(View seconds) {
-    double number = seconds.as_number().value_or(0);
-    if (auto whole = seconds.as_int()) number = static_cast<double>(*whole);
-    return number > 0 && number <= longest_idle ? static_cast<uint64_t>(number * 1e9) : 0;
-}
-
-} // namespace
-
 void Tracker::observe_idle_stops(Turn& turn) {
     Ref<Tracker> self(this);
     observe(
         turn, spaces_.config, pat::record("idle-stop", {pat::bind(), pat::bind()}),
         [self](Turn& t, View seen) {
             Service& each = self->service(seen.at(0));
-            each.idle_after = nanoseconds_of(seen.at(1));
+            each.idle_after = idle_time(seen.at(1));
             if (each.idle_after == 0)
                 self->log(t, "idle-stop of " + display_name(each.name) + ": " +
                                  preserves::to_text(without_capabilities(seen.at(1))) +
@@ -35,7 +22,7 @@ void Tracker::observe_idle_stops(Turn& turn) {
         },
         [self](Turn& t, View seen) {
             Service& each = self->service(seen.at(0));
-            if (each.idle_after != nanoseconds_of(seen.at(1))) return; // another one came instead
+            if (each.idle_after != idle_time(seen.at(1))) return; // another one came instead
             each.idle_after = 0;
             self->mark(t, each);
         });

@@ -239,6 +239,13 @@ View asked_for(View key) {
     return key;
 }
 
+uint64_t idle_time(View seconds) {
+    constexpr double longest = 1e9;
+    double number = seconds.as_number().value_or(0);
+    if (auto whole = seconds.as_int()) number = static_cast<double>(*whole);
+    return number > 0 && number <= longest ? static_cast<uint64_t>(number * 1e9) : 0;
+}
+
 Value strip_binds(View pattern) {
     Encoder out;
     strip_binds(pattern, out);

@@ -169,6 +169,8 @@ std::string display_name(View service);
 Value service_of_interest(View pattern);
 // The same for what `<present PATTERN>` depends on: also `<service-state S …>`.
 Value service_of_pattern(View pattern);
+// SECONDS of `<idle-stop S SECONDS>`, in nanoseconds; 0 if it is no number of seconds.
+uint64_t idle_time(View seconds);
 // PATTERN without its binds.
 Value strip_binds(View pattern);
 
