@@ -24,6 +24,11 @@ struct Timing {
     uint64_t channel_grace = 1 * second;
 };
 
+// How many turns there and back are waited for when what was just read may still change what is to
+// run: rules in scripts draw conclusions, and the tracker judges them (tracker.cpp, settle_rounds).
+// More than either needs, in practice.
+inline constexpr int judgement_rounds = 40;
+
 struct Context {
     EventLoop& loop;
     Processes& processes;

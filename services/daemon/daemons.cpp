@@ -16,10 +16,6 @@ namespace {
 
 namespace pattern = dataspace::pattern;
 
-// How many turns there and back the tracker needs at most, in practice (tracker.cpp,
-// settle_rounds).
-constexpr int judgement_rounds = 40;
-
 // What is known of the configuration, and the daemons that come of it.
 class Daemons : public Counted {
   public:

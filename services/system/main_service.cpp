@@ -11,6 +11,7 @@
 #include "init/preserves/encoder.h"
 #include "init/preserves/text_writer.h"
 #include "init/preserves/utf8.h"
+#include "services/daemon/context.h"
 #include "services/system/log_printer.h"
 
 namespace muster::services {
@@ -22,8 +23,6 @@ namespace pat = dataspace::pattern;
 
 namespace {
 
-// How many turns rules in scripts may take until what was read has defined it.
-constexpr int judgement_rounds = 40;
 constexpr int command_not_found = 127;
 
 // Whether a process can open what process 1 has as this standard descriptor: sockets cannot.
