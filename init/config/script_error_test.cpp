@@ -229,6 +229,8 @@ TEST_CASE("syntax errors name line, column, and the form that was expected") {
         {"{a", "1:1: the text ends and this is still open: expected a colon and a value"},
         {"{a:", "1:1: the text ends and this is still open: expected a value"},
         {"<a> @", "1:5: the text ends and this is still open: expected a value"},
+        {"\xef\xbb\xbf<a>",
+         "1:1: a byte order mark, which cannot be seen: save the text without it"},
         {"<a> \"open", "1:5: the text ends within this: expected \""},
         {"<a> #\"open", "1:5: the text ends within this: expected \""},
         {"<a> #[open", "1:5: the text ends within this: expected ]"},

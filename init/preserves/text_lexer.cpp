@@ -247,6 +247,8 @@ Outcome TextLexer::word(bool bar_symbols, std::string_view& content) {
             if (p == end) return Outcome::need_more;
         }
         if (code_point == no_code_point) return fail(at, "text that is not UTF-8");
+        if (code_point == 0xfeff)
+            return fail(at, "a byte order mark, which cannot be seen: save the text without it");
         if (!may_stand_in_symbol(code_point))
             return fail(at,
                         "a character that is not allowed in a symbol: expected quotes around it");

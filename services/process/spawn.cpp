@@ -474,6 +474,9 @@ std::string explain_exec_failure(const std::string& program, const std::string& 
     case ENOENT: {
         if (!exists) return path + ": no such program";
         std::string interpreter = interpreter_in(head_of(path));
+        if (interpreter.ends_with('\r'))
+            return path + ": its lines end in CR LF, which is part of its interpreter's name: save "
+                          "it with LF alone";
         if (!interpreter.empty()) return path + ": interpreter " + interpreter + " missing";
         return path + ": its interpreter is missing";
     }
@@ -487,6 +490,8 @@ std::string explain_exec_failure(const std::string& program, const std::string& 
         }
         break;
     case ENOEXEC:
+        if (head_of(path).starts_with("\xef\xbb\xbf"))
+            return path + ": not a program: a byte order mark is before its #!; save it without";
         return path + ": not a program (a script begins with #! and an interpreter)";
     default:
         break;

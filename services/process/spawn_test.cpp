@@ -191,6 +191,8 @@ TEST_CASE("spawn: what cannot be executed is said in words") {
     std::string script = folder.add("script", "#! /no/such/shell -e\n", 0755);
     std::string plain = folder.add("plain", "#!/bin/sh\n", 0644);
     std::string noise = folder.add("noise", "hello\n", 0755);
+    std::string crlf = folder.add("crlf", "#!/bin/sh\r\n", 0755);
+    std::string marked = folder.add("marked", "\xef\xbb\xbf#!/bin/sh\n", 0755);
     std::string through = folder.add("through", "#!" + plain + "\n", 0755);
 
     auto failure = [&](std::vector<std::string> argv, std::string directory = "/") {
@@ -205,6 +207,8 @@ TEST_CASE("spawn: what cannot be executed is said in words") {
     CHECK(failure({script}) == script + ": interpreter /no/such/shell missing");
     CHECK(failure({plain}) == plain + ": not executable");
     CHECK(failure({noise}).starts_with(noise + ": not a program"));
+    CHECK(failure({crlf}).starts_with(crlf + ": its lines end in CR LF"));
+    CHECK(failure({marked}).starts_with(marked + ": not a program: a byte order mark"));
     CHECK(failure({through}) == through + ": interpreter " + plain + ": not executable");
     CHECK(failure({folder.path}) == folder.path + ": is a directory");
     CHECK(failure({"./script"}, folder.path) ==
