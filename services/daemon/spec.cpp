@@ -61,10 +61,14 @@ void read_dictionary(SpecReader& r, View value) {
             continue;
         }
         auto name = key.as_symbol();
+        auto quoted = key.as_string();
         if (const SpecField* field = name ? find_field(*name) : nullptr)
             field->read(r, field->name, item);
         else
-            r.fail(key, "unknown field " + preserves::to_text(key) + (name ? guess(*name) : ""));
+            r.fail(key, "unknown field " + preserves::to_text(key) +
+                            (name                                       ? guess(*name)
+                             : quoted && find_field(*quoted) != nullptr ? "; names have no quotes"
+                                                                        : ""));
         key = View();
     }
     auto conflict = [&](std::string_view field, std::string message) {

@@ -151,7 +151,8 @@ TEST_CASE("spec: each field of the manual is known, and takes no value of anothe
 TEST_CASE("spec: what is unknown is an error, with a guess") {
     CHECK(bad("{argv: \"a\" restrat: never}") == "unknown field restrat; is it restart?");
     CHECK(bad("{argv: \"a\" 7: 8}") == "unknown field 7");
-    CHECK(bad("{argv: \"a\" \"dir\": \"/\"}") == "unknown field \"dir\"");
+    CHECK(bad("{argv: \"a\" \"dir\": \"/\"}") == "unknown field \"dir\"; names have no quotes");
+    CHECK(bad("{argv: \"a\" \"dri\": \"/\"}") == "unknown field \"dri\"");
     CHECK(bad("{argv: \"a\" cgroup: {memroy: 5}}") == "cgroup: unknown field memroy");
     CHECK(bad("{argv: \"a\" colour: red}") == "unknown field colour");
 }
