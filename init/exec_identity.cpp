@@ -186,9 +186,8 @@ void find_identity(const Order& order, Identity& identity) {
     }
     identity.user = geteuid();
     identity.group = getegid();
-    if (wanted != nullptr && !find_user(user, identity)) fail(order, "find user ", user, ENOENT);
-    if (!group.empty() && !find_group(group, identity.group))
-        fail(order, "find group ", group, ENOENT);
+    if (wanted != nullptr && !find_user(user, identity)) fail(order, "no user ", user, 0);
+    if (!group.empty() && !find_group(group, identity.group)) fail(order, "no group ", group, 0);
     identity.wanted = wanted != nullptr || !group.empty() || order.has("--groups");
     add_group(identity, identity.group);
     if (!order.has("--groups")) {
@@ -199,7 +198,7 @@ void find_identity(const Order& order, Identity& identity) {
     while (!names.empty()) {
         std::string_view name = next_part(names, ',');
         gid_t gid = 0;
-        if (!find_group(name, gid)) fail(order, "find group ", name, ENOENT);
+        if (!find_group(name, gid)) fail(order, "no group ", name, 0);
         add_group(identity, gid);
     }
 }

@@ -81,7 +81,8 @@ void fail(const Order& order, std::string_view step, std::string_view subject, i
         ssize_t written = write(order.error_fd, &failure, sizeof failure);
         static_cast<void>(written); // the exit status says it as well
     } else {
-        Line line("init --exec: ", what.view(), ": ", strerror(error), "\n");
+        Line line("init --exec: ", what.view(), error ? ": " : "", error ? strerror(error) : "",
+                  "\n");
         ssize_t written = write(2, line.view().data(), line.view().size());
         static_cast<void>(written);
     }

@@ -105,7 +105,7 @@ TEST_CASE("init --exec: what fails is reported with its step") {
     CHECK(std::string(failure(directory).step) == "enter /no/such");
     Outcome user = run({"--user", "nobody.at.all", "--error-fd", "%", "--", "true"});
     CHECK(user.status == 126);
-    CHECK(std::string(failure(user).step) == "find user nobody.at.all");
+    CHECK(std::string(failure(user).step) == "no user nobody.at.all");
     Outcome tty = run({"--tty", "/dev/null", "--error-fd", "%", "--", "true"});
     CHECK(failure(tty).error_number == ENOTTY);
     Outcome said = run({"--dir", "/no/such", "--", "true"});
@@ -126,7 +126,7 @@ TEST_CASE("init --exec: groups, and what follows from the user") {
               .output == "nobody nobody\n");
     CHECK(
         std::string(failure(run({"--groups", "no.such", "--error-fd", "%", "--", "true"})).step) ==
-        "find group no.such");
+        "no group no.such");
 }
 
 TEST_CASE("init --exec: files of variables") {

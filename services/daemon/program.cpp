@@ -75,6 +75,7 @@ std::optional<Error> read_report(int report) {
     if (size != sizeof failure || failure.magic != records::kMagic)
         return Error{"init --exec: a report that is none"};
     failure.step[sizeof failure.step - 1] = '\0';
+    if (failure.error_number == 0) return Error{failure.step};
     return system_error(failure.step, failure.error_number);
 }
 
