@@ -462,12 +462,18 @@ else
 fi
 
 muster_run() {
+    _m_heard=
     while :; do
         _m_run_timers
         _m_flush
         _m_waiting=1 # what a trap says from now on leaves at once
         _m_flush
-        _m_next_line || return 0
+        if ! _m_next_line; then
+            [ -n "$_m_heard" ] ||
+                _m_log "nothing came on standard input: does the description say protocol: text/syndicate?"
+            return 0
+        fi
+        [ -z "$_m_line" ] || _m_heard=1
         _m_waiting=
         _m_packet || return 1
     done

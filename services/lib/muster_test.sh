@@ -250,6 +250,15 @@ _
     ends 0
 }
 
+try_no_protocol() {
+    service - <<'_'
+muster_ready
+muster_run
+_
+    ends 0
+    logged 'nothing came on standard input: does the description say protocol: text/syndicate?'
+}
+
 try_long_turn() {
     service - <<'_'
 n=0
@@ -267,4 +276,4 @@ _
 }
 
 run_tests "shell library" ${*:-ready assertions handlers order oddities missing_grant given_capability \
-    off resume ticks signals exit_in_handler bad_patterns long_turn}
+    off resume ticks signals exit_in_handler bad_patterns no_protocol long_turn}
