@@ -132,6 +132,7 @@ int run(int argc, char** argv) {
     fill_standard_descriptors(); // else what is printed would go to the bus
     signal(SIGPIPE, SIG_DFL);
     std::string_view first = argc > 1 ? argv[1] : "";
+    if (first == "help" && argc > 3) wrong("muster help takes one command");
     if (first == "help") return help(argc > 2 ? argv[2] : "");
     if (first == "log-writer") return logs::log_writer(argc - 1, argv + 1);
     // Also by names of its own, which are links to this program.

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "init/base/event_loop.h"
+#include "services/muster/help.h"
 #include "services/muster/notation.h"
 #include "services/muster/output.h"
 
@@ -52,6 +53,7 @@ constexpr const char* usage_text =
     "those\n"
     "                            that run: init and the second stage; services notice nothing\n"
     "  shutdown [-h | -r] TIME   the same later, with a warning: see `muster shutdown --help`\n"
+    "  telinit LEVEL             as of other systems: see `muster telinit --help`\n"
     "  mint, attenuate           make sturdyrefs, and narrow them: see `muster mint --help`\n"
     "  resolve [--at TRANSPORT]... [--timeout SECONDS] REF [COMMAND...]\n"
     "                            try a sturdyref or a route, and have COMMAND (list, watch, wait,\n"
@@ -77,6 +79,13 @@ constexpr const char* usage_text =
     "is not running or complete; 4 if there is no such service.\n";
 
 const std::vector<std::string> all_spaces{"config", "machine", "log", "status"};
+
+// Behind a first word may be a negative number, and options of the command that `bridge` runs.
+bool is_option(const Arguments& arguments, const std::string& word) {
+    if (word.size() < 2 || word[0] != '-') return false;
+    if (arguments.words.empty()) return true;
+    return arguments.command != "bridge" && (word[1] < '0' || word[1] > '9');
+}
 
 } // namespace
 
@@ -106,7 +115,8 @@ Arguments parse_arguments(int argc, char** argv) {
         if (only_words)
             arguments.words.push_back(word);
         else if (word == "-h" || word == "--help") {
-            put(usage_text);
+            std::string text = help_of(usage_text, arguments.command);
+            put(text.empty() ? usage_text : text);
             std::exit(finish(0));
         } else if (word == "-V" || word == "--version") {
             put_line("muster 0.1");
@@ -136,9 +146,10 @@ Arguments parse_arguments(int argc, char** argv) {
             arguments.deadline = monotonic_now() + static_cast<uint64_t>(seconds * 1e9);
         } else if (word == "--")
             only_words = true;
-        else if (word.size() > 1 && word[0] == '-' && arguments.words.empty())
-            wrong_command("unknown option " + word);
-        else if (arguments.command.empty())
+        else if (is_option(arguments, word)) {
+            if (arguments.command.empty()) wrong_command("unknown option " + word);
+            wrong("unknown option " + word + "; see muster " + arguments.command + " --help");
+        } else if (arguments.command.empty())
             arguments.command = word;
         else
             arguments.words.push_back(word);
@@ -146,6 +157,13 @@ Arguments parse_arguments(int argc, char** argv) {
     for (const std::string& space : arguments.spaces)
         if (std::find(all_spaces.begin(), all_spaces.end(), space) == all_spaces.end())
             wrong("--in " + space + ": the dataspaces are config, machine, log and status");
+    auto one_of = [&](std::string_view commands) {
+        return commands.find(" " + arguments.command + " ") != std::string_view::npos;
+    };
+    if (!arguments.spaces.empty() && !one_of(" list watch wait assert send resolve "))
+        wrong("only list, watch, wait, assert and send take --in");
+    if (arguments.deadline != 0 && !one_of(" wait resolve "))
+        wrong("only wait and resolve take --timeout");
     if (std::string what = check_look(arguments.look, arguments.command); !what.empty())
         wrong(what);
     if (arguments.debt && (arguments.command != "status" || !arguments.words.empty()))

@@ -41,6 +41,21 @@ for path in /etc "$0"; do
 done
 tell 'muster: what is no socket is not waited for'
 
+is "muster: unknown option --nonsense; see muster status --help" 2 "$muster" status some --nonsense
+is "muster: unknown option --nonsense; see muster tree --help" 2 "$muster" tree --nonsense
+is "muster: unknown option --tree; \`muster --help\` lists them" 2 "$muster" --tree
+is 'muster: only wait and resolve take --timeout' 2 "$muster" stop --timeout 3 some
+is 'muster: only list, watch, wait, assert and send take --in' 2 "$muster" status --in log
+is 'muster: muster help takes one command' 2 "$muster" help status why
+for command in status tree 'wait --timeout 1' telinit; do
+    # shellcheck disable=SC2086 # words
+    "$muster" $command --help >"$tmp/shown"
+    "$muster" help ${command%% *} >"$tmp/help"
+    [ "$command" = telinit ] || cmp -s "$tmp/shown" "$tmp/help" ||
+        why="$why; $command --help is not what help $command says"
+done
+tell 'muster: an option that a command does not take is named, and where the others are told'
+
 full() { is 'muster: standard output: No space left on device' 1 "$muster" "$@" >/dev/full; }
 for command in help 'help why' --help --version 'log --help' 'status --json' 'tree --json' \
     'plot --json' plot graph blame 'top -n 1' 'shutdown --help'; do
