@@ -4,6 +4,7 @@
 #include "init/preserves/text_reader.h"
 #include "init/preserves/text_writer.h"
 #include "services/muster/status_line.h"
+#include "services/muster/world.h"
 
 using namespace muster;
 using namespace muster::command;
@@ -64,9 +65,24 @@ TEST_CASE("status lines say what there is to say") {
         line("<service <daemon d> waiting {waiting-for: [<present <group <rec mounted> {0: <_> 1: "
              "<_>}>>]}>") == "d                        waiting   waits for <mounted _ _>");
     CHECK(line("<service odd waiting {unprovided: #t}>") ==
-          "odd                      waiting   nobody provides it");
+          "odd                      waiting   nobody provides it: is <daemon odd> meant?");
+    CHECK(line("<service <odd one> waiting {unprovided: #t}>") ==
+          "<odd one>                waiting   nobody provides it");
     CHECK(line("<service <daemon one> complete {last: \"exit code 0\"}>") ==
           "one                      complete");
     CHECK(line("<service <daemon s> stopped {override: down}>") ==
           "s                        stopped   held down");
+}
+
+TEST_CASE("errors in files stand by file and line; those about a whole file have no line") {
+    std::vector<Value> records;
+    for (const char* text :
+         {"<config-error \"b.pr\" 2 1 \"two\">", "<config-error \"b.pr\" 10 1 \"ten\">",
+          "<config-error \"a-longer.pr\" 0 0 \"no file\">"})
+        records.push_back(*preserves::parse_text(text));
+    std::string lines;
+    World world(records);
+    for (const Value& each : world.config_errors())
+        lines += config_error_line(each) + "\n";
+    CHECK(lines == "a-longer.pr: no file\nb.pr:2:1: two\nb.pr:10:1: ten\n");
 }

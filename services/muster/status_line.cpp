@@ -33,6 +33,14 @@ void add(std::string& detail, const std::string& more) {
     detail += more;
 }
 
+// `<require-service web>` where <daemon web> is meant.
+std::string unprovided(View name) {
+    std::string text = "nobody provides it";
+    if (name.is(preserves::Kind::symbol))
+        text += ": is <daemon " + preserves::to_text(name) + "> meant?";
+    return text;
+}
+
 } // namespace
 
 std::string short_name(View service) {
@@ -60,7 +68,7 @@ std::string status_line(View record, const Screen& screen) {
     if (auto restarts = facts.get("restarts").as_int(); restarts && *restarts > 0)
         add(detail, "restarts " + std::to_string(*restarts));
     if (facts.get("undefined").valid()) add(detail, "nobody defines it");
-    if (facts.get("unprovided").valid()) add(detail, "nobody provides it");
+    if (facts.get("unprovided").valid()) add(detail, unprovided(record.at(0)));
     if (View cycle = facts.get("cycle"); cycle.valid()) {
         std::string names;
         for (View name : cycle.items())
@@ -92,9 +100,10 @@ std::string status_line(View record, const Screen& screen) {
 std::string config_error_line(View record) {
     auto file = record.at(0).as_string();
     std::string line(file ? *file : "?");
-    line += ":" + preserves::to_text(record.at(1)) + ":" + preserves::to_text(record.at(2)) + ": ";
+    if (record.at(1).as_int() != 0) // else it is about the file as a whole
+        line += ":" + preserves::to_text(record.at(1)) + ":" + preserves::to_text(record.at(2));
     auto message = record.at(3).as_string();
-    return line + std::string(message ? *message : "");
+    return line + ": " + std::string(message ? *message : "");
 }
 
 } // namespace muster::command

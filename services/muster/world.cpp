@@ -80,6 +80,12 @@ World::World(const std::vector<Value>& records) {
             container_ = each.view().at(0).is_symbol("container");
         }
     }
+    auto place = [](const Value& error) {
+        View view = error.view();
+        return std::tuple(view.at(0).as_string(), view.at(1).as_int(), view.at(2).as_int());
+    };
+    std::sort(config_errors_.begin(), config_errors_.end(),
+              [&](const Value& a, const Value& b) { return place(a) < place(b); });
     std::sort(units_.begin(), units_.end(), [](const Unit& a, const Unit& b) {
         return std::pair(a.shown[0] == '<', std::string_view(a.shown)) <
                std::pair(b.shown[0] == '<', std::string_view(b.shown));
@@ -150,7 +156,8 @@ std::vector<std::string> World::similar(const std::string& word) const {
         std::string plain = each.shown;
         if (each.is_milestone() && each.name().at(0).as_text())
             plain = std::string(*each.name().at(0).as_text());
-        if (plain.size() > 64 || word.size() > 64) continue;
+        // `web` is shown as <daemon web> is, which was looked for.
+        if (plain == word || plain.size() > 64 || word.size() > 64) continue;
         size_t away = distance(word, plain);
         bool within = word.size() > 2 && plain.find(word) != std::string::npos;
         if (within || away <= 1 + word.size() / 4)
