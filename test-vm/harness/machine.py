@@ -63,6 +63,8 @@ class Options:
             raise Failure(f"--firmware {self.firmware}: must be bios or uefi")
         if self.initrds and not self.kernel:
             raise Failure("--initrd needs --kernel")
+        if not self.kernel and not self.disks:
+            raise Failure(f"nothing to boot: no --disk and no --kernel\n{usage}")
 
 
 def words(options, folder):
