@@ -183,7 +183,7 @@ void write_unit(Json& json, const World& world, size_t index) {
     json.pair("restarts", unit.number("restarts"));
     if (!unit.text("last").empty()) json.pair("last", unit.text("last"));
     if (unit.number("delayMs") > 0) json.pair("delay_ms", unit.number("delayMs"));
-    for (const char* key : {"undefined", "unprovided", "stale"})
+    for (const char* key : {"undefined", "unprovided", "stale", "disabled"})
         if (unit.facts().get(key).valid()) json.key(key).boolean(true);
     if (View waiting = unit.facts().get("waiting-for"); waiting.valid()) {
         json.key("waiting_for").array();

@@ -72,6 +72,8 @@ TEST_CASE("status lines say what there is to say") {
           "one                      complete");
     CHECK(line("<service <daemon s> stopped {override: down}>") ==
           "s                        stopped   held down");
+    CHECK(line("<service <daemon s> stopped {disabled: #t}>") ==
+          "s                        stopped   disabled");
 }
 
 TEST_CASE("errors in files stand by file and line; those about a whole file have no line") {

@@ -206,6 +206,16 @@ std::vector<Place> Places::demands(View service) const {
     return found;
 }
 
+std::vector<Place> Places::disablings(View service) const {
+    std::vector<Place> found;
+    for (const File& file : files_)
+        for_each_said(file.forms, [&](const Form& form) {
+            if (is_record(form, "disable-service", 1) && names(form.items[1], service))
+                found.push_back({file.name, form.at, ""});
+        });
+    return found;
+}
+
 std::vector<Place> Places::ties(std::string_view label, View service, View other) const {
     std::vector<Place> found;
     for (const File& file : files_)

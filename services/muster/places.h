@@ -36,6 +36,8 @@ class Places {
     std::vector<Place> definitions(View service) const;
     // `<require-service S>` or `<RequireService S>`.
     std::vector<Place> demands(View service) const;
+    // `<disable-service S>`.
+    std::vector<Place> disablings(View service) const;
     // `<depends-on S …>`.
     std::vector<Place> dependencies(View service) const { return ties("depends-on", service); }
     // `<LABEL S OTHER>`, as <started-by S …>, <provides S OTHER>; with any OTHER, unless it is

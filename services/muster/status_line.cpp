@@ -88,6 +88,7 @@ std::string status_line(View record, const Screen& screen) {
         add(detail, "again after " + std::to_string(*delay) + " ms");
     if (View override = facts.get("override"); override.valid())
         add(detail, override.is_symbol("down") ? "held down" : "held up");
+    if (facts.get("disabled").valid()) add(detail, "disabled");
     if (detail.empty()) return line;
     line.append(columns(word) < word_width ? word_width - columns(word) : 0, ' ');
     width += std::max(word_width, columns(word)) + 1;

@@ -16,6 +16,7 @@ std::string short_detail(const World& world, const Unit& unit) {
     if (facts.get("cycle").valid()) add("waits for itself in a circle");
     if (unit.held_down()) add("held down");
     if (unit.held_up()) add("held up");
+    if (unit.disabled()) add("disabled");
     if (unit.is("failed") && !unit.text("last").empty()) add(unit.text("last"));
     if (int64_t restarts = unit.number("restarts"); restarts > 0)
         add("restarts " + std::to_string(restarts));

@@ -23,7 +23,7 @@ class Explainer {
         condition(unit, 1);
         if (const Unit& each = world_.units()[unit]; each.needed() || each.held_up())
             demands(unit, 1);
-        else if (!each.held_down())
+        else if (!each.held_down() && !each.disabled())
             nobody(unit, 1);
         return std::move(reasons_);
     }
@@ -127,6 +127,13 @@ void Explainer::condition(size_t first, size_t depth) {
         if (unit.held_down()) {
             say(level, "stopped-by-operator",
                 "somebody said `muster stop`; `muster release` takes it back");
+            continue;
+        }
+        if (unit.disabled()) {
+            std::string files = shown(places_.disablings(unit.name()));
+            say(level, "disabled",
+                "it is disabled" + (files.empty() ? "" : ", in " + files) +
+                    "; `muster enable` takes it back");
             continue;
         }
         if (facts.get("undefined").valid()) {
@@ -295,7 +302,7 @@ std::vector<Row> rows_of(const std::vector<Reason>& reasons) {
         if (each.kind == "missing" || each.kind == "failure" || each.kind == "cycle" ||
             each.kind == "undefined" || each.kind == "unprovided")
             row.colour = Colour::red;
-        else if (each.kind == "stopped-by-operator")
+        else if (each.kind == "stopped-by-operator" || each.kind == "disabled")
             row.colour = Colour::yellow;
         else if (each.kind == "configuration" || each.kind == "operator")
             row.colour = Colour::green;

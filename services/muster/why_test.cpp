@@ -88,6 +88,19 @@ TEST_CASE("why: a service runs because a file asks for it, or what depends on it
     CHECK(system.why("c") == "unknown");
 }
 
+TEST_CASE("why: a service that is disabled says so, and where") {
+    System system("<require-service <daemon a>> <daemon a {}> <daemon b {}>\n"
+                  "<depends-on <daemon a> <service-state <daemon b> ready>>\n"
+                  "<disable-service <daemon b>>\n<daemon c {}> <disable-service <daemon c>>");
+    const std::string enable = "; `muster enable` takes it back";
+    CHECK(system.why("a") == "a  waiting|>waits for b ready: b is stopped|"
+                             ">>it is disabled, in x.pr:3" +
+                                 enable + "|>asked for in x.pr:1");
+    CHECK(system.why("c") == "c  stopped|>it is disabled, in x.pr:4" + enable);
+    system.order("<start-service <daemon c>>");
+    CHECK(system.why("c").find("disabled") == std::string::npos);
+}
+
 TEST_CASE("why: what waits names what is missing, however far down") {
     System system("<require-service <daemon a>> <daemon a {}> <daemon b {}>\n"
                   "<depends-on <daemon a> <service-state <daemon b> ready>>\n"

@@ -40,9 +40,10 @@ struct Unit {
     bool up() const { return is("running") || is("complete"); }
     bool needed() const { return facts().get("needed").valid(); }
     // What it depends on is needed on its behalf.
-    bool pursues() const { return needed() && !held_down(); }
+    bool pursues() const { return needed() && !held_down() && !disabled(); }
     bool held_up() const { return facts().get("override").is_symbol("up"); }
     bool held_down() const { return facts().get("override").is_symbol("down"); }
+    bool disabled() const { return facts().get("disabled").valid() && !held_up(); }
     bool is_milestone() const { return name().is_record("milestone", 1); }
     bool is_daemon() const { return name().is_record("daemon", 1); }
     int pid() const { return static_cast<int>(number("pid")); }
