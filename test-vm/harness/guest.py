@@ -30,6 +30,7 @@ if [ -p "$here/control" ]; then
 else
     exec 3>/dev/ttyS3 4</dev/ttyS3 5>/dev/ttyS1 6>/dev/ttyS2
     for port in 1 2 3; do stty raw -echo <"/dev/ttyS$port"; done
+    export NO_COLOR=1 # nobody looks at these terminals
 fi
 [ ! -f "$here/before" ] || . "$here/before"
 echo ready >&3
