@@ -58,7 +58,8 @@ std::string bytes_of(preserves::View text) {
 
 bool Carried::empty() const {
     return starts.empty() && says.empty() && !reloading && last.empty() && !failure &&
-           before == 0 && commands.what.empty() && logger.what.empty() && main.generation == 0;
+           before == 0 && commands.what.empty() && logger.what.empty() && main.generation == 0 &&
+           !main_status;
 }
 
 preserves::Value Carried::encode() const {
@@ -88,11 +89,15 @@ preserves::Value Carried::encode() const {
     // In the order of the encoding: nothing has to be sorted.
     out.begin_dictionary();
     if (!last.empty()) text("last", last);
-    if (main.generation != 0) {
+    if (main.generation != 0 || main_status) {
         out.symbol("main");
         out.begin_dictionary();
-        integer("slot", main.index);
-        integer("generation", main.generation);
+        if (main.generation != 0) integer("slot", main.index);
+        if (main_status) {
+            out.symbol("status");
+            out.integer(*main_status);
+        }
+        if (main.generation != 0) integer("generation", main.generation);
         out.end();
     }
     if (!says.empty()) text("says", says);
@@ -147,8 +152,11 @@ Carried Carried::decode(preserves::View from) {
     carried.before = number<size_t>(from.get("before"), 0);
     carried.commands = place_at(from, "commands");
     carried.logger = place_at(from, "logger");
-    if (preserves::View main = from.get("main"); main.is(Kind::dictionary))
+    if (preserves::View main = from.get("main"); main.is(Kind::dictionary)) {
         carried.main = slot_of(main);
+        if (preserves::View status = main.get("status"); status.valid())
+            carried.main_status = number<int>(status, -1);
+    }
     return carried;
 }
 

@@ -51,7 +51,8 @@ struct Carried {
     size_t before = 0;
     CommandPlace commands;
     CommandPlace logger;
-    SlotRef main; // generation 0: none
+    SlotRef main;                   // generation 0: none
+    std::optional<int> main_status; // how that one ended
 
     bool empty() const;
     preserves::Value encode() const;

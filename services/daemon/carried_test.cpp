@@ -17,6 +17,7 @@ TEST_CASE("carried: all of it comes back") {
     before.commands = {"startPost", 1, {7, 3}, 256};
     before.logger = {"finish of the logger", 0, {8, 2}, {}};
     before.main = {9, 4};
+    before.main_status = 768;
     Carried after = Carried::decode(before.encode());
     CHECK(after.starts == before.starts);
     CHECK(after.says == before.says);
@@ -38,6 +39,7 @@ TEST_CASE("carried: all of it comes back") {
     CHECK_FALSE(after.logger.status);
     CHECK(after.main.index == 9);
     CHECK(after.main.generation == 4);
+    CHECK(after.main_status == 768);
     CHECK_FALSE(before.empty());
     CHECK(Carried().empty());
     CHECK(Carried::decode(Carried().encode()).empty());

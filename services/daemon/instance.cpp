@@ -88,6 +88,8 @@ void Instance::start(Turn& turn) {
     restarts_all_ = false;
     killed_ = false;
     over_ = false;
+    main_over_ = false;
+    main_status_.reset();
     if (!parsed_) {
         last_ = parsed_.error().message;
         phase_ = Phase::failed;
@@ -280,15 +282,20 @@ void Instance::tell_exited(Turn& turn, int wait_status) {
 void Instance::process_ended(Turn& turn, int wait_status) {
     if (phase_ == Phase::ending || phase_ == Phase::complete) { // why has been said
         if (wait_status_ == -1) tell_exited(turn, wait_status); // else its main process counts
-        if (!process_->gone()) end_rest();
+        if (!process_->gone() && !main_is_due()) end_rest();
         return;
     }
     // What it wrote comes before the news of its end.
     if (log_lines_) log_lines_->drain(turn);
     if (liveness_) liveness_->hear();
     // It has made another one the one that counts, whose end is watched too.
-    if (wait_status == 0 && liveness_ && liveness_->main_pid() != 0 && phase_ != Phase::stopping)
+    if (liveness_ && liveness_->main_pid() != 0) {
+        if (phase_ == Phase::stopping) {
+            if (!main_over_) wait_status_ = wait_status;
+            if (!process_->gone()) end_rest_in_stop();
+        }
         return owner_.changed(turn);
+    }
     tell_exited(turn, wait_status);
     Failure failure = failure_of(wait_status, process_->out_of_memory());
     Error unexecuted = take_report();
@@ -296,22 +303,8 @@ void Instance::process_ended(Turn& turn, int wait_status) {
     if (last_.empty()) last_ = describe_wait_status(wait_status);
     if (process_->out_of_memory()) last_ += " (out of memory)";
     if (phase_ == Phase::stopping) {
-        if (killed_)
-            last_ += ", as it did not stop in " +
-                     seconds_text(std::max(stop_limit_, parsed_->stop_timeout));
-        if (killed_) {
-            failure.kind = Failure::Kind::time_limit;
-            failed_by(std::move(failure));
-        }
-        if (!process_->gone()) {
-            // The rest gets its chance too, as long as the time is not over; without a cgroup
-            // nobody would tell us that it has ended.
-            KillMode mode = parsed_->more().kill_mode;
-            if (process_->watched() && (mode == KillMode::group || mode == KillMode::tree))
-                process_->signal(SIGTERM);
-            else
-                end_rest();
-        }
+        ended_in_stop(std::move(failure));
+        if (!process_->gone()) end_rest_in_stop();
         owner_.changed(turn);
         return;
     }
@@ -381,7 +374,7 @@ void Instance::ended(Turn& turn, bool success, bool exhausted) {
     owner_.changed(turn);
     if (tree_gone_)
         run_is_over(turn);
-    else if (phase_ == Phase::ending && process_ && !process_->running())
+    else if (phase_ == Phase::ending && process_ && !process_->running() && !main_is_due())
         end_rest();
 }
 
@@ -392,6 +385,8 @@ void Instance::tree_gone(Turn& turn) {
         last_ = "its main process has ended";
         return ended(turn, false);
     }
+    bool told = phase_ == Phase::stopping || phase_ == Phase::ending;
+    if (told && !main_over_ && liveness_ && liveness_->await_main()) return;
     if (!channel_open_) return run_is_over(turn);
     // What it said last is still on its way: the channel ends by itself.
     timer_ = owner_.context().loop.after(owner_.context().timing.channel_grace, [this] {
@@ -481,9 +476,11 @@ void Instance::reset(Turn& turn) {
 void Instance::stop(Turn& turn) {
     ready_ = false;
     successor_ready(); // there will be none
+    if (phase_ == Phase::stopping) return;
+    stop_began_ = monotonic_now();
+    stop_limit_ = 0;
     switch (phase_) {
     case Phase::stopping:
-        return;
     case Phase::idle:
         if (std::exchange(before_, 0) == 0) return idle_again(turn);
         phase_ = Phase::stopping;
@@ -507,8 +504,6 @@ void Instance::stop(Turn& turn) {
     }
     phase_ = Phase::stopping;
     before_ = 0;
-    stop_began_ = monotonic_now();
-    stop_limit_ = 0;
     if (liveness_) liveness_->stop_begins();
     end_commands();
     if (!process_) { // not yet
@@ -521,7 +516,7 @@ void Instance::stop(Turn& turn) {
     bool told = process_->running() || process_->watched();
     uint64_t grace = told ? parsed_->stop_timeout : std::min(parsed_->stop_timeout, second);
     remember_stop(grace);
-    send_stop_signal();
+    send_signal(parsed_->stop_signal);
     remember_signalled();
     kill_after(grace);
     owner_.changed(turn);
@@ -530,7 +525,7 @@ void Instance::stop(Turn& turn) {
 void Instance::kill_after(uint64_t grace) {
     stop_limit_ = monotonic_now() - stop_began_ + grace;
     timer_ = owner_.context().loop.after(grace, [this] {
-        killed_ = process_->running();
+        killed_ = process_->running() || main_is_due();
         process_->kill();
     });
 }

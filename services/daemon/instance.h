@@ -53,6 +53,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "init/protocol/relay.h"
@@ -204,7 +205,11 @@ class Instance : public Counted {
     void give_up_on(Turn& turn, const std::string& why, int signal);
     void main_exited(Turn& turn, int wait_status, bool out_of_memory);
     void end_tree(int signal);
-    void send_stop_signal();
+    void send_signal(int signal);
+    bool main_is_due() const;
+    void ended_in_stop(Failure failure);
+    bool waits_for_tree() const;
+    void end_rest_in_stop();
     void kill_after(uint64_t grace);
     void stop_may_take(Turn& turn, uint64_t time);
     void end_rest();
@@ -242,9 +247,11 @@ class Instance : public Counted {
     bool retired_ = false;
     bool restarts_all_ = false;
     bool tree_gone_ = false;
-    bool killed_ = false; // by us, after stopTimeout
-    bool over_ = false;   // nothing of the run is left
-    bool dying_ = false;  // in the destructor
+    bool killed_ = false;            // by us, after stopTimeout
+    bool over_ = false;              // nothing of the run is left
+    bool main_over_ = false;         // the process that it named as the one that counts has ended
+    std::optional<int> main_status_; // and how
+    bool dying_ = false;             // in the destructor
     bool channel_open_ = false;
     bool unconfirmed_ = false;
     bool down_counts_ = true; // a file `down` keeps it from being started

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "init/base/seconds_text.h"
 #include "init/preserves/text_writer.h"
 #include "services/daemon/daemon.h"
 
@@ -191,11 +192,20 @@ void Instance::adopt_company(Turn& turn) {
     }
     Fd report = take(KeptRole::report);
     Fd socket = take(KeptRole::notify_socket);
-    if (phase_ == Phase::stopping && socket) { // it may still say something
+    auto adopt_main = [this] {
+        if (entry_->main_started != 0)
+            liveness_->adopt_main(entry_->main_pid, entry_->main_started,
+                                  resume_ ? std::exchange(resume_->main, nullptr) : nullptr);
+    };
+    if ((phase_ == Phase::stopping || phase_ == Phase::ending) && socket) {
         make_liveness();
         liveness_->adopt(std::move(socket));
+        adopt_main();
         liveness_->started(process_->pid());
-        liveness_->stop_begins();
+        if (phase_ == Phase::stopping)
+            liveness_->stop_begins(); // it may still say something
+        else
+            liveness_->end();
     }
     if (phase_ != Phase::starting && phase_ != Phase::running) return;
     make_liveness();
@@ -204,9 +214,7 @@ void Instance::adopt_company(Turn& turn) {
         bool heard = socket && entry_.word().notifying;
         liveness_->adopt(std::move(socket));
         liveness_->adopt_watchdog(entry_->watchdog_ms * millisecond);
-        if (entry_->main_started != 0)
-            liveness_->adopt_main(entry_->main_pid, entry_->main_started,
-                                  resume_ ? std::exchange(resume_->main, nullptr) : nullptr);
+        adopt_main();
         liveness_->started(process_->pid());
         if (phase_ == Phase::running) liveness_->became_ready();
         if (heard) became_ready(turn);
@@ -231,6 +239,8 @@ void Instance::make_liveness() {
         });
     };
     events.main_exited = [this](int wait_status, bool out_of_memory) {
+        if (wait_status != -1) main_status_ = wait_status;
+        carry(); // init forgets it now
         later([wait_status, out_of_memory](Instance& self, Turn& turn) {
             self.main_exited(turn, wait_status, out_of_memory);
         });
@@ -324,41 +334,79 @@ void Instance::give_up_on(Turn& turn, const std::string& why, int signal) {
 
 // The process that it had named as its main one, which is no child of ours.
 void Instance::main_exited(Turn& turn, int wait_status, bool out_of_memory) {
-    if (phase_ != Phase::starting && phase_ != Phase::running) return;
-    tell_exited(turn, wait_status);
+    main_over_ = true;
+    if (phase_ == Phase::ending) { // why has been said
+        if (wait_status_ == -1 && wait_status != -1) tell_exited(turn, wait_status);
+        if (tree_gone_) return tree_gone(turn);
+        if (process_ && !process_->running()) end_rest();
+        return;
+    }
+    if (phase_ != Phase::starting && phase_ != Phase::running && phase_ != Phase::stopping) return;
+    // Of a stop whose main process has another parent, how that process ended counts.
+    if (wait_status == -1) wait_status = wait_status_;
+    if (wait_status != -1) tell_exited(turn, wait_status);
     if (log_lines_) log_lines_->drain(turn);
-    last_ = "its main process: " + describe_wait_status(wait_status);
+    last_ = "its main process" +
+            (wait_status == -1 ? " has ended" : ": " + describe_wait_status(wait_status));
     if (out_of_memory) last_ += " (out of memory)";
+    if (phase_ == Phase::stopping) {
+        ended_in_stop(failure_of(wait_status, out_of_memory));
+        if (process_ && !process_->running() && !waits_for_tree()) end_rest();
+        owner_.changed(turn);
+        if (tree_gone_) tree_gone(turn);
+        return;
+    }
     bool success = parsed_->is_success(wait_status);
     if (!success) failed_by(failure_of(wait_status, out_of_memory));
     ended(turn, success);
     if (process_ && process_->running()) end_tree(parsed_->stop_signal);
 }
 
+bool Instance::main_is_due() const { return liveness_ && liveness_->main_is_due(); }
+
+// It was asked to stop, and has ended; `last_` says how.
+void Instance::ended_in_stop(Failure failure) {
+    if (!killed_) return;
+    last_ +=
+        ", as it did not stop in " + seconds_text(std::max(stop_limit_, parsed_->stop_timeout));
+    failure.kind = Failure::Kind::time_limit;
+    failed_by(std::move(failure));
+}
+
+// What is left of it in a stop gets its chance too.
+bool Instance::waits_for_tree() const {
+    KillMode mode = parsed_->more().kill_mode;
+    return process_->watched() && (mode == KillMode::group || mode == KillMode::tree);
+}
+
 void Instance::end_tree(int signal) {
     if (!process_ || process_->gone()) return;
-    if (parsed_->more().kill_mode == KillMode::group)
-        process_->signal(signal);
-    else if (parsed_->more().kill_mode == KillMode::tree)
-        process_->signal_tree(signal);
-    else
-        process_->signal_process(signal);
+    send_signal(signal);
     timer_ = owner_.context().loop.after(parsed_->stop_timeout, [this] { process_->kill(); });
 }
 
-void Instance::send_stop_signal() {
+void Instance::send_signal(int signal) {
     switch (parsed_->more().kill_mode) {
     case KillMode::group:
-        process_->signal(parsed_->stop_signal);
+        process_->signal(signal);
         break;
     case KillMode::tree:
-        process_->signal_tree(parsed_->stop_signal);
+        process_->signal_tree(signal);
         break;
     case KillMode::mixed:
     case KillMode::process:
-        process_->signal_process(parsed_->stop_signal);
+        if (main_is_due()) liveness_->signal_main(signal);
+        if (process_->running() || !main_is_due()) process_->signal_process(signal);
         break;
     }
+}
+
+// As long as the time is not over; without a cgroup nobody would tell us that the rest has ended.
+void Instance::end_rest_in_stop() {
+    if (waits_for_tree())
+        process_->signal(SIGTERM);
+    else if (!main_is_due())
+        end_rest();
 }
 
 // What the process left behind.

@@ -171,6 +171,17 @@ TEST_CASE("life: commands after the end, however it came") {
     CHECK(world.has_line("d supervisor: stopPost: killed, as its time was over"));
 }
 
+TEST_CASE("life: what one that is complete may take to stop counts from when it is told to") {
+    World world;
+    world.run("x", "{argv: \"true\" restart: on-error stopPost: \"echo up; exec sleep 1000\" "
+                   "stopTimeout: 60}");
+    world.until_state("x complete");
+    world.stop("x");
+    world.until_line("x stdout: up");
+    CHECK(world.number("x", "stopLimitMs") >= 60'000);
+    CHECK(world.number("x", "stopLimitMs") < 120'000);
+}
+
 TEST_CASE("life: sd_notify makes it ready and says how it is") {
     World world;
     world.run("x", "{argv: \"" + tell("STATUS=half way") + "; sleep 0.3; " +
@@ -300,6 +311,24 @@ TEST_CASE("life: another process becomes the main one") {
     ::kill(static_cast<pid_t>(child), SIGTERM);
     world.until_state("x failed");
     CHECK(world.last("x").find("main process") != std::string::npos);
+}
+
+TEST_CASE("life: how the process ends that made another one the main one is nothing to it") {
+    World world;
+    Folder folder;
+    folder.write("run", "sleep 1000 &\n" + services::test::own_path() +
+                            " --tell \"MAINPID=$!\nREADY=1\"\necho child $!\nexit 1\n");
+    world.run("x", "{argv: [\"sh\" \"" + folder / "run" +
+                       "\"] notify: socket restart: never "
+                       "stopPost: \"echo post $SERVICE_RESULT\"}");
+    int64_t child = number_in(world, "x stdout: child ");
+    world.until([&] { return world.number("x", "pid") == child; });
+    world.until_state("x ready");
+    CHECK(alive(child));
+    world.stop("x");
+    world.until_gone("x");
+    CHECK_FALSE(alive(child));
+    CHECK(world.has_line("x stdout: post success"));
 }
 
 TEST_CASE("life: a watchdog that hears nothing ends it") {

@@ -139,6 +139,7 @@ void Liveness::follow(pid_t pid) {
     forget_main();
     main_pidfd_ = std::move(pidfd);
     main_pid_ = pid;
+    main_due_ = true;
     // Before init knows that it is to be told, we know where.
     main_ = owner_.context.processes.follow(owner_.cgroup, pid, [this](SlotRef slot) {
         main_slot_ = slot;
@@ -152,6 +153,7 @@ void Liveness::adopt_main(pid_t pid, uint64_t started, Ref<Process> process) {
     bool runs = now != 0 && now == started;
     if (runs && !process) return follow(pid);
     main_pid_ = pid;
+    main_due_ = true;
     main_ = std::move(process);
     if (main_) main_slot_ = main_->slot();
     if (runs) main_pidfd_ = Fd(static_cast<int>(::syscall(434 /* pidfd_open */, pid, 0)));
@@ -176,7 +178,7 @@ void Liveness::watch_main() {
 
 bool Liveness::await_main() {
     if (main_pid_ == 0) return false;
-    if (!over_ && !main_end_.pending()) // else it has been told, and is about to be acted upon
+    if (main_due_ && !main_end_.pending()) // else it is about to be acted upon
         main_end_ = owner_.context.loop.after(main_ ? status_grace : 0, [this] { main_ended(); });
     return true;
 }
@@ -186,22 +188,37 @@ void Liveness::forget_main() {
     main_end_.cancel();
     if (main_) std::exchange(main_, nullptr)->let_go();
     main_slot_ = {};
+    main_due_ = false;
+}
+
+void Liveness::signal_main(int number) const {
+    for (int each : {number, SIGCONT})
+        (void)::syscall(424 /* pidfd_send_signal */, main_pidfd_.get(), each, nullptr, 0);
 }
 
 void Liveness::adopt_watchdog(uint64_t asked) {
     if (asked > 0) watchdog_ = watchdog_asked_ = asked;
 }
 
+// Its last words may have named a successor.
+bool Liveness::names_another() {
+    const pid_t before = main_pid_;
+    hear();
+    return main_pid_ != before;
+}
+
 void Liveness::main_exited(int wait_status) {
     Ref<Process> process = std::exchange(main_, nullptr);
+    if (names_another()) return;
     forget_main();
-    if (over_) return;
     end_limits();
     events_.main_exited(wait_status, process->out_of_memory());
 }
 
 void Liveness::main_ended() {
+    if (names_another()) return;
     forget_main();
+    if (over_) return events_.main_exited(-1, false);
     fail("its main process " + std::to_string(main_pid_) + " has ended", spec_.stop_signal);
 }
 
@@ -269,20 +286,16 @@ void Liveness::end_limits() {
     probe_timer_.cancel();
 }
 
-void Liveness::nothing_more_is_due() {
-    end_limits();
-    probe_.reset();
-    forget_main();
-}
-
 // sd_notify(3): STATUS=, EXTEND_TIMEOUT_USEC= and BARRIER= count in the stop too.
 void Liveness::stop_begins() {
-    nothing_more_is_due();
+    end_limits();
+    probe_.reset();
     told_to_stop_ = true;
 }
 
 void Liveness::end() {
-    nothing_more_is_due();
+    end_limits();
+    probe_.reset();
     told_to_stop_ = false;
     socket_watch_.cancel();
 }

@@ -9,7 +9,7 @@
 //     v
 //   over, or, if it is to stop, stopping: it is still heard, and may ask for more time
 //
-// All events come from the event loop; none comes after `end`.
+// All events come from the event loop; after `end` only that the main process has ended.
 #pragma once
 
 #include <functional>
@@ -27,7 +27,8 @@ class Liveness {
         std::function<void()> ready;
         // `signal`: what it is to be ended with.
         std::function<void(std::string why, int signal)> failed;
-        // The process that it named as the one that counts has ended, and how is known.
+        // The process that it named as the one that counts has ended, and how is known; -1: it is
+        // not, which is told when the service is over or to stop, and is a failure else.
         std::function<void(int wait_status, bool out_of_memory)> main_exited;
         std::function<void()> changed; // what people see: `status`, `main_pid`, `reloading`
         // It said something, which is gone when this returns: `main_pid`, `watchdog_asked`.
@@ -72,19 +73,23 @@ class Liveness {
     pid_t main_pid() const { return main_pid_; }
     // Where it is followed; generation 0: nowhere.
     SlotRef main_slot() const { return main_slot_; }
-    // Nothing is left of the service. Whether the end of its main process is still to be told.
+    // It has one whose end has not been told.
+    bool main_is_due() const { return main_due_; }
+    void signal_main(int number) const;
+    // Nothing is left of the service. Whether it had a main process, whose end is told soon if it
+    // has not been.
     bool await_main();
     // The time of its watchdog, if it asked for another one than the specification says; else 0.
     uint64_t watchdog_asked() const { return watchdog_asked_; }
 
   private:
     void end_limits();
-    void nothing_more_is_due();
     void listen();
     void take(const Notification& said);
     void follow(pid_t pid);
     void watch_main();
     void forget_main();
+    bool names_another();
     void main_exited(int wait_status);
     void main_ended();
     void arm_watchdog();
@@ -118,6 +123,7 @@ class Liveness {
     bool stopping_ = false;
     bool over_ = false;
     bool told_to_stop_ = false;
+    bool main_due_ = false;
     std::string status_;
 };
 

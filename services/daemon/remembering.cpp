@@ -99,6 +99,7 @@ void Instance::carry() {
     if (place_) carried.commands = *place_;
     if (logger_place_) carried.logger = *logger_place_;
     if (liveness_) carried.main = liveness_->main_slot();
+    carried.main_status = main_status_;
     if (carried.empty()) return entry_.set_note(Ledger::NoteKind::carried, {});
     Value value = carried.encode();
     entry_.set_note(
@@ -134,6 +135,7 @@ void Instance::note_heard(bool ready) {
     if (main != 0 && main != entry_->main_pid) {
         entry_->main_started = std::max<uint64_t>(process_started(main), 1);
         entry_->main_pid = main;
+        main_status_.reset();
     }
     entry_->watchdog_ms = static_cast<uint32_t>(liveness_->watchdog_asked() / millisecond);
     carry();
@@ -208,6 +210,7 @@ void Instance::adopt(Turn& turn, LedgerEntry entry) {
         // What is done after the end goes on, or is begun anew.
         wait_status_ = entry_->wait_status;
         last_pid_ = entry_->main_pid;
+        stop_began_ = monotonic_now();
         tree_gone_ = over_ = true;
         if (!clean_up(turn)) after_run(turn);
     } else if (phase_ == Phase::starting && resume_before(turn)) {
@@ -247,13 +250,15 @@ void Instance::adopt_carried() {
     resume_ = std::make_unique<Resume>();
     resume_->says = std::move(carried.says);
     resume_->reloading = carried.reloading;
-    resume_->main = owner_.context().processes.follow_adopted(carried.main);
+    Processes& all = owner_.context().processes;
+    resume_->main = all.follow_adopted(carried.main);
+    main_status_ = carried.main_status;
+    if (!resume_->main && main_status_) resume_->main = all.gone_already(*main_status_);
     if (!carried.logger.what.empty())
         logger_place_ = std::make_unique<CommandPlace>(std::move(carried.logger));
     CommandPlace& place = resume_->place = std::move(carried.commands);
     if (place.what.empty()) return;
-    Processes& processes = owner_.context().processes;
-    resume_->process = process_at(processes, place);
+    resume_->process = process_at(all, place);
     if (place.what == "startPre") before_ = std::min(place.at, rare.start_pre.size());
 }
 
@@ -361,16 +366,16 @@ void Instance::adopt_process(Turn& turn, Ref<Process> process) {
         if ((parsed_->ready_on_start && !report_) || resumes("startPost")) became_ready(turn);
         break;
     case Phase::ending:
-        if (!process_->running()) {
+        if (!process_->running() && !main_is_due()) {
             end_rest();
             break;
         }
         // It was given up on, and may not have been told.
-        send_stop_signal();
+        send_signal(parsed_->stop_signal);
         timer_ = context.loop.after(parsed_->stop_timeout, [this] { process_->kill(); });
         break;
     case Phase::stopping: {
-        if (!word.signalled) send_stop_signal();
+        if (!word.signalled) send_signal(parsed_->stop_signal);
         uint64_t now = monotonic_now();
         stop_began_ = now;
         kill_after(entry_->stop_by > now ? entry_->stop_by - now : 0);
