@@ -14,7 +14,7 @@ namespace muster::services {
 
 namespace {
 
-constexpr uint64_t magic = 0x315354414d53554dULL; // "MUSMATS1", where a number 0 would be
+constexpr uint64_t magic = 0x325354414d53554dULL; // "MUSMATS2", where a number 0 would be
 constexpr size_t unit = sizeof(uint64_t);
 constexpr size_t most = 8191;
 

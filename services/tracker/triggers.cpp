@@ -42,6 +42,12 @@ class Started final : public Counted {
 
     void serve(Turn& turn) {
         facet_ = Ref<dataspace::Facet>(&turn.current());
+        begun_ = number_of(preserves::symbol("begun"));
+        if (came(begun_)) begin(turn, false);
+        left(begun_);
+        turn.on_stop([self = Ref<Started>(this)](Turn&) {
+            if (self->need_ != 0) self->left(self->begun_);
+        });
         Value literal = pat::literal(name_);
         if (!literal.valid())
             return say(turn, log_,
@@ -123,8 +129,8 @@ class Started final : public Counted {
                     there->insert(match);
                     ++self->matches_;
                     // What services say of themselves in `$config` changes while they are adopted.
-                    bool is_new = !self->came(match) && (*settled || (machine && from_before));
-                    self->begin(t, is_new);
+                    if (self->came(match)) return; // what it began may have been stopped since
+                    self->begin(t, *settled || (machine && from_before));
                 },
                 [=](Turn& t, View seen) {
                     const uint64_t match = number(seen.at(0));
@@ -164,10 +170,12 @@ class Started final : public Counted {
     // `again`: if it has been run already, it is once more.
     void begin(Turn& turn, bool again) {
         if (held_down_ || !facet_->alive()) return;
-        if (need_ == 0)
+        if (need_ == 0) {
+            came(begun_);
             turn.in(*facet_, [&](Turn& t) {
                 need_ = t.assert_(config_, preserves::record("require-service", {name_}));
             });
+        }
         if (again && !settled_)
             again_ = true; // whether it has been is not known yet
         else if (again && (has("complete") || has("failed")))
@@ -176,7 +184,9 @@ class Started final : public Counted {
 
     void consider(Turn& turn) {
         bool idle = stops_when_idle_ && has("ready") && matches_ == 0;
-        if (held_down_ || idle) turn.retract(std::exchange(need_, 0));
+        if (need_ == 0 || !(held_down_ || idle)) return;
+        left(begun_);
+        turn.retract(std::exchange(need_, 0));
     }
 
     bool has(const char* state) const { return states_.count(state) != 0; }
@@ -194,6 +204,7 @@ class Started final : public Counted {
     bool settled_ = false; // what was there at first has been seen
     bool again_ = false;   // then it is to be run once more, if it was already
     Handle need_ = 0;
+    uint64_t begun_ = 0; // of kept_, while there is the need
 };
 
 } // namespace

@@ -16,8 +16,8 @@
 //
 // What is there already when `started-by` comes begins S as well, but runs nothing a second time.
 // A second stage that takes over knows what had matched (kept_matches.h): that does nothing twice,
-// and what appeared in `$machine` while there was no second stage has happened. A service that had
-// been begun before, and has a state, counts as begun.
+// and what appeared in `$machine` while there was no second stage has happened. It knows as well
+// which services had been begun; one that has a state counts as begun in any case.
 #pragma once
 
 #include "init/dataspace/dataspace.h"
