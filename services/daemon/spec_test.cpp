@@ -227,6 +227,9 @@ TEST_CASE("spec: sizes, commands, limits of the control group") {
     CHECK(value("io.max") == "/dev/vda rbps=1024 wiops=7");
     CHECK(bad("{argv: \"a\" cgroup: {memory: \"64Q\"}}").starts_with("cgroup: memory: \"64Q\""));
     CHECK(bad("{argv: \"a\" cgroup: {memory: \"99999999T\"}}").starts_with("cgroup: memory: "));
+    CHECK(good("{argv: \"a\" log: {size: \"64K\"}}").log.size_kib == 64);
+    CHECK(good("{argv: \"a\" log: {size: 8192}}").log.size_kib == 8);
+    CHECK(bad("{argv: \"a\" log: {size: \"3K\"}}").starts_with("log: size: \"3K\""));
     CHECK(good("{argv: \"a\" startPre: [\"b\" \"c\"]}").more().start_pre.size() == 1);
     CHECK(good("{argv: \"a\" startPre: [[\"b\" \"c\"] \"d\"]}").more().start_pre.size() == 2);
     CHECK(bad("{argv: \"a\" startPre: []}") == "startPre: the list is empty");

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "init/base/byte_size.h"
 #include "init/preserves/text_writer.h"
 
 namespace muster::services {
@@ -82,23 +83,14 @@ bool SpecReader::size(std::string_view field, View value, std::string& out) {
         return true;
     }
     auto text = value.as_text();
-    if (!text || text->empty()) return wrong(field, value, expected);
+    if (!text) return wrong(field, value, expected);
     if (*text == "unlimited") {
         out = "max";
         return true;
     }
-    std::string_view digits = *text;
-    size_t unit = std::string_view("KMGT").find(digits.back());
-    if (unit != std::string_view::npos) digits.remove_suffix(1);
-    uint64_t bytes = 0;
-    if (digits.empty() || digits.size() > 15) return wrong(field, value, expected);
-    for (char c : digits) {
-        if (c < '0' || c > '9') return wrong(field, value, expected);
-        bytes = bytes * 10 + static_cast<uint64_t>(c - '0');
-    }
-    int shift = unit == std::string_view::npos ? 0 : static_cast<int>(10 * (unit + 1));
-    if (bytes > (UINT64_MAX >> 1 >> shift)) return wrong(field, value, expected);
-    out = std::to_string(bytes << shift);
+    auto bytes = byte_size(*text);
+    if (!bytes) return wrong(field, value, expected);
+    out = std::to_string(*bytes);
     return true;
 }
 

@@ -1,5 +1,6 @@
 #include "services/log/settings.h"
 
+#include "init/base/byte_size.h"
 #include "init/dataspace/pattern.h"
 #include "init/preserves/text_writer.h"
 
@@ -18,8 +19,10 @@ Error wrong(View key, View value, const char* expected) {
 Result<> parse_entry(View key, View value, Rotation& rotation) {
     int64_t number = value.as_int().value_or(-1);
     if (key.is_symbol("size")) {
+        if (auto text = value.as_text())
+            number = static_cast<int64_t>(byte_size(*text).value_or(0));
         if (number < 4096 || number > (int64_t(1) << 40))
-            return wrong(key, value, "a number of bytes from 4096 on");
+            return wrong(key, value, "a number of bytes from 4096 on, or as in \"64K\"");
         rotation.size_kib = static_cast<uint32_t>(number / 1024);
     } else if (key.is_symbol("number")) {
         if (number < 1 || number > 10'000) return wrong(key, value, "a number from 1 to 10000");
