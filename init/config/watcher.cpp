@@ -17,6 +17,7 @@
 #include "init/dataspace/engine.h"
 #include "init/dataspace/pattern.h"
 #include "init/preserves/text_writer.h"
+#include "init/preserves/utf8.h"
 
 namespace muster::config {
 
@@ -138,7 +139,9 @@ class ConfigWatcher : public std::enable_shared_from_this<ConfigWatcher> {
     void show_tree_problems(Turn& turn);
     Handle assert_error(Turn& turn, const Problem& problem);
     void tell(const Problem& problem) {
-        if (options_.report) options_.report(problem);
+        if (options_.report)
+            options_.report({preserves::as_utf8(problem.file), problem.at,
+                             preserves::as_utf8(problem.message)});
     }
 
     EventLoop& loop_;
@@ -427,12 +430,13 @@ Handle ConfigWatcher::assert_error(Turn& turn, const Problem& problem) {
     Handle handle = 0;
     if (!options_.errors) return handle;
     turn.in(*facet_, [&](Turn& mine) {
-        handle =
-            mine.assert_(options_.errors,
-                         preserves::record("config-error", {preserves::string(problem.file),
-                                                            preserves::integer(problem.at.line),
-                                                            preserves::integer(problem.at.column),
-                                                            preserves::string(problem.message)}));
+        handle = mine.assert_(
+            options_.errors,
+            preserves::record("config-error",
+                              {preserves::string(preserves::as_utf8(problem.file)),
+                               preserves::integer(problem.at.line),
+                               preserves::integer(problem.at.column),
+                               preserves::string(preserves::as_utf8(problem.message))}));
     });
     return handle;
 }

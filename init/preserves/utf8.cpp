@@ -47,6 +47,18 @@ bool is_utf8(const uint8_t* p, size_t left) {
     return true;
 }
 
+std::string as_utf8(std::string_view text) {
+    if (is_utf8(text)) return std::string(text);
+    std::string out;
+    while (!text.empty()) {
+        const auto* p = reinterpret_cast<const uint8_t*>(text.data());
+        const size_t length = sequence_length(p, text.size());
+        out += length == 0 ? std::string_view("?") : text.substr(0, length);
+        text.remove_prefix(length == 0 ? 1 : length);
+    }
+    return out;
+}
+
 uint32_t read_code_point(const char*& at, const char* end) {
     const auto* p = reinterpret_cast<const uint8_t*>(at);
     const size_t length = sequence_length(p, static_cast<size_t>(end - at));

@@ -38,4 +38,14 @@ inline constexpr uint32_t no_code_point = 0xffffffff;
 // REQUIRES: a Unicode scalar value.
 void append_code_point(uint32_t code_point, std::string& out);
 
+// With a question mark for each byte that belongs to no character.
+std::string as_utf8(std::string_view text);
+// The beginning of UTF-8, at most so many bytes, whole characters.
+inline std::string_view utf8_head(std::string_view text, size_t most) {
+    if (text.size() <= most) return text;
+    while (most > 0 && (static_cast<uint8_t>(text[most]) & 0xc0) == 0x80)
+        --most;
+    return text.substr(0, most);
+}
+
 } // namespace muster::preserves

@@ -7,6 +7,7 @@
 #include "init/preserves/encoder.h"
 #include "init/preserves/text_reader.h"
 #include "init/preserves/text_writer.h"
+#include "init/preserves/utf8.h"
 
 using namespace muster;
 using namespace muster::preserves;
@@ -40,6 +41,14 @@ std::string hex(View view) {
 }
 
 } // namespace
+
+TEST_CASE("bytes that are no text become text, and text is cut between characters") {
+    CHECK(as_utf8("pl\u00e4in") == "pl\u00e4in");
+    CHECK(as_utf8("b\xff\u00e9\xc3") == "b?\u00e9?");
+    CHECK(utf8_head("\u00e9\u00e9", 4) == "\u00e9\u00e9");
+    CHECK(utf8_head("\u00e9\u00e9", 3) == "\u00e9");
+    CHECK(utf8_head("\u00e9", 1).empty());
+}
 
 TEST_CASE("makers give canonical bytes") {
     CHECK(hex(boolean(true)) == "81");

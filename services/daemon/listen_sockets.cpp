@@ -17,6 +17,7 @@
 #include <unordered_map>
 
 #include "init/preserves/text_writer.h"
+#include "init/preserves/utf8.h"
 #include "init/protocol/sockets.h"
 
 namespace muster::services {
@@ -50,7 +51,7 @@ struct Address {
 
 Error wrong(View what, std::string_view expected) {
     std::string text = preserves::to_text(what);
-    if (text.size() > 80) text = text.substr(0, 77) + "…";
+    if (text.size() > 80) text = std::string(preserves::utf8_head(text, 77)) + "…";
     return Error{text + " is not " + std::string(expected)};
 }
 

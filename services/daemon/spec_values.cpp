@@ -4,6 +4,7 @@
 
 #include "init/base/byte_size.h"
 #include "init/preserves/text_writer.h"
+#include "init/preserves/utf8.h"
 
 namespace muster::services {
 
@@ -22,7 +23,7 @@ bool SpecReader::fail(View part, std::string message) {
 
 bool SpecReader::wrong(std::string_view field, View part, std::string_view expected) {
     std::string text = preserves::to_text(part);
-    if (text.size() > 80) text = text.substr(0, 77) + "…"; // UTF-8 may be cut: a message only
+    if (text.size() > 80) text = std::string(preserves::utf8_head(text, 77)) + "…";
     return fail(part, std::string(field) + ": " + text + " is not " + std::string(expected));
 }
 
