@@ -123,6 +123,8 @@ std::vector<std::string> detail_lines(const World& world, const Detail& detail,
         size_t others = figures.pids.size() > 1 ? figures.pids.size() - 1 : 0;
         if (others > 0)
             text += ", with " + std::to_string(others) + (others == 1 ? " other" : " others");
+        if (int64_t several = unit.number("processes"); several > 1)
+            text += "; one of " + std::to_string(several) + ", each of a description of its own";
         lines.add("pid", text);
         if (figures.known)
             lines.add("uses", size_text(figures.memory) +
@@ -181,6 +183,7 @@ void write_unit(Json& json, const World& world, size_t index) {
     if (unit.held_up() || unit.held_down()) json.pair("override", unit.text("override"));
     if (unit.pid() > 0) json.pair("pid", unit.pid());
     json.pair("restarts", unit.number("restarts"));
+    if (unit.number("processes") > 1) json.pair("processes", unit.number("processes"));
     if (!unit.text("last").empty()) json.pair("last", unit.text("last"));
     if (unit.number("delayMs") > 0) json.pair("delay_ms", unit.number("delayMs"));
     for (const char* key : {"undefined", "unprovided", "stale", "disabled"})

@@ -51,6 +51,8 @@ TEST_CASE("looking for ServiceRunning does not ask for the one service") {
 }
 
 TEST_CASE("status lines say what there is to say") {
+    CHECK(line("<service <daemon a> running {pid: 12 processes: 2 restarts: 0}>") ==
+          "a                        running   pid 12, one of 2");
     CHECK(line("<service <daemon a> running {pid: 12 restarts: 0}>") ==
           "a                        running   pid 12");
     CHECK(line("<service <daemon b> waiting {waiting-for: [<service-state <daemon c> up>]}>") ==

@@ -65,6 +65,8 @@ std::string status_line(View record, const Screen& screen) {
     View facts = record.at(2);
     std::string detail;
     if (auto pid = facts.get("pid").as_int()) add(detail, "pid " + std::to_string(*pid));
+    if (auto several = facts.get("processes").as_int()) // of as many descriptions
+        add(detail, "one of " + std::to_string(*several));
     if (auto restarts = facts.get("restarts").as_int(); restarts && *restarts > 0)
         add(detail, "restarts " + std::to_string(*restarts));
     if (facts.get("undefined").valid()) add(detail, "nobody defines it");
