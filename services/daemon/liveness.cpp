@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "init/base/pidfd.h"
 #include "init/base/seconds_text.h"
 
 namespace muster::services {
@@ -132,7 +133,7 @@ void Liveness::take(const Notification& said) {
 
 // Only one of its own is believed: its end is the end of the service.
 void Liveness::follow(pid_t pid) {
-    Fd pidfd(static_cast<int>(::syscall(434 /* pidfd_open */, pid, 0)));
+    Fd pidfd = open_pidfd(pid);
     if (!pidfd) return events_.say("MAINPID=" + std::to_string(pid) + ": no such process");
     if (!events_.owns(pid))
         return events_.say("MAINPID=" + std::to_string(pid) + ": not one of this service");
@@ -156,7 +157,7 @@ void Liveness::adopt_main(pid_t pid, uint64_t started, Ref<Process> process) {
     main_due_ = true;
     main_ = std::move(process);
     if (main_) main_slot_ = main_->slot();
-    if (runs) main_pidfd_ = Fd(static_cast<int>(::syscall(434 /* pidfd_open */, pid, 0)));
+    if (runs) main_pidfd_ = open_pidfd(pid);
     watch_main();
 }
 

@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "init/base/pidfd.h"
 #include "services/process/spawn_child.h"
 
 namespace muster::services {
@@ -422,8 +423,7 @@ Result<Spawned> Spawner::start(SpawnRequest wanted, bool may_fly) {
         pid = result < 0 ? -errno : result;
         // Not CLONE_PIDFD: clone has one pointer for it and for the pid. Ours stays a zombie until
         // we wait; init's may be gone already, then its status is on its way.
-        if (pid > 0 && request.pidfd)
-            pidfd = static_cast<int>(::syscall(434 /* pidfd_open */, pid, 0));
+        if (pid > 0 && request.pidfd) pidfd = open_pidfd(static_cast<pid_t>(pid)).release();
     }
     if (pid < 0) {
         std::string what = request.argv[0] + ": could not start a process";
