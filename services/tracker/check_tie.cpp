@@ -1,6 +1,5 @@
 #include "services/tracker/check_tie.h"
 
-#include "init/dataspace/pattern.h"
 #include "init/preserves/text_writer.h"
 #include "services/tracker/service.h"
 
@@ -10,26 +9,15 @@ namespace {
 
 std::string shown(View value) { return preserves::to_text(without_capabilities(value)); }
 
-bool holds_pattern(View condition) {
-    Value pattern = strip_binds(condition.at(0));
-    return pattern.valid() && dataspace::Pattern::parse(pattern).ok();
-}
-
 // Empty if nothing is.
 std::string wrong_dependee(View dependee) {
     if ((dependee.is_record("daemon") || dependee.is_record("milestone")) && dependee.count() == 1)
         return " is a service and no state of one: <service-state " + shown(dependee) + " up>";
     if (dependee.is_record("service-state") && dependee.count() != 2)
         return " is no <service-state S STATE>";
-    if (dependee.is_record("present", 1) && !holds_pattern(dependee))
+    if (dependee.is_record("present", 1) && !pattern_of_condition(dependee).valid())
         return ": what is to be present is no pattern";
     return {};
-}
-
-std::string wrong_condition(View condition) {
-    bool known = condition.is_record("present", 1) || condition.is_record("message", 1);
-    if (known && holds_pattern(condition)) return {};
-    return " is neither <present PATTERN> nor <message PATTERN>";
 }
 
 } // namespace
@@ -44,8 +32,8 @@ std::vector<std::pair<View, std::string>> check_tie(View assertion) {
         wrong = wrong_dependee(second);
     else if (is("wants") && !second.is_record("service-state", 2))
         wrong = " is no <service-state S STATE>";
-    else if (is("started-by"))
-        wrong = wrong_condition(second);
+    else if (is("started-by") && !pattern_of_condition(second).valid())
+        wrong = " is neither <present PATTERN> nor <message PATTERN>";
     else if (is("idle-stop"))
         wrong = idle_time(second) == 0 ? " is no number of seconds above 0" : "";
     if (wrong.empty()) return {};

@@ -253,6 +253,12 @@ Value strip_binds(View pattern) {
     return result ? *std::move(result) : Value();
 }
 
+Value pattern_of_condition(View condition) {
+    if (!condition.is_record("present", 1) && !condition.is_record("message", 1)) return {};
+    Value pattern = strip_binds(condition.at(0));
+    return pattern.valid() && dataspace::Pattern::parse(pattern) ? pattern : Value();
+}
+
 std::string display_name(View service) {
     if (service.is_record("daemon", 1) && service.count() == 1) {
         View id = service.at(0);

@@ -173,5 +173,8 @@ Value service_of_pattern(View pattern);
 uint64_t idle_time(View seconds);
 // PATTERN without its binds.
 Value strip_binds(View pattern);
+// The same of `<present PATTERN>` and `<message PATTERN>`; invalid if it is neither, or PATTERN is
+// no pattern.
+Value pattern_of_condition(View condition);
 
 } // namespace muster::services

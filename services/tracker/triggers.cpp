@@ -94,10 +94,8 @@ class Started final : public Counted {
 
     // In a facet of its own, for as long as the condition is there.
     void add(Turn& turn, View condition) {
-        bool present = condition.is_record("present", 1);
-        Value pattern =
-            present || condition.is_record("message", 1) ? strip_binds(condition.at(0)) : Value();
-        if (!pattern.valid() || !dataspace::Pattern::parse(pattern)) {
+        Value pattern = pattern_of_condition(condition);
+        if (!pattern.valid()) {
             say(turn, log_,
                 display_name(name_) + " is started by " +
                     preserves::to_text(without_capabilities(condition)) +
@@ -105,7 +103,7 @@ class Started final : public Counted {
             return;
         }
         Ref<Started> self(this);
-        if (!present) {
+        if (condition.is_record("message", 1)) {
             for (const CapRef& space : {config_, machine_})
                 on_message(turn, space, pat::bind(pattern),
                            [self](Turn& t, View) { self->begin(t, true); });
