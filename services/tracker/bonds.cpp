@@ -1,10 +1,10 @@
 #include "services/tracker/bonds.h"
 
 #include <algorithm>
-#include <unordered_set>
 
 #include "init/dataspace/pattern.h"
 #include "init/preserves/text_writer.h"
+#include "services/tracker/to_see.h"
 #include "services/tracker/tracking.h"
 
 namespace muster::services {
@@ -36,26 +36,26 @@ bool is_less(const Value& a, const Value& b) {
     return preserves::compare_bytes(a.view().bytes(), b.view().bytes()) < 0;
 }
 
+// Somebody needs it, and nothing stands against it.
+bool is_wanted(const Service& service) { return service.needed && service.allowed(); }
+
 bool is_wanted(const ServiceTable& services, View name) {
     auto found = services.find(name);
-    return found != services.end() && found->second.needed && found->second.allowed();
+    return found != services.end() && is_wanted(found->second);
 }
 
 // `each` gives way to `other`, that perhaps to another one, and so on, until one that would give
 // way to `each`: if `each` has the least name of them, it does not.
 bool is_least_of_circle(const ServiceTable& services, const Service& each, View other) {
-    std::unordered_set<Value, preserves::ValueHash, preserves::ValueEqual> seen{Value(other)};
-    std::vector<Value> to_see{Value(other)};
-    while (!to_see.empty()) {
-        auto found = services.find(to_see.back());
-        to_see.pop_back();
+    for (ToSee to_see(other); !to_see.empty();) {
+        auto found = services.find(to_see.next());
         if (found == services.end()) continue;
         const Service& one = found->second;
-        if (!is_less(each.name, one.name) || !one.needed || !one.allowed()) continue;
+        if (!is_less(each.name, one.name) || !is_wanted(one)) continue;
         for (const auto& [key, dependency] : one.dependencies) {
             if (dependency.bond != Bond::gives_way) continue;
             if (dependency.service == each.name) return true;
-            if (seen.insert(dependency.service).second) to_see.push_back(dependency.service);
+            to_see.add(dependency.service);
         }
     }
     return false;
@@ -64,12 +64,9 @@ bool is_least_of_circle(const ServiceTable& services, const Service& each, View 
 } // namespace
 
 bool under_way(const ServiceTable& services, View name) {
-    std::unordered_set<Value, preserves::ValueHash, preserves::ValueEqual> seen{Value(name)};
-    std::vector<Value> to_see{Value(name)};
     bool anything = false;
-    while (!to_see.empty()) {
-        auto found = services.find(to_see.back());
-        to_see.pop_back();
+    for (ToSee to_see(name); !to_see.empty();) {
+        auto found = services.find(to_see.next());
         if (found == services.end()) return false;
         const Service& each = found->second;
         if (each.is_up()) continue;
@@ -87,7 +84,7 @@ bool under_way(const ServiceTable& services, View name) {
             if (dependency.bond != Bond::needs) continue; // which does not last
             for_a_while = false;
             if (!dependency.service.valid()) return false;
-            if (seen.insert(dependency.service).second) to_see.push_back(dependency.service);
+            to_see.add(dependency.service);
         }
         anything = anything || for_a_while;
     }
@@ -95,21 +92,17 @@ bool under_way(const ServiceTable& services, View name) {
 }
 
 bool waits_for(const ServiceTable& services, View name, View other) {
-    std::unordered_set<Value, preserves::ValueHash, preserves::ValueEqual> seen{Value(name)};
-    std::vector<Value> to_see{Value(name)};
-    while (!to_see.empty()) {
-        auto found = services.find(to_see.back());
-        to_see.pop_back();
+    for (ToSee to_see(name); !to_see.empty();) {
+        auto found = services.find(to_see.next());
         if (found == services.end()) continue;
         const Service& each = found->second;
-        if (!each.needed || !each.allowed() || each.run) continue;
+        if (!is_wanted(each) || each.run) continue;
         for (const Value& key : each.missing) {
             const Dependency& dependency = each.dependencies.get().at(key);
-            bool conflict =
-                dependency.bond == Bond::gives_way || dependency.bond == Bond::displaces;
-            if (conflict || !dependency.service.valid()) continue;
+            bool brings = dependency.bond == Bond::needs || is_weak(dependency.bond);
+            if (!brings || !dependency.service.valid()) continue;
             if (dependency.service.view() == other) return true;
-            if (seen.insert(dependency.service).second) to_see.push_back(dependency.service);
+            to_see.add(dependency.service);
         }
     }
     return false;

@@ -1,7 +1,6 @@
-#include <unordered_set>
-
 #include "init/dataspace/pattern.h"
 #include "init/preserves/text_writer.h"
+#include "services/tracker/to_see.h"
 #include "services/tracker/tracking.h"
 
 namespace muster::services {
@@ -135,18 +134,15 @@ void Tracker::mark_dependents(Turn& turn, View name) { mark_tied(turn, dependent
 
 void Tracker::mark_followers(Turn& turn, View name) {
     if (!followers_.count(name)) return;
-    std::unordered_set<Value, preserves::ValueHash, preserves::ValueEqual> seen{Value(name)};
     auto gives_way = [](const Value& key) { return key.view().is_record("gives-way-to", 1); };
-    for (std::vector<Value> to_mark{Value(name)}; !to_mark.empty();) {
-        Value each = std::move(to_mark.back());
-        to_mark.pop_back();
+    for (ToSee to_mark(name); !to_mark.empty();) {
+        const Value each = to_mark.next();
         mark_tied(turn, followers_, each);
         auto found = followers_.find(each);
         if (found == followers_.end()) continue;
         // Who gives way to whom is a matter of the whole circle that they may form.
         for (const auto& [follower, keys] : found->second)
-            if (std::any_of(keys.begin(), keys.end(), gives_way) && seen.insert(follower).second)
-                to_mark.push_back(follower);
+            if (std::any_of(keys.begin(), keys.end(), gives_way)) to_mark.add(follower);
     }
 }
 

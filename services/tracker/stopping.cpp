@@ -1,6 +1,5 @@
-#include <unordered_set>
-
 #include "init/dataspace/engine.h"
+#include "services/tracker/to_see.h"
 #include "services/tracker/tracking.h"
 
 namespace muster::services {
@@ -40,16 +39,13 @@ void Tracker::stop_all(Turn& turn, std::function<void()> stopped, std::function<
 void Tracker::find_before_last() {
     const Service* last = known(spaces_.last_to_stop);
     if (!last || !goes_down(*last)) return;
-    std::unordered_set<Value, preserves::ValueHash, preserves::ValueEqual> under_it{last->name};
-    for (std::vector<const Service*> open{last}; !open.empty();) {
-        const Service* each = open.back();
-        open.pop_back();
-        for (const Value& dependee : each->after)
-            if (const Service* other = known(dependee); other && under_it.insert(dependee).second)
-                open.push_back(other);
-    }
+    ToSee under_it(last->name);
+    while (!under_it.empty())
+        if (const Service* each = known(under_it.next()))
+            for (const Value& dependee : each->after)
+                under_it.add(dependee);
     for (const auto& [name, each] : services_)
-        if (each.is_daemon() && goes_down(each) && under_it.count(name) == 0)
+        if (each.is_daemon() && goes_down(each) && !under_it.has(name))
             before_last_.push_back(name);
 }
 
